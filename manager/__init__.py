@@ -1,0 +1,1 @@
+"""The manager: moves what it cannot read and cannot order."""

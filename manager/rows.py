@@ -1,0 +1,93 @@
+"""The rows that the store takes and gives: frozen, without behaviour.
+
+Times are seconds since 1970. Digests, ids and thumbprints are text that the store compares and never reads. `record`
+is wrapped or a reference, opaque here; nothing in this file can be opened by the manager.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from shared.audit import Link
+
+T = TypeVar("T")
+
+
+class AccountRow(msgspec.Struct, frozen=True):
+    """An account that a token was redeemed for."""
+
+    account: str
+    created: int
+    name: str
+
+
+class StoredDocument(msgspec.Struct, frozen=True):
+    """One revision of a signed document; `prev` is "" for the first, `scope` and `identifier` "" for what has no name."""
+
+    kind: str
+    id: str
+    rev: int
+    digest: str
+    prev: str
+    scope: str
+    identifier: str
+    signer: str
+    parent: str
+    iat: int
+    deleted: bool
+    compact: str
+
+
+class StoredVersion(msgspec.Struct, frozen=True):
+    """A version of a secret: its store task (`digest`, `compact`) and record of `size` bytes.
+
+    `record` is None in listings, and for good once `deleted_at` is set.
+    """
+
+    secret: str
+    n: int
+    digest: str
+    prev: str
+    size: int
+    keyring: str
+    generation: int
+    connector: str
+    signer: str
+    stored_at: int
+    delegate: str
+    deleted_at: int | None
+    compact: str
+    record: bytes | None
+
+
+class TaskRow(msgspec.Struct, frozen=True):
+    """What became of a task (named by its digest); `summary` is JSON of metadata, "" for none."""
+
+    task: str
+    op: str
+    principal: str
+    state: str
+    code: str = ""
+    delegate: str = ""
+    attempts: int = 0
+    submitted_at: int = 0
+    finished_at: int | None = None
+    jti: str = ""
+    keyring: str = ""
+    scope: str = ""
+    summary: str = ""
+
+
+class AuditRow(Link, frozen=True):
+    """A link of the account's audit chain; `at` repeats the entry's."""
+
+    at: int
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Some rows, and the `next` to ask for the following ones with ("" at the end)."""
+
+    items: list[T]
+    next: str = ""

@@ -1,0 +1,251 @@
+"""Group commit: one thread that takes every write waiting, commits them together and then answers all of them.
+
+A write is answered only when it is durable together with its audit entries, or not at all: no audit row, no answer.
+Each write runs in its own savepoint, so one that fails doesn't hurt the others; a commit that fails fails all of its
+batch with Unavailable and leaves nothing of it behind. The next batch simply tries again, so the store recovers by
+itself. Nothing here knows what a write does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+
+from manager.statements import Statements
+from manager.transaction import Effect, Transaction
+from shared.audit import Head, entry_hash, head_of
+from shared.audit import Link as AuditLink
+from shared.canonical import b64u
+from shared.errors import Overloaded, PrivySealError, Unavailable
+
+T = TypeVar("T")
+
+_log = structlog.get_logger()
+
+# These are the fault of one statement; any other error of the driver means that the database itself doesn't serve.
+_OWN_FAULT = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+_BATCH_WRITES = 512
+_CHAINS = 10_000
+
+
+class Write(msgspec.Struct, frozen=True, eq=False):
+    """A write in the queue; `audit` holds (seconds, canonical JSON)."""
+
+    run: Callable[[Transaction], Any] | None
+    account: str
+    audit: Sequence[tuple[int, bytes]]
+    size: int
+    answer: asyncio.Future[Any]
+
+
+Outcome = tuple[Write, Any, Exception | None]
+
+
+class GroupCommit:
+    """The writer's thread and its queue. `connect` gives a connection that holds the store's lock."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        connect: Callable[[], Connection],
+        apply: Callable[[list[Effect]], None],
+        *,
+        limit_writes: int,
+        limit_bytes: int,
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._connect = connect
+        self._apply = apply
+        self._statements = Statements(connection.dialect)
+        self._limit_writes = limit_writes
+        self._limit_bytes = limit_bytes
+        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._chains: dict[str, Head] = {}
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self.waiting_writes = 0
+        self.waiting_bytes = 0
+        self.batches = 0
+        self.writes = 0
+        self.failures = 0
+        self.failing = False
+        self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        run: Callable[[Transaction], T] | None,
+        account: str,
+        audit: Sequence[tuple[int, bytes]],
+        size: int,
+    ) -> asyncio.Future[T]:
+        """Queues a write that holds `size` bytes; call it on the loop. Raises Overloaded, and Unavailable once closed."""
+        if self._closed:
+            raise Unavailable("store_closed", "the manager is stopping", "try again in a few seconds")
+        size += sum(len(entry) for _, entry in audit)
+        if self.waiting_writes >= self._limit_writes or self.waiting_bytes + size > self._limit_bytes:
+            raise Overloaded(
+                "store_busy", "too many writes are waiting for the manager's database", "try again later"
+            )
+        self.waiting_writes += 1
+        self.waiting_bytes += size
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(Write(run, account, audit, size, answer))
+        return answer
+
+    async def close(self) -> None:
+        """Takes no more writes, finishes those that wait, and closes the connection."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # On the loop.
+
+    def _answer(self, outcomes: list[Outcome], effects: list[Effect], failed: bool) -> None:
+        # The cache is brought up to date before anybody hears of the write.
+        self._apply(effects)
+        self.batches += 1
+        self.writes += len(outcomes)
+        self.failing = failed
+        self.failures += failed
+        for write, value, error in outcomes:
+            self.waiting_writes -= 1
+            self.waiting_bytes -= write.size
+            if write.answer.done():
+                continue  # its caller has gone
+            if error is None:
+                write.answer.set_result(value)
+            else:
+                write.answer.set_exception(error)
+
+    # On the writer's thread.
+
+    def _serve(self) -> None:
+        running = True
+        while running:
+            batch: list[Write] = []
+            item = self._queue.get()
+            while item is not None:
+                batch.append(item)
+                if len(batch) == _BATCH_WRITES or self._queue.empty():
+                    break
+                item = self._queue.get_nowait()
+            running = item is not None
+            if batch:
+                self._report(*self._commit(batch))
+        self._drop_connection()
+
+    def _report(self, outcomes: list[Outcome], effects: list[Effect], failed: bool) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._answer, outcomes, effects, failed)
+        except RuntimeError:
+            pass  # the loop was closed; nobody is left to be answered
+
+    def _commit(self, batch: list[Write]) -> tuple[list[Outcome], list[Effect], bool]:
+        try:
+            connection = self._connected()
+            with connection.begin() as transaction:
+                outcomes, effects = self._run_all(connection, batch)
+                if all(error is not None for _, _, error in outcomes):
+                    transaction.rollback()
+            return outcomes, effects, False
+        except Exception as error:  # noqa: BLE001 (each caller must be answered, and the next batch served)
+            # The chains in memory may be ahead of the database now.
+            self._chains.clear()
+            if self._connection is not None and (
+                self._connection.invalidated or self._connection.in_transaction()
+            ):
+                self._drop_connection()
+            _log.error("store.commit_failed", error=_name(error), count=len(batch))
+            return [(write, None, _unavailable(error)) for write in batch], [], True
+
+    def _run_all(self, connection: Connection, batch: list[Write]) -> tuple[list[Outcome], list[Effect]]:
+        outcomes: list[Outcome] = []
+        effects: list[Effect] = []
+        alone = len(batch) == 1  # rolled back as a whole, it needs no savepoint
+        for write in batch:
+            transaction = Transaction(connection, self._statements)
+            if not alone:
+                connection.exec_driver_sql("SAVEPOINT one")
+            try:
+                value = None if write.run is None else write.run(transaction)
+            except Exception as error:
+                if isinstance(error, DBAPIError) and not isinstance(error, _OWN_FAULT):
+                    raise
+                if not alone:
+                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
+                    connection.exec_driver_sql("RELEASE SAVEPOINT one")
+                outcomes.append((write, None, error))
+                continue
+            if write.audit:
+                self._append(connection, write)
+            if not alone:
+                connection.exec_driver_sql("RELEASE SAVEPOINT one")
+            effects += transaction.effects
+            outcomes.append((write, value, None))
+        return outcomes, effects
+
+    def _append(self, connection: Connection, write: Write) -> None:
+        head = self._chains.get(write.account)
+        if head is None:
+            found = connection.exec_driver_sql(
+                self._statements.audit_head, {"account": write.account}
+            ).first()
+            head = head_of(AuditLink(found[0], "", found[1], "")) if found else Head()
+        for at, entry in write.audit:
+            following = Head(head.seq + 1, entry_hash(head.hash, entry))
+            connection.exec_driver_sql(
+                self._statements.add_audit,
+                {
+                    "account": write.account,
+                    "seq": following.seq,
+                    "prev": b64u(head.hash),
+                    "hash": b64u(following.hash),
+                    "entry": entry.decode("ascii"),
+                    "at": at,
+                },
+            )
+            head = following
+        if len(self._chains) >= _CHAINS:
+            self._chains.clear()
+        self._chains[write.account] = head
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:  # noqa: BLE001 (it is given up anyway)
+                _log.warning("store.close_failed", error=_name(error))
+
+
+def _name(error: Exception) -> str:
+    """What went wrong, without the text of the error: that could repeat a value."""
+    origin = getattr(error, "orig", None) or error
+    return str(
+        getattr(origin, "sqlite_errorname", "") or getattr(origin, "sqlstate", "") or type(origin).__name__
+    )
+
+
+def _unavailable(error: Exception) -> Exception:
+    if isinstance(error, PrivySealError | DBAPIError):
+        return Unavailable(
+            "store_unavailable",
+            "the manager's database can't be written; nothing of the request was kept",
+            "free space on the manager's disk or bring its database back, then repeat the request",
+        )
+    return RuntimeError(f"the store's writer failed with {_name(error)}")

@@ -1,0 +1,151 @@
+"""The tables of the manager's database, as SQLAlchemy Core describes them.
+
+Every table but `tokens`, `accounts` and `probe` is keyed by account first. They hold signed documents (compact JWS), wrapped records
+(opaque bytes) and metadata, nothing that could be opened here. `manager/migrations` creates them; a test keeps the two
+alike. No query lives here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+)
+from sqlalchemy.dialects import postgresql
+
+# Pages and scope prefixes compare text byte by byte, as SQLite does; a locale's order would differ.
+TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+metadata = MetaData()
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Column("name", TEXT, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("hash", TEXT, primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("kind", TEXT, primary_key=True),
+    Column("id", TEXT, primary_key=True),
+    Column("rev", Integer, primary_key=True, autoincrement=False),
+    Column("digest", TEXT, nullable=False),
+    Column("prev", TEXT, nullable=False),
+    Column("scope", TEXT, nullable=False),
+    Column("identifier", TEXT, nullable=False),
+    Column("signer", TEXT, nullable=False),
+    Column("parent", TEXT, nullable=False),
+    Column("iat", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("compact", TEXT, nullable=False),
+    Index("documents_by_digest", "account", "digest", unique=True),
+)
+
+# The newest revision of each document: its own table, so that moving a head doesn't rewrite the signed text.
+heads = Table(
+    "heads",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("kind", TEXT, primary_key=True),
+    Column("id", TEXT, primary_key=True),
+    Column("rev", Integer, nullable=False),
+    Column("digest", TEXT, nullable=False),
+    Column("scope", TEXT, nullable=False),
+    Column("identifier", TEXT, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+_named = (heads.c.deleted == false()) & (heads.c.identifier != "")
+Index("heads_by_place", heads.c.account, heads.c.kind, heads.c.scope, heads.c.identifier, heads.c.id)
+Index(
+    "heads_one_by_name",
+    heads.c.account,
+    heads.c.kind,
+    heads.c.scope,
+    heads.c.identifier,
+    unique=True,
+    sqlite_where=_named,
+    postgresql_where=_named,
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("secret", TEXT, primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("digest", TEXT, nullable=False),
+    Column("prev", TEXT, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("keyring", TEXT, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("connector", TEXT, nullable=False),
+    Column("signer", TEXT, nullable=False),
+    Column("stored_at", BigInteger, nullable=False),
+    Column("delegate", TEXT, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("compact", TEXT, nullable=False),
+    Column("record", LargeBinary),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("task", TEXT, primary_key=True),
+    Column("op", TEXT, nullable=False),
+    Column("principal", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("code", TEXT, nullable=False),
+    Column("delegate", TEXT, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("submitted_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("jti", TEXT, nullable=False),
+    Column("keyring", TEXT, nullable=False),
+    Column("scope", TEXT, nullable=False),
+    Column("summary", TEXT, nullable=False),
+    Index("tasks_by_time", "account", "submitted_at", "task"),
+    Index("tasks_by_end", "finished_at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("prev", TEXT, nullable=False),
+    Column("hash", TEXT, nullable=False),
+    Column("entry", TEXT, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row that `Store.check` rewrites to learn whether writing works again.
+probe = Table(
+    "probe",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+)

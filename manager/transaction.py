@@ -1,0 +1,173 @@
+"""What one write may do to the database: the rules that hold at every insert, in the words of the domain.
+
+A `Transaction` lives for one write on the writer's thread. It compares and sets: a document or version only follows the
+newest one. What it changed is noted in `effects`, which reach the cache once the commit is durable. It never waits for
+anything but the database, never reads a clock, and never looks into a document or record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, CursorResult
+
+from manager.rows import StoredDocument, StoredVersion, TaskRow
+from manager.statements import Statements
+from shared.errors import Conflict, Unauthenticated
+
+Effect = tuple[Hashable, Any, int]
+
+
+class Transaction:
+    """The methods raise Conflict or another of shared.errors to undo this write alone; others of its batch go on."""
+
+    def __init__(self, connection: Connection, statements: Statements) -> None:
+        self.connection = connection
+        self.effects: list[Effect] = []
+        self._sql = statements
+
+    def add_token(self, token_hash: str, created: int, expires: int) -> None:
+        """A one-time token for making an account, by its hash."""
+        self._run(
+            self._sql.add_token, {"hash": token_hash, "created": created, "expires": expires, "used_at": None}
+        )
+
+    def redeem_token(self, token_hash: str, now: int) -> None:
+        """Uses a token up. Raises Unauthenticated, the same for unknown, used and expired ones."""
+        if self._run(self._sql.redeem_token, {"b_hash": token_hash, "now": now}).rowcount != 1:
+            raise Unauthenticated(
+                "token_refused",
+                "the one-time token is unknown, used or expired",
+                "ask the manager's operator for a new one (privyseal-manager account add)",
+            )
+
+    def add_account(self, account: str, created: int, name: str) -> None:
+        """Raises Conflict `account_exists`."""
+        if self._first(self._sql.account, {"account": account}) is not None:
+            raise Conflict(
+                "account_exists", "the account exists already", "use it, or begin with a new root key"
+            )
+        self._run(self._sql.add_account, {"account": account, "created": created, "name": name})
+        self.effects.append((("account", account), True, 0))
+
+    def publish(self, account: str, documents: Iterable[StoredDocument]) -> None:
+        """Makes each document the head of its (kind, id), in order; all of them or, by raising, none.
+
+        A document that is the head already is left as it is, so that a client may repeat a lost request.
+        Raises Conflict: `document_changed` (facts kind, id, rev and digest of the head; rev 0 for none) unless it is
+        the revision after the head and names it in `prev`; `name_taken` (facts kind, id and digest of the holder)
+        where another head of the kind that is not deleted has its scope and identifier.
+        """
+        for document in documents:
+            self._publish(account, document)
+
+    def _publish(self, account: str, document: StoredDocument) -> None:
+        values = {"account": account, **msgspec.structs.asdict(document)}
+        found = self._first(self._sql.head, {k: values[k] for k in ("account", "kind", "id")})
+        rev, digest, scope, identifier, deleted = found or (0, "", "", "", True)
+        if rev and digest == document.digest:
+            return
+        if document.rev != rev + 1 or document.prev != digest:
+            raise Conflict(
+                "document_changed",
+                f"the {document.kind} document is not the revision after the newest one",
+                "take the newest revision and sign the change again",
+                kind=document.kind,
+                id=document.id,
+                rev=rev,
+                digest=digest,
+            )
+        named = bool(document.identifier) and not document.deleted
+        if named:
+            place = {k: values[k] for k in ("account", "kind", "scope", "identifier", "id")}
+            holder = self._first(self._sql.named, place)
+            if holder is not None:
+                raise Conflict(
+                    "name_taken",
+                    f"another {document.kind} of this scope has the identifier",
+                    "choose another identifier, or change the one that exists",
+                    kind=document.kind,
+                    id=holder[0],
+                    digest=holder[1],
+                )
+        self._run(self._sql.add_document, values)
+        head = ("account", "kind", "id", "rev", "digest", "scope", "identifier", "deleted")
+        self._run(self._sql.put_head, {k: values[k] for k in head})
+        size = len(document.compact)
+        if identifier and not deleted:
+            self.effects.append((("name", account, document.kind, scope, identifier), None, 0))
+        self.effects.append((("head", account, document.kind, document.id), document, size))
+        self.effects.append((("digest", account, document.digest), document, size))
+        if named:
+            self.effects.append(
+                (("name", account, document.kind, document.scope, document.identifier), document, size)
+            )
+
+    def add_version(self, account: str, version: StoredVersion) -> StoredVersion:
+        """Stores the version that follows the newest one; the stored row.
+
+        Storing the same (secret, n, digest) again keeps and returns the first row, deleted or not: two delegates may
+        have carried out one store task. Otherwise raises Conflict `version_exists` (facts n and digest of the newest;
+        0 and "" for none) unless n is the next number and `prev` the newest one's digest.
+        """
+        last = self._first(self._sql.last_version, {"account": account, "secret": version.secret})
+        n, digest = last or (0, "")
+        if version.n != n + 1 or version.prev != digest:
+            if 0 < version.n <= n:
+                first = self._version(account, version.secret, version.n)
+                if first.digest == version.digest:
+                    return first
+            raise Conflict(
+                "version_exists",
+                "the version doesn't follow the newest version of the secret",
+                "take the newest version and sign the change again",
+                n=n,
+                digest=digest,
+            )
+        version = msgspec.structs.replace(version, size=len(version.record or b""), deleted_at=None)
+        self._run(self._sql.add_version, {"account": account, **msgspec.structs.asdict(version)})
+        size = version.size + len(version.compact)
+        self.effects.append((("version", account, version.secret, version.n), version, size))
+        self.effects.append((("latest", account, version.secret), version, size))
+        return version
+
+    def delete_versions(
+        self, account: str, secret: str, now: int, numbers: Sequence[int] | None = None
+    ) -> list[int]:
+        """Removes the records of these versions (all for None); the numbers that had one.
+
+        The rows stay without their records, for a number is never given out twice.
+        """
+        live = [n for (n,) in self._run(self._sql.live_versions, {"account": account, "secret": secret})]
+        doomed = sorted(n for n in live if numbers is None or n in numbers)
+        for n in doomed:
+            self._run(
+                self._sql.delete_version, {"b_account": account, "b_secret": secret, "b_n": n, "now": now}
+            )
+            self.effects.append((("version", account, secret, n), None, 0))
+        self.effects.append((("latest", account, secret), None, 0))
+        return doomed
+
+    def put_task(self, account: str, task: TaskRow) -> None:
+        """Writes what became of a task, over what was known of it before."""
+        self._run(self._sql.put_task, {"account": account, **msgspec.structs.asdict(task)})
+
+    def prune_tasks(self, before: int, limit: int = 1000) -> int:
+        """Removes up to `limit` tasks of any account that finished before that second; how many."""
+        return self._run(self._sql.prune_tasks, {"before": before, "limit": limit}).rowcount
+
+    def probe(self, now: int) -> None:
+        """Writes the one row that shows whether writing works."""
+        self._run(self._sql.put_probe, {"id": 1, "at": now})
+
+    def _version(self, account: str, secret: str, n: int) -> StoredVersion:
+        found = self._first(self._sql.version, {"account": account, "secret": secret, "n": n})
+        return StoredVersion(*found)
+
+    def _run(self, sql: str, values: dict[str, Any]) -> CursorResult[Any]:
+        return self.connection.exec_driver_sql(sql, values)
+
+    def _first(self, sql: str, values: dict[str, Any]) -> Any:
+        return self._run(sql, values).first()
