@@ -1,0 +1,228 @@
+"""Messages of the stream as protobuf, and long ones in chunks. Protobuf types end here.
+
+A message that isn't known is ignored (None), so that either side may be one version older. Limits are checked before
+anything is kept: what a peer can make us hold is `LARGEST_BYTES` a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from google.protobuf.message import DecodeError
+
+from shared.errors import Malformed
+from shared.messages import (
+    Cancel,
+    Challenge,
+    Credit,
+    Documents,
+    Drain,
+    FromDelegate,
+    FromManager,
+    Heartbeat,
+    Hello,
+    Need,
+    NewCertificate,
+    Progress,
+    Result,
+    Task,
+    Welcome,
+)
+from shared.wire import delegate_pb2 as pb
+
+CHUNK_BYTES = 256 * 1024
+LARGEST_BYTES = 40 * 1024 * 1024
+"""A message with its chunks: a value of 10 MB with room for a batch of them."""
+
+MOST_CHUNKED_AT_ONCE = 8
+
+
+def manager_messages(message: FromManager, stream: int) -> Iterator[pb.FromManager]:
+    """One message as it goes on the wire; `stream` is a number of its own for each long message."""
+    whole = pb.FromManager()
+    match message:
+        case Challenge():
+            whole.challenge.nonce = message.nonce
+        case Welcome():
+            whole.welcome.heartbeat_ms = message.heartbeat_ms
+            whole.welcome.silence_ms = message.silence_ms
+            whole.welcome.now = message.now
+        case Heartbeat():
+            whole.heartbeat.executing = message.executing
+        case Documents():
+            whole.documents.compact.extend(message.compact)
+        case Task():
+            task = whole.task
+            task.id, task.attempt, task.document = message.id, message.attempt, message.document
+            task.inputs.extend(message.inputs)
+            task.stored.extend(message.stored)
+        case Cancel():
+            whole.cancel.id, whole.cancel.attempt = message.id, message.attempt
+        case Drain():
+            whole.drain.SetInParent()
+    if whole.ByteSize() <= CHUNK_BYTES:
+        yield whole
+    else:
+        for chunk in _chunks(whole.SerializeToString(), stream):
+            yield pb.FromManager(chunk=chunk)
+
+
+def delegate_messages(message: FromDelegate, stream: int) -> Iterator[pb.FromDelegate]:
+    """One message as it goes on the wire; `stream` is a number of its own for each long message."""
+    whole = pb.FromDelegate()
+    match message:
+        case Hello():
+            hello = whole.hello
+            hello.certificate, hello.proof, hello.origin = message.certificate, message.proof, message.origin
+            hello.version, hello.capacity = message.version, message.capacity
+            hello.kinds.extend(message.kinds)
+            hello.generations.extend(message.generations)
+        case Heartbeat():
+            whole.heartbeat.executing = message.executing
+        case Credit():
+            whole.credit.tasks = message.tasks
+        case Result():
+            result = whole.result
+            result.id, result.attempt, result.answer = message.id, message.attempt, message.answer
+            result.sealed = message.sealed
+            result.stored.extend(message.stored)
+        case Progress():
+            progress = whole.progress
+            progress.id, progress.attempt = message.id, message.attempt
+            progress.done, progress.total = message.done, message.total
+        case Need():
+            whole.need.id, whole.need.attempt = message.id, message.attempt
+            whole.need.digests.extend(message.digests)
+        case Drain():
+            whole.drain.SetInParent()
+        case NewCertificate():
+            whole.certificate.certificate = message.certificate
+    if whole.ByteSize() <= CHUNK_BYTES:
+        yield whole
+    else:
+        for chunk in _chunks(whole.SerializeToString(), stream):
+            yield pb.FromDelegate(chunk=chunk)
+
+
+def _chunks(data: bytes, stream: int) -> Iterator[pb.Chunk]:
+    for index, at in enumerate(range(0, len(data), CHUNK_BYTES)):
+        yield pb.Chunk(stream=stream, index=index, last=at + CHUNK_BYTES >= len(data), data=data[at : at + CHUNK_BYTES])
+
+
+class ManagerReader:
+    """Turns what arrives from the manager into messages."""
+
+    def __init__(self) -> None:
+        self._assembly = _Assembly()
+
+    def read(self, wire: pb.FromManager) -> FromManager | None:
+        """The message, or None for a part of one or an unknown one. Raises Malformed."""
+        match wire.WhichOneof("message"):
+            case "chunk":
+                data = self._assembly.add(wire.chunk)
+                return None if data is None else self._whole(data)
+            case "challenge":
+                return Challenge(wire.challenge.nonce)
+            case "welcome":
+                return Welcome(wire.welcome.heartbeat_ms, wire.welcome.silence_ms, wire.welcome.now)
+            case "heartbeat":
+                return Heartbeat(wire.heartbeat.executing)
+            case "documents":
+                return Documents(tuple(wire.documents.compact))
+            case "task":
+                task = wire.task
+                return Task(task.id, task.attempt, task.document, tuple(task.inputs), tuple(task.stored))
+            case "cancel":
+                return Cancel(wire.cancel.id, wire.cancel.attempt)
+            case "drain":
+                return Drain()
+        return None
+
+    def _whole(self, data: bytes) -> FromManager | None:
+        try:
+            whole = pb.FromManager.FromString(data)
+        except DecodeError:
+            raise _malformed() from None
+        if whole.WhichOneof("message") == "chunk":
+            raise _malformed()
+        return self.read(whole)
+
+
+class DelegateReader:
+    """Turns what arrives from a delegate into messages."""
+
+    def __init__(self) -> None:
+        self._assembly = _Assembly()
+
+    def read(self, wire: pb.FromDelegate) -> FromDelegate | None:
+        """The message, or None for a part of one or an unknown one. Raises Malformed."""
+        match wire.WhichOneof("message"):
+            case "chunk":
+                data = self._assembly.add(wire.chunk)
+                return None if data is None else self._whole(data)
+            case "hello":
+                hello = wire.hello
+                return Hello(
+                    hello.certificate,
+                    hello.proof,
+                    hello.origin,
+                    hello.version,
+                    tuple(hello.kinds),
+                    tuple(hello.generations),
+                    hello.capacity,
+                )
+            case "heartbeat":
+                return Heartbeat(wire.heartbeat.executing)
+            case "credit":
+                return Credit(wire.credit.tasks)
+            case "result":
+                result = wire.result
+                return Result(result.id, result.attempt, result.answer, result.sealed, tuple(result.stored))
+            case "progress":
+                progress = wire.progress
+                return Progress(progress.id, progress.attempt, progress.done, progress.total)
+            case "need":
+                return Need(wire.need.id, wire.need.attempt, tuple(wire.need.digests))
+            case "drain":
+                return Drain()
+            case "certificate":
+                return NewCertificate(wire.certificate.certificate)
+        return None
+
+    def _whole(self, data: bytes) -> FromDelegate | None:
+        try:
+            whole = pb.FromDelegate.FromString(data)
+        except DecodeError:
+            raise _malformed() from None
+        if whole.WhichOneof("message") == "chunk":
+            raise _malformed()
+        return self.read(whole)
+
+
+class _Assembly:
+    """Chunked messages that haven't arrived whole."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, list[bytes]] = {}
+        self._bytes = 0
+
+    def add(self, chunk: pb.Chunk) -> bytes | None:
+        parts = self._parts.get(chunk.stream)
+        if parts is None:
+            if chunk.index or len(self._parts) >= MOST_CHUNKED_AT_ONCE:
+                raise _malformed()
+            parts = self._parts[chunk.stream] = []
+        self._bytes += len(chunk.data)
+        if chunk.index != len(parts) or self._bytes > LARGEST_BYTES or not chunk.data:
+            raise _malformed()
+        parts.append(chunk.data)
+        if not chunk.last:
+            return None
+        del self._parts[chunk.stream]
+        data = b"".join(parts)
+        self._bytes -= len(data)
+        return data
+
+
+def _malformed() -> Malformed:
+    return Malformed("message_malformed", "a message on the stream is malformed or too long")

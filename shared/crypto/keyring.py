@@ -1,0 +1,160 @@
+"""A keyring: the secrets of one trust zone, derived from one 32-byte seed a generation, and the file that holds the seeds.
+
+    HKDF-SHA-512(ikm = seed, salt = none, info = LP(label, account, keyring, generation as eight bytes)), 32 bytes each:
+        keyring-seal     seed of the sealing key        keyring-certify  Ed25519 key that certifies delegates
+        keyring-kek      key of the built-in `Local`    keyring-mac      key of the records' HMAC
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared.canonical import b64u, lp, unb64u
+from shared.crypto.aead import derive
+from shared.crypto.identity import Identity
+from shared.crypto.seal import SealingKey
+from shared.documents.fields import Account, Digest, Identifier, Number
+from shared.documents.keyring import Certifier, KeyringDocument
+from shared.errors import Malformed, NotReady
+from shared.labels import KEYRING_CERTIFY, KEYRING_KEK, KEYRING_MAC, KEYRING_SEAL
+
+SEED_BYTES = 32
+
+
+class Generation:
+    """One generation's keys, derived when first needed."""
+
+    def __init__(self, account: str, keyring: str, number: int, seed: bytes) -> None:
+        if len(seed) != SEED_BYTES:
+            raise Malformed("keyring_malformed", "a keyring's seed has 32 bytes")
+        self.number = number
+        self._seed = seed
+        self._place = (account.encode(), keyring.encode(), number.to_bytes(8, "big"))
+
+    def _derive(self, label: bytes) -> bytes:
+        return derive(self._seed, b"", lp(label, *self._place), 32)
+
+    @cached_property
+    def sealing(self) -> SealingKey:
+        """Opens what was sealed to this generation."""
+        return SealingKey(self._derive(KEYRING_SEAL))
+
+    @cached_property
+    def certifying(self) -> Identity:
+        """Certifies delegates."""
+        return Identity.from_seed(self._derive(KEYRING_CERTIFY))
+
+    @cached_property
+    def kek(self) -> bytes:
+        """Wraps the data keys of the built-in secret manager, 32 bytes."""
+        return self._derive(KEYRING_KEK)
+
+    @cached_property
+    def mac_key(self) -> bytes:
+        """Authenticates records, 32 bytes."""
+        return self._derive(KEYRING_MAC)
+
+    def __repr__(self) -> str:
+        return f"Generation({self.number})"
+
+
+class _Seed(msgspec.Struct, forbid_unknown_fields=True):
+    generation: Number
+    seed: Digest
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    privyseal: Literal["keyring"]
+    v: Literal[1]
+    account: Account
+    keyring: Identifier
+    generations: Annotated[list[_Seed], Meta(min_length=1, max_length=64)]
+
+
+_decoder = msgspec.json.Decoder(_File)
+
+
+class Keyring:
+    """All generations that its holder has, oldest first."""
+
+    def __init__(self, account: str, name: str, generations: Sequence[tuple[int, bytes]]) -> None:
+        self.account = account
+        self.name = name
+        self._seeds = tuple(generations)
+        self._generations = {number: Generation(account, name, number, seed) for number, seed in generations}
+        if list(self._generations) != sorted(self._generations) or len(self._generations) != len(generations):
+            raise Malformed("keyring_malformed", "a keyring's generations are in order, each once")
+
+    @staticmethod
+    def parse(text: bytes) -> Keyring:
+        """From the text of a keyring file. Raises Malformed, never repeating it."""
+        try:
+            file = _decoder.decode(text)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise Malformed(
+                "keyring_malformed", "the keyring file is malformed", "make one with privyseal keyring new, or restore its backup"
+            ) from None
+        return Keyring(file.account, file.keyring, [(one.generation, unb64u(one.seed, SEED_BYTES)) for one in file.generations])
+
+    def text(self) -> bytes:
+        """The keyring file. It is secret: mode 0600, or a container secret."""
+        seeds = [_Seed(number, b64u(seed)) for number, seed in self._seeds]
+        return msgspec.json.format(msgspec.json.encode(_File("keyring", 1, self.account, self.name, seeds))) + b"\n"
+
+    def rotated(self, seed: bytes) -> Keyring:
+        """With one generation more."""
+        return Keyring(self.account, self.name, [*self._seeds, (self.newest.number + 1, seed)])
+
+    @property
+    def newest(self) -> Generation:
+        """The newest generation held."""
+        return self._generations[self._seeds[-1][0]]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The generations held, oldest first."""
+        return tuple(self._generations)
+
+    def generation(self, number: int) -> Generation:
+        """Raises NotReady for one that this file lacks."""
+        found = self._generations.get(number)
+        if found is None:
+            raise NotReady(
+                "generation_missing",
+                f"generation {number} of the keyring {self.name} isn't in the delegate's keyring file",
+                "give the delegate the newest keyring file and restart it",
+            )
+        return found
+
+    def document(self, rev: int, prev: str | None, iat: int, floor: int = 1) -> KeyringDocument:
+        """The public document for these generations, those from `floor` on."""
+        return KeyringDocument(
+            v=1,
+            acct=self.account,
+            id=self.name,
+            rev=rev,
+            prev=prev,
+            iat=iat,
+            gen=self.newest.number,
+            seal=b64u(self.newest.sealing.public.raw),
+            certifiers=tuple(
+                Certifier(number, one.certifying.key) for number, one in self._generations.items() if number >= floor
+            ),
+        )
+
+    def matches(self, document: KeyringDocument) -> bool:
+        """Whether that document speaks of this keyring: same account, name, and the same keys in its generation."""
+        held = self._generations.get(document.gen)
+        return (
+            (document.acct, document.id) == (self.account, self.name)
+            and held is not None
+            and b64u(held.sealing.public.raw) == document.seal
+        )
+
+    def __repr__(self) -> str:
+        return f"Keyring({self.name}, generations {self.numbers})"

@@ -1,0 +1,46 @@
+"""The connector: a configured instance of a secret-manager kind. Signed by a principal with `edit` over its scope."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from shared.documents.fields import Identifier, Line, Name, Opaque, Revisioned, ScopeText, Selector, Tags
+
+BUILT_IN = "local"
+"""Identifier of the built-in secret manager's connector, one in each account."""
+
+BUILT_IN_ALIASES = frozenset({BUILT_IN, "harnessSecretManager"})
+"""What users may call it; `harnessSecretManager` is what their YAML says today."""
+
+
+class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
+    """`type` is the kind, by its YAML name; `spec` its settings, which the kind itself validates."""
+
+    id: Opaque
+    scope: ScopeText
+    identifier: Identifier
+    name: Name
+    description: Line = ""
+    tags: Tags = {}
+    type: Annotated[str, Meta(pattern=r"^[A-Z][A-Za-z0-9]{0,63}$(?!\n)")]
+    keyring: Identifier
+    selectors: Annotated[tuple[Selector, ...], Meta(max_length=64)] = ()
+    spec: dict[str, Any] = {}
+    deleted: bool = False
+
+    def __post_init__(self) -> None:
+        if not _is_plain(self.spec):
+            raise ValueError("Expected texts, whole numbers, booleans, lists and objects - at `$.spec`")
+
+
+def _is_plain(value: object) -> bool:
+    """JSON without fractions, whose text form differs between implementations, and without non-ASCII keys, whose order does."""
+    match value:
+        case dict():
+            return all(str(key).isascii() and _is_plain(member) for key, member in value.items())
+        case list():
+            return all(_is_plain(member) for member in value)
+        case _:
+            return value is None or isinstance(value, str | int)

@@ -1,0 +1,47 @@
+"""Field types of documents, so that a limit is written once and checked when a document is decoded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared.names import ACCOUNT, IDENTIFIER, NAME, OPAQUE, SCOPE
+from shared.selectors import SELECTOR
+
+Account = Annotated[str, Meta(pattern=ACCOUNT)]
+Identifier = Annotated[str, Meta(pattern=IDENTIFIER)]
+Name = Annotated[str, Meta(pattern=NAME)]
+Opaque = Annotated[str, Meta(pattern=OPAQUE)]
+"""A random id: 26 characters of base32."""
+ScopeText = Annotated[str, Meta(pattern=SCOPE)]
+Selector = Annotated[str, Meta(pattern=SELECTOR)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{43}$(?!\n)")]
+"""SHA-256 in base64url; also the form of a key's thumbprint and of an Ed25519 public key (32 bytes)."""
+Key = Digest
+Signature = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{86}$(?!\n)")]
+SealingKey = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1622}$(?!\n)")]
+"""An X-Wing public key, 1,216 bytes in base64url."""
+Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]
+"""Seconds since 1970, at most the end of the year 9999."""
+Number = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Line = Annotated[str, Meta(max_length=1024)]
+Tags = dict[Annotated[str, Meta(pattern=r"^[!-~]{1,128}$(?!\n)")], Annotated[str, Meta(max_length=256)]]
+Permission = Literal["view", "use", "reveal", "edit", "delete", "exec", "renew", "admin"]
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What every document says: its format and its account."""
+
+    v: Literal[1]
+    acct: Account
+
+
+class Revisioned(Payload, frozen=True, kw_only=True):
+    """A document that is revised: `prev` is the digest of the revision before, absent in the first."""
+
+    rev: Number
+    prev: Digest | None = None
+    iat: Seconds

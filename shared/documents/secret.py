@@ -1,0 +1,30 @@
+"""The secret document: everything about a secret but its value. Signed by a principal with `edit` over its scope.
+
+A version is not here: it is the store task that made it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from shared.documents.fields import Identifier, Line, Name, Opaque, Revisioned, ScopeText, Tags
+
+LARGEST_VALUE_BYTES = 10_000_000
+"""A secret's value, text or file, is at most this long."""
+
+
+class SecretDocument(Revisioned, frozen=True, kw_only=True):
+    """`id` is random and never changes; `connector` is the connector's id; `deleted` marks the last revision."""
+
+    id: Opaque
+    scope: ScopeText
+    identifier: Identifier
+    name: Name
+    description: Line = ""
+    tags: Tags = {}
+    type: Literal["SecretText", "SecretFile"]
+    connector: Opaque
+    filename: Annotated[str, Meta(max_length=255)] = ""
+    deleted: bool = False

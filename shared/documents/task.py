@@ -1,0 +1,81 @@
+"""The task: one thing that a principal asks of a delegate, with everything that it may act on pinned.
+
+`pins` name each document by kind, id, revision and digest; what isn't pinned is ignored. `input` holds the digest of each
+sealed input, since HPKE's base mode doesn't prove its sender.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared.documents.fields import Count, Digest, Identifier, Number, Opaque, Payload, SealingKey, Seconds, Selector
+
+OPERATIONS = ("check", "delete", "reveal", "store")
+REPEAT = {"check": "any", "delete": "never", "reveal": "any", "store": "any"}
+"""`any`: harmless twice, since sealed to the reader or stored conditionally. `never`: for one named delegate, once."""
+
+LONGEST_SECONDS = {"any": 86_400, "never": 120}
+"""How long after `iat` a task may start."""
+
+MOST_TARGETS = 1_000
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """What the task is about: version `n` of a secret, or (for check) a connector.
+
+    `version` is the digest of the store task that made version n; for a store, of the one before n. `latest` says that the
+    signer meant the newest version, so that a manager that knows a newer one answers Conflict.
+    """
+
+    secret: Opaque | None = None
+    connector: Opaque | None = None
+    n: Count = 0
+    version: Digest | None = None
+    latest: bool = False
+
+
+class Pin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """`[kind, id, rev, sha256]` of a document that the task acts on."""
+
+    kind: Literal["account", "keyring", "grant", "connector", "secret"]
+    id: Annotated[str, Meta(max_length=128)]
+    rev: Number
+    digest: Digest
+
+
+class WantedSelector(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """`[selector, origin]`."""
+
+    selector: Selector
+    origin: Literal["step", "stepGroup", "stage", "pipeline"]
+
+
+class KnownStatus(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """`[serial, sha256]` of the newest status that the signer knows."""
+
+    serial: Number
+    digest: Digest
+
+
+class TaskDocument(Payload, frozen=True, kw_only=True):
+    """`to` is the thumbprint of the one delegate that may run it (only with `repeat` never)."""
+
+    keyring: Identifier
+    gen: Number
+    op: Literal["check", "delete", "reveal", "store"]
+    repeat: Literal["any", "never"]
+    to: Digest | None = None
+    targets: Annotated[tuple[Target, ...], Meta(min_length=1, max_length=MOST_TARGETS)]
+    pins: Annotated[tuple[Pin, ...], Meta(min_length=1, max_length=4 * MOST_TARGETS)]
+    selectors: Annotated[tuple[WantedSelector, ...], Meta(max_length=64)] = ()
+    status: KnownStatus
+    reader: SealingKey
+    input: Annotated[tuple[Digest, ...], Meta(max_length=MOST_TARGETS)] = ()
+    jti: Opaque
+    iat: Seconds
+    exp: Seconds
+
+

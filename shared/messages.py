@@ -1,0 +1,121 @@
+"""What manager and delegate say to each other on the stream, as plain values; `codec` turns them into bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Manager: 32 random bytes to sign."""
+
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Delegate: who it is, with proof, and what it can do."""
+
+    certificate: str
+    proof: bytes
+    origin: str
+    version: str
+    kinds: tuple[str, ...]
+    generations: tuple[int, ...]
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Manager: the stream is open."""
+
+    heartbeat_ms: int
+    silence_ms: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Either: still here; a delegate says how many tasks it executes."""
+
+    executing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Manager: signed documents, compact."""
+
+    compact: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Manager: a signed task with its sealed inputs and the records that it opens."""
+
+    id: str
+    attempt: int
+    document: str
+    inputs: tuple[bytes, ...] = ()
+    stored: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Manager: nobody waits for that task any more."""
+
+    id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Either: no new tasks; running ones end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Delegate: so many more tasks may be sent."""
+
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Delegate: the signed answer, the output sealed to the reader, the records to store."""
+
+    id: str
+    attempt: int
+    answer: str
+    sealed: bytes = b""
+    stored: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Delegate: how far a task is."""
+
+    id: str
+    attempt: int
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Delegate: documents that it needs before it can judge a task; the task isn't running."""
+
+    id: str
+    attempt: int
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewCertificate:
+    """Delegate: a newer certificate of the same identity."""
+
+    certificate: str
+
+
+FromManager = Challenge | Welcome | Heartbeat | Documents | Task | Cancel | Drain
+FromDelegate = Hello | Heartbeat | Credit | Result | Progress | Need | Drain | NewCertificate
+Message = FromManager | FromDelegate

@@ -1,0 +1,1 @@
+"""Who may say what: grants, chains, certificates, status. Verifying only, and pure; time is an argument."""

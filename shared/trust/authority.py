@@ -1,0 +1,143 @@
+"""Grant chains: from a key to an administrator, only shrinking, at most four links.
+
+    administrator --signs--> grant of A (admin, org/x) --A signs--> grant of B (reveal, org/x/project/y)
+
+Every rule is checked for every link, now, against the newest status. An administrator holds every permission by himself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from shared.documents.account import AccountDocument
+from shared.documents.fields import Permission
+from shared.documents.grant import LONGEST_SECONDS, GrantDocument
+from shared.documents.jws import Verified, thumbprint
+from shared.documents.status import StatusDocument
+from shared.errors import Denied, PrivySealError
+from shared.names import Scope
+
+LONGEST_CHAIN = 4
+SKEW_SECONDS = 120
+"""How far two honest clocks may be apart."""
+FOREVER = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The grants that carry a permission, the holder's own first, and when the first of them ends (seconds)."""
+
+    grants: tuple[Verified[GrantDocument], ...]
+    until: int
+
+
+class Authority:
+    """Answers whether a key may do something, from a fixed set of documents; decisions are remembered until they end."""
+
+    def __init__(
+        self,
+        account: AccountDocument,
+        status: StatusDocument | None,
+        grants: Iterable[Verified[GrantDocument]],
+    ) -> None:
+        self._administrators = frozenset(thumbprint(person.key) for person in account.administrators)
+        self._revoked_keys = frozenset(status.keys if status else ())
+        self._revoked_grants = frozenset(status.grants if status else ())
+        self._grants: Mapping[str, Verified[GrantDocument]] = {grant.document.id: grant for grant in grants}
+        self._by_holder: dict[str, list[Verified[GrantDocument]]] = {}
+        for grant in self._grants.values():
+            self._by_holder.setdefault(thumbprint(grant.document.principal.key), []).append(grant)
+        self._remembered: dict[tuple[str, Permission, Scope, str | None], Chain] = {}
+
+    def is_administrator(self, kid: str) -> bool:
+        """Whether that key is an administrator's and not revoked."""
+        return kid in self._administrators and kid not in self._revoked_keys
+
+    def chain(self, kid: str, permission: Permission, scope: Scope, resource: str | None, now: int) -> Chain:
+        """The chain by which `kid` holds `permission` over `scope` (and `resource` in it) at `now`.
+
+        Raises Denied: key_revoked, grant_missing, or why the nearest grant doesn't carry it.
+        """
+        question = (kid, permission, scope, resource)
+        known = self._remembered.get(question)
+        if known is not None and now < known.until:
+            return known
+        if kid in self._revoked_keys:
+            raise Denied("key_revoked", "the signer's key is revoked", "ask an administrator for a new grant to a new key")
+        if kid in self._administrators:
+            return Chain((), FOREVER)
+        refusal: PrivySealError = Denied(
+            "grant_missing",
+            f"the signer holds no grant of {permission} over {scope}",
+            "ask somebody who administers that scope: privyseal grant add",
+        )
+        for grant in self._by_holder.get(kid, ()):
+            document = grant.document
+            if permission not in document.permissions or not Scope.parse(document.scope).covers(scope):
+                continue
+            if document.resource is not None and document.resource != resource:
+                continue
+            try:
+                chain = Chain(*self._climb(grant, now))
+            except Denied as why:
+                refusal = why
+                continue
+            if len(self._remembered) > 10_000:
+                self._remembered.clear()
+            self._remembered[question] = chain
+            return chain
+        raise refusal
+
+    def found(self, grant: Verified[GrantDocument], now: int) -> None:
+        """Raises Denied unless `grant` itself stands on an administrator at `now`."""
+        self._climb(grant, now)
+
+    def _climb(self, grant: Verified[GrantDocument], now: int) -> tuple[tuple[Verified[GrantDocument], ...], int]:
+        links: list[Verified[GrantDocument]] = []
+        until = FOREVER
+        while True:
+            document = grant.document
+            links.append(grant)
+            if len(links) > LONGEST_CHAIN:
+                raise Denied("grant_chain_long", f"the signer's grant stands on more than {LONGEST_CHAIN} links")
+            self._live(grant, now)
+            until = min(until, document.exp)
+            if document.parent is None:
+                if not self.is_administrator(grant.kid):
+                    raise Denied("grant_unfounded", "the signer's grant stands on nobody who is an administrator now")
+                return tuple(links), until
+            parent = self._grants.get(document.parent)
+            if parent is None:
+                raise Denied("grant_unfounded", "the signer's grant stands on another that isn't there")
+            self._shrinks(grant, parent)
+            grant = parent
+
+    def _live(self, grant: Verified[GrantDocument], now: int) -> None:
+        document = grant.document
+        if document.id in self._revoked_grants or thumbprint(document.principal.key) in self._revoked_keys:
+            raise Denied("grant_revoked", "the signer's grant, or one that it stands on, is revoked")
+        if document.exp <= now:
+            raise Denied(
+                "grant_expired",
+                "the signer's grant, or one that it stands on, has expired",
+                "ask for a new one: privyseal grant add",
+            )
+        if document.iat > now + SKEW_SECONDS:
+            raise Denied("grant_early", "the signer's grant begins in the future", "compare the clocks of both machines")
+        if document.exp - document.iat > LONGEST_SECONDS[document.principal.type]:
+            raise Denied("grant_too_long", f"the signer's grant lasts longer than a {document.principal.type}'s may")
+
+    @staticmethod
+    def _shrinks(child: Verified[GrantDocument], parent: Verified[GrantDocument]) -> None:
+        """A grant gives nothing that its grantor doesn't hold himself."""
+        given, held = child.document, parent.document
+        if (
+            child.kid != thumbprint(held.principal.key)
+            or "admin" not in held.permissions
+            or not set(given.permissions) <= set(held.permissions)
+            or not Scope.parse(held.scope).covers(Scope.parse(given.scope))
+            or (held.resource is not None and held.resource != given.resource)
+            or given.exp > held.exp
+        ):
+            raise Denied("grant_exceeds", "the signer's grant gives more than its grantor holds")

@@ -1,0 +1,216 @@
+"""The book: what one party knows of one account. Verified documents by digest, and the newest revision of each.
+
+Manager, delegate and client keep the same book by the same rules, which is why a manager can't show two of them
+different things for long. A document is taken in when its signer may sign it now; a lower revision than seen, or two with
+one number, is refused. No I/O; time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import cast
+
+from shared.canonical import digest
+from shared.documents.account import AccountDocument
+from shared.documents.connector import ConnectorDocument
+from shared.documents.fields import Payload, Revisioned
+from shared.documents.grant import GrantDocument
+from shared.documents.jws import Unverified, Verified, VerifyingKey, kind_of, parse, thumbprint
+from shared.documents.keyring import KeyringDocument
+from shared.documents.scope import ScopeDocument
+from shared.documents.secret import SecretDocument
+from shared.documents.status import StatusDocument
+from shared.errors import Denied, Malformed, NotReady, PrivySealError, Tampered, Unauthenticated
+from shared.names import Scope
+from shared.trust.account import accept_account
+from shared.trust.authority import LONGEST_CHAIN, Authority
+from shared.trust.revision import check_change, check_first, check_order, name_of
+from shared.trust.status import accept_status
+
+CAPACITY = 100_000
+"""Secrets, connectors and scopes that a book remembers; account, keyrings, grants and status it never forgets."""
+
+_PASSES = 8
+"""Rounds of `admit_all`: a grant chain has four links, and a status may wait for its base and signer."""
+
+_FIRM = frozenset({"account", "grant", "keyring", "status"})
+
+
+class Book:
+    """One account's documents, as far as this party knows and believes them."""
+
+    def __init__(self, account: str, capacity: int = CAPACITY) -> None:
+        self.id = account
+        self.account: Verified[AccountDocument] | None = None
+        self.status: Verified[StatusDocument] | None = None
+        self.grants: dict[str, Verified[GrantDocument]] = {}
+        self.keyrings: dict[str, Verified[KeyringDocument]] = {}
+        self._status_base: Verified[StatusDocument] | None = None
+        self._documents: OrderedDict[str, Verified[Revisioned]] = OrderedDict()
+        self._newest: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
+        self._firm_documents: dict[str, Verified[Revisioned]] = {}
+        self._firm_newest: dict[tuple[str, str], tuple[int, str]] = {}
+        self._keys: dict[str, VerifyingKey] = {}
+        self._capacity = capacity
+        self._authorities: dict[frozenset[str], Authority] = {}
+
+    @property
+    def authority(self) -> Authority:
+        """Decides by all grants known. Raises NotReady before the first account document."""
+        return self.authority_of(self.grants.values())
+
+    def authority_of(self, grants: Collection[Verified[GrantDocument]]) -> Authority:
+        """Decides by these grants alone. Raises NotReady before the first account document."""
+        if self.account is None:
+            raise NotReady("account_documents_missing", "no account document is known yet")
+        name = frozenset(grant.digest for grant in grants)
+        known = self._authorities.get(name)
+        if known is None:
+            known = Authority(self.account.document, self.status.document if self.status else None, grants)
+            if len(self._authorities) > 1_000:
+                self._authorities.clear()
+            self._authorities[name] = known
+        return known
+
+    def find(self, sha256: str) -> Verified[Revisioned] | None:
+        """The document with that digest, if it is known."""
+        return self._documents.get(sha256) or self._firm_documents.get(sha256)
+
+    def newest(self, document: Revisioned) -> tuple[int, str] | None:
+        """(revision, digest) of the newest revision seen of the thing that `document` is a revision of."""
+        name = (kind_of(document), name_of(document))
+        return self._firm_newest.get(name) if name[0] in _FIRM else self._newest.get(name)
+
+    def seen(self) -> dict[str, list[int | str]]:
+        """The newest revisions, for a party that keeps them from one run to the next: `KIND NAME` to [revision, digest]."""
+        return {
+            f"{name[0]} {name[1]}": [*entry] for table in (self._firm_newest, self._newest) for name, entry in table.items()
+        }
+
+    def restore(self, seen: Mapping[str, Sequence[int | str]]) -> None:
+        """Remember revisions that `seen` gave in an earlier run; lower ones are then refused."""
+        for text, (rev, sha256) in seen.items():
+            kind, _, name = text.partition(" ")
+            table = self._firm_newest if kind in _FIRM else self._newest
+            table[kind, name] = (int(rev), str(sha256))
+
+    def key(self, kid: str) -> VerifyingKey | None:
+        """The key of that thumbprint, if an administrator or a principal of a known grant has it."""
+        return self._keys.get(kid)
+
+    def verify(self, unverified: Unverified[Payload]) -> Verified[Payload]:
+        """A document (a task, say) with its signature checked. Raises Unauthenticated for an unknown signer, Tampered."""
+        if unverified.document.acct != self.id:
+            raise Tampered("account_foreign", f"the {unverified.kind} document belongs to another account")
+        key = self.key(unverified.kid)
+        if key is None:
+            raise Unauthenticated(
+                "signer_unknown",
+                f"the {unverified.kind} document is signed by a key that holds no grant in this account",
+                "ask an administrator for a grant: privyseal grant add",
+            )
+        return unverified.verified_by(key)
+
+    def admit_all(self, compacts: Iterable[str], now: int) -> dict[str, PrivySealError]:
+        """Take in documents in whatever order makes sense of them; gives the refusals by digest."""
+        waiting = list(dict.fromkeys(compacts))
+        refused: dict[str, PrivySealError] = {}
+        for _ in range(_PASSES):
+            refused, again = {}, []
+            for compact in waiting:
+                try:
+                    self.admit(compact, now)
+                except PrivySealError as why:
+                    refused[digest(compact) if compact.isascii() else ""] = why
+                    # What may pass once another has been taken in.
+                    if isinstance(why, NotReady | Unauthenticated | Denied):
+                        again.append(compact)
+            if len(again) == len(waiting) or not again:
+                break
+            waiting = again
+        return refused
+
+    def admit(self, compact: str, now: int) -> Verified[Revisioned]:
+        """Take in one document. Raises what is wrong with it; the book is then as before."""
+        known = self.find(digest(compact)) if compact.isascii() else None
+        if known is not None:
+            return known
+        unverified = parse(compact)
+        if isinstance(unverified.document, AccountDocument):
+            account = accept_account(cast(Unverified[AccountDocument], unverified), self.account, self.id)
+            self.account = account
+            return self._take(account)
+        if not isinstance(unverified.document, Revisioned):
+            raise Malformed("document_unexpected", f"a {unverified.kind} document isn't kept")
+        new = cast(Verified[Revisioned], self.verify(unverified))
+        if isinstance(new.document, StatusDocument):
+            self._accept_status(cast(Verified[StatusDocument], new), now)
+            return self._take(new)
+        check_first(new.kind, new.document)
+        newest = self.newest(new.document)
+        if newest is not None:
+            check_order(new.kind, new.document, newest)
+            old = self.find(newest[1])
+            if old is not None:
+                check_change(new, old)
+        self._check_signer(new, now)
+        return self._take(new)
+
+    def _check_signer(self, new: Verified[Revisioned], now: int) -> None:
+        match new.document:
+            case KeyringDocument():
+                if not self.authority.is_administrator(new.kid):
+                    raise Denied("keyring_unfounded", "the keyring is signed by nobody who is an administrator now")
+            case GrantDocument():
+                self._check_grant(cast(Verified[GrantDocument], new), now)
+            case ConnectorDocument() | SecretDocument() as thing:
+                self.authority.chain(new.kid, "edit", Scope.parse(thing.scope), thing.id, now)
+            case ScopeDocument() as scope:
+                self.authority.chain(new.kid, "admin", Scope.parse(scope.scope), None, now)
+
+    def _check_grant(self, grant: Verified[GrantDocument], now: int) -> None:
+        """Whether the grant was ever founded. One that has ended or is revoked is kept: it explains refusals."""
+        links, parent = [grant], grant.document.parent
+        while parent is not None and len(links) <= LONGEST_CHAIN:
+            above = self.grants.get(parent)
+            if above is None:
+                raise NotReady("grant_parent_missing", "the grant stands on another that isn't known")
+            links.append(above)
+            parent = above.document.parent
+        assert self.account is not None
+        founded = Authority(self.account.document, None, links)
+        founded.found(grant, min(now, *(link.document.exp - 1 for link in links)))
+
+    def _accept_status(self, new: Verified[StatusDocument], now: int) -> None:
+        base = next((one for one in (self._status_base, self.status) if one and one.digest == new.document.base), None)
+        accept_status(new, self.status, base, self.authority, now)
+        self.status = new
+        if new.document.base is None:
+            self._status_base = new
+
+    def _take(self, new: Verified[Revisioned]) -> Verified[Revisioned]:
+        name, entry = (new.kind, name_of(new.document)), (new.document.rev, new.digest)
+        match new.document:
+            case AccountDocument() as account:
+                self._keys |= {thumbprint(person.key): VerifyingKey.of(person.key) for person in account.administrators}
+            case GrantDocument() as grant:
+                self.grants[grant.id] = cast(Verified[GrantDocument], new)
+                self._keys[thumbprint(grant.principal.key)] = VerifyingKey.of(grant.principal.key)
+            case KeyringDocument() as keyring:
+                self.keyrings[keyring.id] = cast(Verified[KeyringDocument], new)
+            case _:
+                pass
+        if new.kind in _FIRM:
+            self._firm_newest[name] = entry
+            self._firm_documents[new.digest] = new
+            self._authorities.clear()
+            return new
+        self._newest[name] = entry
+        self._newest.move_to_end(name)
+        self._documents[new.digest] = new
+        if len(self._documents) > self._capacity:
+            self._documents.popitem(last=False)
+        if len(self._newest) > self._capacity:
+            self._newest.popitem(last=False)
+        return new

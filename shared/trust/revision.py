@@ -1,0 +1,66 @@
+"""What one revision of a document may change in the revision before it."""
+
+from __future__ import annotations
+
+from shared.documents.connector import ConnectorDocument
+from shared.documents.fields import Revisioned
+from shared.documents.grant import GrantDocument
+from shared.documents.jws import Verified
+from shared.documents.keyring import KeyringDocument
+from shared.documents.scope import ScopeDocument
+from shared.documents.secret import SecretDocument
+from shared.errors import Conflict, Malformed, Tampered
+
+
+def name_of(document: Revisioned) -> str:
+    """What makes two documents of a kind revisions of one thing: the id, and the scope that vouches for it.
+
+    The scope is part of it, so that somebody who may edit one scope can't revise what lives in another by reusing its id.
+    """
+    scope = getattr(document, "scope", "")
+    id = getattr(document, "id", "account")
+    return id if isinstance(document, GrantDocument) else f"{scope}:{id}"
+
+
+def check_first(kind: str, document: Revisioned) -> None:
+    """Exactly the first revision has no `prev`. Raises Malformed."""
+    if (document.rev == 1) != (document.prev is None):
+        raise Malformed("revision_malformed", f"the {kind} document's revision doesn't fit its prev")
+
+
+def check_order(kind: str, document: Revisioned, newest: tuple[int, str]) -> None:
+    """`document` comes after `newest`, a (revision, digest). Raises Conflict when older, Tampered for a fork."""
+    rev, sha256 = newest
+    if document.rev < rev:
+        raise Conflict("revision_stale", f"the {kind} document is older than one that was seen before")
+    if document.rev == rev or (document.rev == rev + 1 and document.prev != sha256):
+        raise Tampered("revision_forked", f"there are two {kind} documents with one revision")
+
+
+def check_change(new: Verified[Revisioned], old: Verified[Revisioned]) -> None:
+    """What never changes hasn't changed. Raises Conflict, naming the field."""
+    match new.document, old.document:
+        case (SecretDocument() as after, SecretDocument() as before):
+            fields: tuple[str, ...] = ("scope", "identifier", "type", "connector")
+            _same(new.kind, after, before, fields)
+        case (ConnectorDocument() as after, ConnectorDocument() as before):
+            _same(new.kind, after, before, ("scope", "identifier", "type", "keyring"))
+        case (ScopeDocument() as after, ScopeDocument() as before):
+            _same(new.kind, after, before, ("scope", "identifier"))
+        case (GrantDocument() as after, GrantDocument() as before):
+            # Only who stands where the grantor stood may revise his grant: the same grantor, or an administrator.
+            if after.principal.key != before.principal.key or after.parent not in {before.parent, None}:
+                raise Conflict("field_immutable", "the grant's principal or parent can't change", "make a new grant")
+        case (KeyringDocument() as after, KeyringDocument() as before):
+            if after.gen < before.gen:
+                raise Conflict("field_immutable", "a keyring's generation can't go back", "rotate it: privyseal keyring rotate")
+        case _:
+            return
+    if getattr(old.document, "deleted", False):
+        raise Conflict("document_deleted", f"the {new.kind} was deleted", "make a new one")
+
+
+def _same(kind: str, after: Revisioned, before: Revisioned, fields: tuple[str, ...]) -> None:
+    for field in fields:
+        if getattr(after, field) != getattr(before, field):
+            raise Conflict("field_immutable", f"the {kind}'s {field} can't change", f"delete the {kind} and make a new one")
