@@ -31,6 +31,13 @@ _SQLITE_WRITER = (
     "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA journal_size_limit=67108864",
 )
+# A server that has gone silent must not hold the writer (libpq's keywords; seconds, the last one milliseconds).
+_POSTGRESQL = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 30000,
+}
 _SQLITE_READER = ("PRAGMA query_only=ON",)
 
 
@@ -135,7 +142,7 @@ class Database:
     def _engine(self, pragmas: tuple[str, ...], begin: str, **options: Any) -> Engine:
         # Parameters are kept out of exceptions: an error must never repeat a value.
         if not self.sqlite:
-            return create_engine(self._url, hide_parameters=True, **options)
+            return create_engine(self._url, hide_parameters=True, connect_args=_POSTGRESQL, **options)
         engine = create_engine(self._url, hide_parameters=True, paramstyle="named", **options)
 
         def connected(connection: Any, _record: Any) -> None:

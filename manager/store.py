@@ -229,7 +229,10 @@ def add_token(url: str, token_hash: str, created: int, expires: int) -> None:
     database = Database(url)
     try:
         with database.connect_beside() as connection, connection.begin():
-            Transaction(connection, Statements(connection.dialect)).add_token(token_hash, created, expires)
+            cursor = connection.connection.cursor()
+            Transaction(connection, cursor, Statements(connection.dialect)).add_token(
+                token_hash, created, expires
+            )
     except SQLAlchemyError:
         raise Unavailable(
             "store_unavailable",

@@ -17,23 +17,18 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
+from manager.audit import Chains
 from manager.statements import Statements
 from manager.transaction import Effect, Transaction
-from shared.audit import Head, entry_hash, head_of
-from shared.audit import Link as AuditLink
-from shared.canonical import b64u
 from shared.errors import Overloaded, PrivySealError, Unavailable
 
 T = TypeVar("T")
 
 _log = structlog.get_logger()
 
-# These are the fault of one statement; any other error of the driver means that the database itself doesn't serve.
-_OWN_FAULT = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 _BATCH_WRITES = 512
-_CHAINS = 10_000
 
 
 class Write(msgspec.Struct, frozen=True, eq=False):
@@ -64,11 +59,21 @@ class GroupCommit:
         self._connection: Connection | None = connection
         self._connect = connect
         self._apply = apply
+        self._dialect = connection.dialect
         self._statements = Statements(connection.dialect)
+        driver: Any = connection.dialect.loaded_dbapi
+        self._driver_error: type[Exception] = driver.Error
+        # These are the fault of one statement; any other error of the driver means that the database doesn't serve.
+        self._own_fault = (
+            driver.DataError,
+            driver.IntegrityError,
+            driver.NotSupportedError,
+            driver.ProgrammingError,
+        )
         self._limit_writes = limit_writes
         self._limit_bytes = limit_bytes
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
-        self._chains: dict[str, Head] = {}
+        self._chains = Chains(self._statements)
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self.waiting_writes = 0
@@ -159,65 +164,62 @@ class GroupCommit:
                     transaction.rollback()
             return outcomes, effects, False
         except Exception as error:  # noqa: BLE001 (each caller must be answered, and the next batch served)
-            # The chains in memory may be ahead of the database now.
-            self._chains.clear()
-            if self._connection is not None and (
-                self._connection.invalidated or self._connection.in_transaction()
-            ):
+            self._chains.forget()
+            if self._connection is not None and self._is_broken(self._connection):
                 self._drop_connection()
             _log.error("store.commit_failed", error=_name(error), count=len(batch))
-            return [(write, None, _unavailable(error)) for write in batch], [], True
+            return [(write, None, self._failure(error)) for write in batch], [], True
 
     def _run_all(self, connection: Connection, batch: list[Write]) -> tuple[list[Outcome], list[Effect]]:
         outcomes: list[Outcome] = []
         effects: list[Effect] = []
         alone = len(batch) == 1  # rolled back as a whole, it needs no savepoint
+        cursor = connection.connection.cursor()
         for write in batch:
-            transaction = Transaction(connection, self._statements)
+            transaction = Transaction(connection, cursor, self._statements)
             if not alone:
-                connection.exec_driver_sql("SAVEPOINT one")
+                cursor.execute("SAVEPOINT one")
             try:
                 value = None if write.run is None else write.run(transaction)
             except Exception as error:
-                if isinstance(error, DBAPIError) and not isinstance(error, _OWN_FAULT):
+                if self._is_database(error):
                     raise
                 if not alone:
-                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
-                    connection.exec_driver_sql("RELEASE SAVEPOINT one")
-                outcomes.append((write, None, error))
+                    cursor.execute("ROLLBACK TO SAVEPOINT one")
+                    cursor.execute("RELEASE SAVEPOINT one")
+                # The driver's own words could repeat a value.
+                outcomes.append((write, None, self._failure(error) if self._is_driver(error) else error))
                 continue
             if write.audit:
-                self._append(connection, write)
+                self._chains.append(cursor, write.account, write.audit)
             if not alone:
-                connection.exec_driver_sql("RELEASE SAVEPOINT one")
+                cursor.execute("RELEASE SAVEPOINT one")
             effects += transaction.effects
             outcomes.append((write, value, None))
+        cursor.close()
         return outcomes, effects
 
-    def _append(self, connection: Connection, write: Write) -> None:
-        head = self._chains.get(write.account)
-        if head is None:
-            found = connection.exec_driver_sql(
-                self._statements.audit_head, {"account": write.account}
-            ).first()
-            head = head_of(AuditLink(found[0], "", found[1], "")) if found else Head()
-        for at, entry in write.audit:
-            following = Head(head.seq + 1, entry_hash(head.hash, entry))
-            connection.exec_driver_sql(
-                self._statements.add_audit,
-                {
-                    "account": write.account,
-                    "seq": following.seq,
-                    "prev": b64u(head.hash),
-                    "hash": b64u(following.hash),
-                    "entry": entry.decode("ascii"),
-                    "at": at,
-                },
+    def _is_database(self, error: Exception) -> bool:
+        """Whether the database itself doesn't serve, rather than one statement being at fault."""
+        return self._is_driver(error) and not isinstance(
+            getattr(error, "orig", None) or error, self._own_fault
+        )
+
+    def _is_driver(self, error: Exception) -> bool:
+        return isinstance(error, DBAPIError | self._driver_error)
+
+    def _failure(self, error: Exception) -> Exception:
+        if isinstance(error, PrivySealError) or self._is_database(error):
+            return Unavailable(
+                "store_unavailable",
+                "the manager's database can't be written; nothing of the request was kept",
+                "free space on the manager's disk or bring its database back, then repeat the request",
             )
-            head = following
-        if len(self._chains) >= _CHAINS:
-            self._chains.clear()
-        self._chains[write.account] = head
+        return RuntimeError(f"a write broke the store's rules: {_name(error)}")
+
+    def _is_broken(self, connection: Connection) -> bool:
+        # A server's connection may be gone without having said so; making another is cheap beside a failed commit.
+        return self._dialect.name != "sqlite" or connection.closed or connection.in_transaction()
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -239,13 +241,3 @@ def _name(error: Exception) -> str:
     return str(
         getattr(origin, "sqlite_errorname", "") or getattr(origin, "sqlstate", "") or type(origin).__name__
     )
-
-
-def _unavailable(error: Exception) -> Exception:
-    if isinstance(error, PrivySealError | DBAPIError):
-        return Unavailable(
-            "store_unavailable",
-            "the manager's database can't be written; nothing of the request was kept",
-            "free space on the manager's disk or bring its database back, then repeat the request",
-        )
-    return RuntimeError(f"the store's writer failed with {_name(error)}")

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection
 
 from manager.rows import StoredDocument, StoredVersion, TaskRow
 from manager.statements import Statements
@@ -23,8 +23,10 @@ Effect = tuple[Hashable, Any, int]
 class Transaction:
     """The methods raise Conflict or another of shared.errors to undo this write alone; others of its batch go on."""
 
-    def __init__(self, connection: Connection, statements: Statements) -> None:
+    def __init__(self, connection: Connection, cursor: Any, statements: Statements) -> None:
+        """`cursor` is one of the driver's on the same connection: SQLAlchemy's own calls would cost more than SQLite's."""
         self.connection = connection
+        self._cursor = cursor
         self.effects: list[Effect] = []
         self._sql = statements
 
@@ -36,7 +38,7 @@ class Transaction:
 
     def redeem_token(self, token_hash: str, now: int) -> None:
         """Uses a token up. Raises Unauthenticated, the same for unknown, used and expired ones."""
-        if self._run(self._sql.redeem_token, {"b_hash": token_hash, "now": now}).rowcount != 1:
+        if self._run(self._sql.redeem_token, {"b_hash": token_hash, "now": now}) != 1:
             raise Unauthenticated(
                 "token_refused",
                 "the one-time token is unknown, used or expired",
@@ -140,7 +142,7 @@ class Transaction:
 
         The rows stay without their records, for a number is never given out twice.
         """
-        live = [n for (n,) in self._run(self._sql.live_versions, {"account": account, "secret": secret})]
+        live = [n for (n,) in self._all(self._sql.live_versions, {"account": account, "secret": secret})]
         doomed = sorted(n for n in live if numbers is None or n in numbers)
         for n in doomed:
             self._run(
@@ -156,7 +158,7 @@ class Transaction:
 
     def prune_tasks(self, before: int, limit: int = 1000) -> int:
         """Removes up to `limit` tasks of any account that finished before that second; how many."""
-        return self._run(self._sql.prune_tasks, {"before": before, "limit": limit}).rowcount
+        return self._run(self._sql.prune_tasks, {"before": before, "limit": limit})
 
     def probe(self, now: int) -> None:
         """Writes the one row that shows whether writing works."""
@@ -166,8 +168,16 @@ class Transaction:
         found = self._first(self._sql.version, {"account": account, "secret": secret, "n": n})
         return StoredVersion(*found)
 
-    def _run(self, sql: str, values: dict[str, Any]) -> CursorResult[Any]:
-        return self.connection.exec_driver_sql(sql, values)
+    def _run(self, sql: str, values: dict[str, Any]) -> int:
+        """How many rows it changed."""
+        self._cursor.execute(sql, values)
+        return int(self._cursor.rowcount)
+
+    def _all(self, sql: str, values: dict[str, Any]) -> list[Any]:
+        self._cursor.execute(sql, values)
+        rows: list[Any] = self._cursor.fetchall()
+        return rows
 
     def _first(self, sql: str, values: dict[str, Any]) -> Any:
-        return self._run(sql, values).first()
+        rows = self._all(sql, values)
+        return rows[0] if rows else None
