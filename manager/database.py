@@ -102,9 +102,14 @@ class Database:
         try:
             if not self.sqlite or self._path().exists():
                 connection = self._writer.connect()
-                with connection.begin():
-                    if current(connection):
-                        return connection
+                try:
+                    with connection.begin():
+                        ready = current(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+                if ready:
+                    return connection
                 connection.close()
             return self.open()
         except (DBAPIError, OSError):

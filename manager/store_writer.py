@@ -188,7 +188,7 @@ class GroupCommit:
                     cursor.execute("ROLLBACK TO SAVEPOINT one")
                     cursor.execute("RELEASE SAVEPOINT one")
                 # The driver's own words could repeat a value.
-                outcomes.append((write, None, self._failure(error) if self._is_driver(error) else error))
+                outcomes.append((write, None, _broken_rule(error) if self._is_driver(error) else error))
                 continue
             if write.audit:
                 self._chains.append(cursor, write.account, write.audit)
@@ -209,13 +209,13 @@ class GroupCommit:
         return isinstance(error, DBAPIError | self._driver_error)
 
     def _failure(self, error: Exception) -> Exception:
-        if isinstance(error, PrivySealError) or self._is_database(error):
+        if isinstance(error, PrivySealError) or self._is_driver(error):
             return Unavailable(
                 "store_unavailable",
                 "the manager's database can't be written; nothing of the request was kept",
                 "free space on the manager's disk or bring its database back, then repeat the request",
             )
-        return RuntimeError(f"a write broke the store's rules: {_name(error)}")
+        return _broken_rule(error)
 
     def _is_broken(self, connection: Connection) -> bool:
         # A server's connection may be gone without having said so; making another is cheap beside a failed commit.
@@ -241,3 +241,7 @@ def _name(error: Exception) -> str:
     return str(
         getattr(origin, "sqlite_errorname", "") or getattr(origin, "sqlstate", "") or type(origin).__name__
     )
+
+
+def _broken_rule(error: Exception) -> RuntimeError:
+    return RuntimeError(f"a write broke the store's rules: {_name(error)}")
