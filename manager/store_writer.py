@@ -9,10 +9,11 @@ itself. Nothing here knows what a write does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import structlog
@@ -150,10 +151,9 @@ class GroupCommit:
         self._drop_connection()
 
     def _report(self, outcomes: list[Outcome], effects: list[Effect], failed: bool) -> None:
-        try:
+        # A closed loop has nobody left to be answered.
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._answer, outcomes, effects, failed)
-        except RuntimeError:
-            pass  # the loop was closed; nobody is left to be answered
 
     def _commit(self, batch: list[Write]) -> tuple[list[Outcome], list[Effect], bool]:
         try:
@@ -167,7 +167,7 @@ class GroupCommit:
             self._chains.forget()
             if self._connection is not None and self._is_broken(self._connection):
                 self._drop_connection()
-            _log.error("store.commit_failed", error=_name(error), count=len(batch))
+            _tell("store.commit_failed", error, len(batch))
             return [(write, None, self._failure(error)) for write in batch], [], True
 
     def _run_all(self, connection: Connection, batch: list[Write]) -> tuple[list[Outcome], list[Effect]]:
@@ -232,15 +232,21 @@ class GroupCommit:
             try:
                 connection.close()
             except Exception as error:  # noqa: BLE001 (it is given up anyway)
-                _log.warning("store.close_failed", error=_name(error))
+                _tell("store.close_failed", error, 0)
+
+
+def _tell(event: Literal["store.commit_failed", "store.close_failed"], error: Exception, count: int) -> None:
+    # The disk that is full may hold the log as well; the writer's thread must outlive that.
+    with contextlib.suppress(Exception):
+        _log.error(event, error=_name(error), count=count)
 
 
 def _name(error: Exception) -> str:
     """What went wrong, without the text of the error: that could repeat a value."""
     origin = getattr(error, "orig", None) or error
-    return str(
-        getattr(origin, "sqlite_errorname", "") or getattr(origin, "sqlstate", "") or type(origin).__name__
-    )
+    if state := getattr(origin, "sqlstate", None):
+        return f"SQLSTATE_{state}"
+    return str(getattr(origin, "sqlite_errorname", "") or type(origin).__name__)
 
 
 def _broken_rule(error: Exception) -> RuntimeError:

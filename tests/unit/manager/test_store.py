@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import stat
 from pathlib import Path
 
 import pytest
+import structlog
+import structlog.testing
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
@@ -204,3 +207,31 @@ async def test_the_database_is_not_written_for_a_batch_in_which_all_failed(url: 
         )
         assert all(isinstance(result, Conflict) for result in results)
         assert (await store.tasks(A)).items[0].task == "t"
+
+
+async def test_the_writer_outlives_a_log_that_can_not_be_written(url: str) -> None:
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "no space")
+
+    structlog.configure(processors=[full])
+    try:
+        async with Store(url) as store:
+            await _limit_pages(store, 1)
+            for _ in range(3):
+                with pytest.raises(Unavailable):
+                    await store.add_version(A, version(record=bytes(10**6)))
+            await _limit_pages(store, 2**30)
+            await store.add_version(A, version(record=bytes(10**6)), [ENTRY])
+    finally:
+        structlog.reset_defaults()
+
+
+async def test_a_failed_commit_is_logged_by_its_code_alone(url: str) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with Store(url) as store:
+            await _limit_pages(store, 1)
+            with pytest.raises(Unavailable):
+                await store.add_version(A, version(record=bytes(10**6)))
+    assert lines == [
+        {"event": "store.commit_failed", "error": "SQLITE_FULL", "count": 1, "log_level": "error"}
+    ]
