@@ -13,7 +13,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -167,7 +167,7 @@ class GroupCommit:
             self._chains.forget()
             if self._connection is not None and self._is_broken(self._connection):
                 self._drop_connection()
-            _tell("store.commit_failed", error, len(batch))
+            _tell(error, len(batch))
             return [(write, None, self._failure(error)) for write in batch], [], True
 
     def _run_all(self, connection: Connection, batch: list[Write]) -> tuple[list[Outcome], list[Effect]]:
@@ -229,16 +229,15 @@ class GroupCommit:
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
+            # It is given up, whatever it says to that.
+            with contextlib.suppress(Exception):
                 connection.close()
-            except Exception as error:  # noqa: BLE001 (it is given up anyway)
-                _tell("store.close_failed", error, 0)
 
 
-def _tell(event: Literal["store.commit_failed", "store.close_failed"], error: Exception, count: int) -> None:
+def _tell(error: Exception, count: int) -> None:
     # The disk that is full may hold the log as well; the writer's thread must outlive that.
     with contextlib.suppress(Exception):
-        _log.error(event, error=_name(error), count=count)
+        _log.error("store.commit_failed", error=_name(error), count=count)
 
 
 def _name(error: Exception) -> str:
