@@ -1,0 +1,265 @@
+"""The local policy: what this delegate refuses, whoever signed it. The manager can't see or change it.
+
+Promises: what the file doesn't allow is refused with the rule and the file's key that said no; an unknown key
+or word in the file is refused, since a misspelt veto would be none; an empty list allows nothing. Must not
+read the file or ask a clock: text and time are handed over. Format: deploy/examples/delegate-policy.toml
+explains each key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, Final
+
+from shared.documents.task import OPERATIONS
+from shared.errors import Denied, Malformed, Overloaded
+from shared.names import ACCOUNT_SCOPE, IDENTIFIER, Scope
+from shared.settings import parse_toml, refuse_unknown
+
+ANY: Final = "*"
+EXEC: Final = "exec"
+"""The operation that has a switch of its own."""
+
+WINDOW_SECONDS = 60.0
+
+_KEYS = ("ops", "scopes", "kinds", "keyrings", "hosts", "exec", "scripts", "calls_per_minute")
+_MOST_CALLS = 1_000_000
+_KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,63}\Z")
+_IDENTIFIER = re.compile(IDENTIFIER)
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\Z"
+)
+_NUMBER = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\Z")
+"""Ends as an address does: `2852039166` and `0xa9.254.1` would be dialled as addresses."""
+_METADATA = frozenset(
+    {
+        "metadata",
+        "metadata.google.internal",
+        "metadata.goog",
+        "instance-data",
+        "instance-data.ec2.internal",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+    }
+)
+"""Where clouds hand out credentials, besides link-local addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPolicy:
+    """What the delegate may do; `*` in kinds, keyrings and hosts allows any.
+
+    A scope covers what lies below it. A host is exact or begins with `*.`, which covers every name below; `*`
+    covers no metadata service of a cloud. `calls` is what a connector may call a minute, None for no limit;
+    `calls_of` has the connectors, by identifier, with a limit of their own.
+    """
+
+    ops: frozenset[str]
+    scopes: tuple[Scope, ...]
+    kinds: frozenset[str]
+    keyrings: frozenset[str]
+    hosts: frozenset[str]
+    exec: bool
+    scripts: bool
+    calls: int | None
+    calls_of: Mapping[str, int]
+
+    @staticmethod
+    def default(kinds: Iterable[str]) -> LocalPolicy:
+        """Without a file: all that `kinds`, those of this distribution, can do, without exec and scripts."""
+        return LocalPolicy.parse("", kinds)
+
+    @staticmethod
+    def parse(text: str, kinds: Iterable[str]) -> LocalPolicy:
+        """The policy that a file's text describes; an absent key means its default. Raises Malformed."""
+        keys = parse_toml(text, "policy")
+        refuse_unknown(keys, _KEYS, "policy")
+        calls, calls_of = _calls(keys)
+        return LocalPolicy(
+            ops=frozenset(_ops(keys)),
+            scopes=tuple(_scopes(keys)),
+            kinds=frozenset(_words(keys, "kinds", kinds, _is_kind, "names of kinds, such as Local")),
+            keyrings=frozenset(_words(keys, "keyrings", [ANY], _is_keyring, "names of keyrings")),
+            hosts=frozenset(
+                _words(keys, "hosts", [ANY], _is_host_pattern, "hosts in lower case, or *.DOMAIN")
+            ),
+            exec=_switch(keys, "exec"),
+            scripts=_switch(keys, "scripts"),
+            calls=calls,
+            calls_of=calls_of,
+        )
+
+    def check(
+        self,
+        *,
+        op: str,
+        scope: Scope,
+        kind: str,
+        keyring: str,
+        hosts: Collection[str] = (),
+        scripts: bool = False,
+    ) -> None:
+        """Raises Denied with the first rule that forbids this; `hosts` are those that it would call."""
+        if op == EXEC:
+            if not self.exec:
+                raise _denied("commands may not run here", "exec")
+        elif op not in self.ops:
+            raise _denied("the operation is not allowed", "ops")
+        if scripts and not self.scripts:
+            raise _denied("scripts may not run here", "scripts")
+        if not any(allowed.covers(scope) for allowed in self.scopes):
+            raise _denied(f"the scope {scope} is not allowed", "scopes")
+        if not {kind, ANY} & self.kinds:
+            raise _denied("the kind of secret manager is not allowed", "kinds")
+        if not {keyring, ANY} & self.keyrings:
+            raise _denied("the keyring is not allowed", "keyrings")
+        for host in hosts:
+            if not self.allows_host(host):
+                raise _denied("the host may not be called", "hosts")
+
+    def allows_host(self, host: str) -> bool:
+        """Whether a host, a name or address without a port, may be called."""
+        host = host.lower().rstrip(".").removeprefix("[").removesuffix("]")
+        address = _address(host)
+        if address is not None:
+            host = str(address)
+        elif not _HOST.match(host) or _NUMBER.match(host):
+            return False
+        if host in self.hosts:
+            return True
+        if address is None and any(host.endswith(each[1:]) for each in self.hosts if each.startswith("*.")):
+            return True
+        return ANY in self.hosts and host not in _METADATA and (address is None or not _is_special(address))
+
+    def limit(self, connector: str) -> int | None:
+        """The calls that a connector, by its identifier, may make a minute; None for no limit."""
+        return self.calls_of.get(connector, self.calls)
+
+
+@dataclass(slots=True)
+class CallLedger:
+    """The calls of the last minute, by connector; at most one entry a second for each."""
+
+    _entries: dict[str, deque[tuple[int, int]]] = field(default_factory=dict)
+
+    def spend(self, policy: LocalPolicy, connector: str, calls: int, now: float) -> None:
+        """Count `calls` at `now` (monotonic seconds), or raise Overloaded and count none."""
+        limit = policy.limit(connector)
+        if limit is None:
+            return
+        entries = self._entries.setdefault(connector, deque())
+        while entries and entries[0][0] + 1 + WINDOW_SECONDS <= now:
+            entries.popleft()
+        if sum(count for _, count in entries) + calls > limit:
+            raise Overloaded(
+                "local_policy_budget",
+                f"the delegate's own policy allows {limit} calls a minute for this connector",
+                "ask again in a minute, or raise calls_per_minute in the delegate's policy file",
+            )
+        second = int(now)
+        if entries and entries[-1][0] == second:
+            calls += entries.pop()[1]
+        entries.append((second, calls))
+
+
+def _denied(what: str, key: str) -> Denied:
+    return Denied(
+        "local_policy",
+        f"the delegate's own policy refuses it: {what}",
+        f"allow it with the key {key} in the policy file of that delegate, or use another delegate",
+        rule=key,
+    )
+
+
+def _malformed(key: str, allowed: str) -> Malformed:
+    return Malformed(
+        "policy_malformed",
+        f"the key {key} of the policy file is malformed",
+        f"{key} takes {allowed}",
+        key=key,
+    )
+
+
+def _texts(keys: Mapping[str, Any], key: str, default: Iterable[str], allowed: str) -> list[str]:
+    texts = keys.get(key, list(default))
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise _malformed(key, f"a list of {allowed}")
+    return texts
+
+
+def _words(keys: Mapping[str, Any], key: str, default: Iterable[str], fits: Any, allowed: str) -> list[str]:
+    words = _texts(keys, key, default, allowed)
+    if not all(fits(word) for word in words):
+        raise _malformed(key, f"a list of {allowed}")
+    return words
+
+
+def _ops(keys: Mapping[str, Any]) -> list[str]:
+    return _words(
+        keys, "ops", OPERATIONS, OPERATIONS.__contains__, ", ".join(OPERATIONS) + " (exec has its own key)"
+    )
+
+
+def _scopes(keys: Mapping[str, Any]) -> list[Scope]:
+    allowed = "account, org/ORG or org/ORG/project/PROJECT"
+    try:
+        return [Scope.parse(text) for text in _texts(keys, "scopes", [str(ACCOUNT_SCOPE)], allowed)]
+    except Malformed:
+        raise _malformed("scopes", f"a list of {allowed}") from None
+
+
+def _switch(keys: Mapping[str, Any], key: str) -> bool:
+    value = keys.get(key, False)
+    if not isinstance(value, bool):
+        raise _malformed(key, "true or false")
+    return value
+
+
+def _calls(keys: Mapping[str, Any]) -> tuple[int | None, dict[str, int]]:
+    table = keys.get("calls_per_minute", {})
+    allowed = f"a table of whole numbers up to {_MOST_CALLS}: default, and connectors by their identifier"
+    if not isinstance(table, dict):
+        raise _malformed("calls_per_minute", allowed)
+    refuse_unknown(table, ("default", "connectors"), "policy")
+    calls, calls_of = table.get("default"), table.get("connectors", {})
+    if not isinstance(calls_of, dict) or not all(_IDENTIFIER.match(name) for name in calls_of):
+        raise _malformed("calls_per_minute", allowed)
+    for number in [*calls_of.values(), *([] if calls is None else [calls])]:
+        if type(number) is not int or not 0 <= number <= _MOST_CALLS:
+            raise _malformed("calls_per_minute", allowed)
+    return calls, calls_of
+
+
+def _is_kind(text: str) -> bool:
+    return text == ANY or _KIND.match(text) is not None
+
+
+def _is_keyring(text: str) -> bool:
+    return text == ANY or _IDENTIFIER.match(text) is not None
+
+
+def _is_host_pattern(text: str) -> bool:
+    address = _address(text)
+    if text == ANY or address is not None:
+        # An address in another spelling than the compared one would never match.
+        return text == ANY or text == str(address)
+    return _HOST.match(text.removeprefix("*.")) is not None and not _NUMBER.match(text)
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _is_special(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_link_local or address.is_multicast or address.is_unspecified
