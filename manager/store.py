@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from manager.database import Database
@@ -24,6 +25,7 @@ from manager.statements import Statements
 from manager.store_cache import Cache
 from manager.store_reads import Reads
 from manager.store_writer import GroupCommit
+from manager.tables import accounts
 from manager.transaction import Transaction
 from shared.audit import encode_entry
 from shared.errors import Unavailable
@@ -38,6 +40,7 @@ __all__ = [
     "TaskRow",
     "Transaction",
     "add_token",
+    "list_accounts",
 ]
 
 T = TypeVar("T")
@@ -239,6 +242,22 @@ def add_token(url: str, token_hash: str, created: int, expires: int) -> None:
             "the manager's database can't be written",
             "free space on its disk, then try again",
         ) from None
+    finally:
+        database.close()
+
+
+def list_accounts(url: str) -> list[AccountRow]:
+    """Every account, by id; for the operator's command, beside a running manager or without one.
+
+    Blocks. Raises as `Store.open`, and Unavailable.
+    """
+    database = Database(url)
+    try:
+        with database.connect_beside() as connection, connection.begin():
+            rows = connection.execute(select(accounts).order_by(accounts.c.account)).all()
+            return [AccountRow(*row) for row in rows]
+    except SQLAlchemyError:
+        raise Unavailable("store_unavailable", "the manager's database can't be read", "bring it back, then try again") from None
     finally:
         database.close()
 

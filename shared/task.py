@@ -73,6 +73,11 @@ class Life:
             return replace(self, state=State.FAILED, code="delegate_lost")
         return replace(self, state=State.QUEUED, delegate="", code="delegate_lost")
 
+    def needed(self) -> Life:
+        """Its delegate lacked documents and hasn't begun: as if it hadn't been sent."""
+        self._must_be(State.LEASED)
+        return replace(self, state=State.QUEUED, delegate="", attempt=self.attempt - 1)
+
     def cancelled(self) -> Life:
         """Its signer gave it up. One that is running may have happened all the same."""
         if self.state in FINAL:

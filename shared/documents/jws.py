@@ -150,6 +150,11 @@ def kind_of(payload: Payload) -> str:
     return _kind_of[type(payload)]
 
 
+def peek_kind(compact: str) -> str:
+    """The kind that a document's header claims. Raises Malformed."""
+    return _header(compact.partition(".")[0])[0]
+
+
 def parse(compact: str) -> Unverified[Payload]:
     """A compact document, parsed and not verified. Raises Malformed."""
     if len(compact) > LARGEST_CHARACTERS or not compact.isascii():

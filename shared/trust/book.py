@@ -14,7 +14,7 @@ from typing import cast
 from shared.canonical import digest
 from shared.documents.account import AccountDocument
 from shared.documents.connector import ConnectorDocument
-from shared.documents.fields import Payload, Revisioned
+from shared.documents.fields import Payload, Permission, Revisioned
 from shared.documents.grant import GrantDocument
 from shared.documents.jws import Unverified, Verified, VerifyingKey, kind_of, parse, thumbprint
 from shared.documents.keyring import KeyringDocument
@@ -54,6 +54,7 @@ class Book:
         self._keys: dict[str, VerifyingKey] = {}
         self._capacity = capacity
         self._authorities: dict[frozenset[str], Authority] = {}
+        self._below: Book | None = None
 
     @property
     def authority(self) -> Authority:
@@ -73,14 +74,25 @@ class Book:
             self._authorities[name] = known
         return known
 
+    def draft(self) -> Book:
+        """A book to try documents in: it knows what this one knows, and what it takes in doesn't reach this one."""
+        draft = Book(self.id, self._capacity)
+        draft.account, draft.status, draft._status_base = self.account, self.status, self._status_base
+        draft.grants, draft.keyrings = dict(self.grants), dict(self.keyrings)
+        draft._firm_documents, draft._firm_newest = dict(self._firm_documents), dict(self._firm_newest)
+        draft._keys, draft._below = dict(self._keys), self
+        return draft
+
     def find(self, sha256: str) -> Verified[Revisioned] | None:
         """The document with that digest, if it is known."""
-        return self._documents.get(sha256) or self._firm_documents.get(sha256)
+        found = self._documents.get(sha256) or self._firm_documents.get(sha256)
+        return self._below.find(sha256) if found is None and self._below is not None else found
 
     def newest(self, document: Revisioned) -> tuple[int, str] | None:
         """(revision, digest) of the newest revision seen of the thing that `document` is a revision of."""
         name = (kind_of(document), name_of(document))
-        return self._firm_newest.get(name) if name[0] in _FIRM else self._newest.get(name)
+        found = self._firm_newest.get(name) if name[0] in _FIRM else self._newest.get(name)
+        return self._below.newest(document) if found is None and self._below is not None else found
 
     def seen(self) -> dict[str, list[int | str]]:
         """The newest revisions, for a party that keeps them from one run to the next: `KIND NAME` to [revision, digest]."""
@@ -165,7 +177,8 @@ class Book:
             case GrantDocument():
                 self._check_grant(cast(Verified[GrantDocument], new), now)
             case ConnectorDocument() | SecretDocument() as thing:
-                self.authority.chain(new.kid, "edit", Scope.parse(thing.scope), thing.id, now)
+                permission: Permission = "delete" if thing.deleted else "edit"
+                self.authority.chain(new.kid, permission, Scope.parse(thing.scope), thing.id, now)
             case ScopeDocument() as scope:
                 self.authority.chain(new.kid, "admin", Scope.parse(scope.scope), None, now)
 

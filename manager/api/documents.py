@@ -1,0 +1,212 @@
+"""Signed documents: publishing, listing, and finding what a reference means."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from manager.api.accounts import Compacts
+from manager.api.endpoint import Endpoint, after_number, answer, authenticated, page_limit, read
+from manager.books import row_of
+from manager.policy import may_see, must_see, not_found
+from manager.rows import StoredDocument
+from manager.store import Transaction
+from shared.documents.fields import Revisioned
+from shared.documents.jws import Verified, parse_as
+from shared.documents.secret import SecretDocument
+from shared.errors import Malformed
+from shared.names import Scope, check_identifier
+from shared.trust.authority import Authority
+
+LISTED = frozenset({"connector", "grant", "keyring", "scope", "secret"})
+
+
+class Digests(msgspec.Struct):
+    """Digests of what was published, in the order in which it was sent."""
+
+    digests: list[str]
+
+
+class Listing(msgspec.Struct):
+    """A page of documents; ask for the following one with `after=next`."""
+
+    documents: list[str]
+    next: str | None = None
+
+
+class Place(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A thing by scope and identifier, or (a connector) by its id."""
+
+    scope: str = ""
+    identifier: str = ""
+    id: str = ""
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """What to find; at most 1,000 of each."""
+
+    secrets: list[Place] = []
+    connectors: list[Place] = []
+
+
+class Newest(msgspec.Struct):
+    """The newest version of a secret: its number and the digest of its store task."""
+
+    n: int
+    digest: str
+
+
+class Found(msgspec.Struct):
+    """Secret and connector documents, the newest version by secret id, and what isn't there (or isn't yours to see)."""
+
+    documents: list[str]
+    latest: dict[str, Newest]
+    missing: list[Place]
+
+
+class VersionRow(msgspec.Struct):
+    """One version: `task` is the signed store task, `size` the record's bytes."""
+
+    n: int
+    digest: str
+    task: str
+    stored_at: int
+    delegate: str
+    size: int
+    deleted_at: int | None
+
+
+class Versions(msgspec.Struct):
+    """A page of versions, oldest first."""
+
+    versions: list[VersionRow]
+    next: str | None = None
+
+
+async def publish(request: Request) -> Response:
+    """All of them or none."""
+    parts, book, caller = await authenticated(request)
+    sent = await read(request, Compacts)
+    _, documents = parts.books.try_documents(book, sent.documents)
+    now = parts.clock.now()
+
+    def run(transaction: Transaction) -> None:
+        transaction.publish(book.id, [row_of(one) for one in documents])
+        for one in documents:
+            if isinstance(one.document, SecretDocument) and one.document.deleted:
+                transaction.delete_versions(book.id, one.document.id, now)
+
+    entries = [_entry(one, caller.kid, now) for one in documents]
+    await parts.store.write(run, account=book.id, audit=entries, size=sum(map(len, sent.documents)))
+    parts.books.take(book, documents)
+    await parts.streams.push(book.id, [one.compact for one in documents if one.kind in {"account", "status", "keyring"}])
+    return answer(Digests([one.digest for one in documents]))
+
+
+def _entry(document: Verified[Revisioned], principal: str, now: int) -> dict[str, str | int]:
+    row = row_of(document)
+    return {
+        "at": now,
+        "op": "document.delete" if row.deleted else "document.publish",
+        "principal": principal,
+        "kind": row.kind,
+        "id": row.id,
+        "rev": row.rev,
+        "digest": row.digest,
+    }
+
+
+async def listing(request: Request) -> Response:
+    """Heads of one kind at a scope, or at it and below; what the caller can't see is left out."""
+    parts, book, caller = await authenticated(request)
+    kind = request.path_params["kind"]
+    if kind not in LISTED:
+        raise not_found("kind")
+    query = request.query_params
+    scope = str(Scope.parse(query.get("scope", "account")))
+    if kind in {"grant", "keyring"}:
+        scope = "" if query.get("below") or kind == "keyring" else scope
+    identifier = query.get("identifier", "")
+    if identifier:
+        row = await parts.store.by_name(book.id, kind, scope, check_identifier(identifier, "identifier"))
+        rows, following = ([row] if row else []), ""
+    else:
+        page = await parts.store.documents(
+            book.id, kind, scope, below=bool(query.get("below")), after=query.get("after", ""), limit=page_limit(request)
+        )
+        rows, following = page.items, page.next
+    now = parts.clock.now()
+    mine = [one.compact for one in rows if _may_see(book.authority, caller.kid, one, now)]
+    return answer(Listing(mine, following or None))
+
+
+def _may_see(authority: Authority, kid: str, row: StoredDocument, now: int) -> bool:
+    return row.kind in {"grant", "keyring"} or may_see(authority, kid, row.scope or "account", row.id, now)
+
+
+async def resolve(request: Request) -> Response:
+    """What references mean now."""
+    parts, book, caller = await authenticated(request)
+    wanted = await read(request, Wanted)
+    if len(wanted.secrets) > 1000 or len(wanted.connectors) > 1000:
+        raise Malformed("too_many", "the request names more than 1,000 things", "ask in several requests")
+    now, missing = parts.clock.now(), []
+    found: dict[str, StoredDocument] = {}
+    secrets = await parts.store.by_names(book.id, "secret", [(one.scope, one.identifier) for one in wanted.secrets])
+    for place in wanted.secrets:
+        row = secrets.get((place.scope, place.identifier))
+        if row is None or not may_see(book.authority, caller.kid, row.scope, row.id, now):
+            missing.append(place)
+        else:
+            found[row.id] = row
+    latest = await parts.store.latest_many(book.id, list(found))
+    documents = [parse_as(SecretDocument, row.compact).document for row in found.values()]
+    ids = {document.connector for document in documents} | {one.id for one in wanted.connectors if one.id}
+    connectors = await parts.store.heads(book.id, "connector", list(ids))
+    named = await parts.store.by_names(
+        book.id, "connector", [(one.scope, one.identifier) for one in wanted.connectors if not one.id]
+    )
+    for place in wanted.connectors:
+        connector = connectors.get(place.id) if place.id else named.get((place.scope, place.identifier))
+        if connector is None:
+            missing.append(place)
+        else:
+            connectors[connector.id] = connector
+    compacts = [row.compact for row in (*connectors.values(), *found.values())]
+    return answer(Found(compacts, {id: Newest(row.n, row.digest) for id, row in latest.items()}, missing))
+
+
+async def versions(request: Request) -> Response:
+    """A secret's versions, oldest first, without what they hold."""
+    parts, book, caller = await authenticated(request)
+    secret = request.path_params["secret"]
+    row = await parts.store.head(book.id, "secret", secret)
+    if row is None:
+        raise not_found("secret")
+    must_see(book.authority, caller.kid, row.scope, row.id, "secret", parts.clock.now())
+    limit = page_limit(request)
+    rows = await parts.store.versions(book.id, secret, after_number(request), limit)
+    shown = [
+        VersionRow(one.n, one.digest, one.compact, one.stored_at, one.delegate, one.size, one.deleted_at) for one in rows
+    ]
+    return answer(Versions(shown, str(rows[-1].n) if len(rows) == limit else None))
+
+
+_PAGE = (("after", "where to go on: `next` of the page before"), ("limit", "how many at most, 1 to 500"))
+
+ENDPOINTS = (
+    Endpoint("POST", "/v1/accounts/{account}/documents", publish, "Publish signed documents", Compacts, Digests),
+    Endpoint(
+        "GET",
+        "/v1/accounts/{account}/documents/{kind}",
+        listing,
+        "List documents of a kind",
+        gives=Listing,
+        query=(("scope", "account, org/ORG or org/ORG/project/PROJECT"), ("below", "1: also below the scope"), ("identifier", "one"), *_PAGE),
+    ),
+    Endpoint("POST", "/v1/accounts/{account}/resolve", resolve, "What references mean now", Wanted, Found),
+    Endpoint(
+        "GET", "/v1/accounts/{account}/secrets/{secret}/versions", versions, "A secret's versions", gives=Versions, query=_PAGE
+    ),
+)

@@ -1,0 +1,102 @@
+"""The fleet as clients see it: who is connected, who could take a task, and why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from manager.api.endpoint import Endpoint, answer, authenticated, read
+from manager.routing import BUSY, Wanted, explain, reasons
+from shared.documents.jws import Verified
+from shared.selectors import normalise_all
+from shared.session import Phase
+
+
+class DelegateRow(msgspec.Struct):
+    """One delegate; `state` is connected, draining or disconnected, `delegate` the thumbprint of its identity."""
+
+    delegate: str
+    name: str
+    tags: list[str]
+    keyring: str
+    generations: list[int]
+    kinds: list[str]
+    version: str
+    state: str
+    connected_at: int
+    last_seen: int
+    capacity: int
+    executing: int
+    certificate: str
+
+
+class DelegateList(msgspec.Struct):
+    """Those connected, then those that were within the last hour."""
+
+    delegates: list[DelegateRow]
+
+
+class Need(msgspec.Struct, forbid_unknown_fields=True):
+    """What a task would need of its delegate."""
+
+    keyring: str
+    gen: int
+    kinds: list[str]
+    selectors: list[str] = []
+
+
+class Able(msgspec.Struct):
+    """A delegate that could take it, with the certificate that vouches for it."""
+
+    delegate: str
+    name: str
+    certificate: str
+
+
+class Plan(msgspec.Struct):
+    """Who could take it, the least loaded first, and for each other one why not."""
+
+    candidates: list[Able]
+    refused: list[dict[str, Any]]
+
+
+async def listing(request: Request) -> Response:
+    """All that are known."""
+    parts, book, _ = await authenticated(request)
+    rows = []
+    for one in parts.fleet.known(book.id, parts.clock.now()):
+        state = "disconnected" if not one.online else "draining" if one.session.phase is Phase.DRAINING else "connected"
+        rows.append(
+            DelegateRow(
+                one.kid, one.name, sorted(one.tags), one.certificate.document.keyring, sorted(one.generations),
+                sorted(one.kinds), one.version, state, one.connected_at, one.last_seen, one.capacity, one.executing,
+                one.certificate.compact,
+            )  # fmt: skip
+        )
+    return answer(DelegateList(rows))
+
+
+async def plan(request: Request) -> Response:
+    """Which delegates could take such a task now; a busy one can."""
+    parts, book, _ = await authenticated(request)
+    need = await read(request, Need)
+    wanted = Wanted(need.keyring, need.gen, frozenset(need.kinds), frozenset(normalise_all(need.selectors)))
+    candidates = parts.fleet.candidates(book.id, parts.clock.now())
+    able = [one for one in candidates if {reason.code for reason in reasons(one, wanted)} <= {BUSY}]
+    able.sort(key=lambda one: (not one.free, one.load, one.order))
+    certificates: dict[str, Verified[Any]] = {one.kid: one.certificate for one in parts.fleet.online(book.id)}
+    return answer(
+        Plan(
+            [Able(one.delegate, one.name, certificates[one.delegate].compact) for one in able],
+            explain([one for one in candidates if one not in able], wanted),
+        )
+    )
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/v1/accounts/{account}/delegates", listing, "Delegates", gives=DelegateList),
+    Endpoint("POST", "/v1/accounts/{account}/plan", plan, "Who could take a task", Need, Plan),
+)

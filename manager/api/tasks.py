@@ -1,0 +1,187 @@
+"""Tasks: submitting one and waiting for it, looking at those that are over, giving one up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from google.protobuf.message import DecodeError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from manager.api.endpoint import (
+    LARGEST_PROTOBUF,
+    PROTOBUF,
+    Endpoint,
+    answer,
+    authenticated,
+    body,
+    page_limit,
+    wait_seconds,
+)
+from manager.authentication import Caller
+from manager.policy import must_administer, not_found
+from manager.rows import TaskRow
+from manager.services import Services
+from manager.tasks import Finished, Submitted
+from shared.errors import Denied, Malformed
+from shared.trust.book import Book
+from shared.wire import submission_pb2 as pb
+
+
+class TaskSummary(msgspec.Struct):
+    """A task's metadata; never a value."""
+
+    task: str
+    op: str
+    state: str
+    code: str
+    principal: str
+    delegate: str
+    name: str
+    attempts: int
+    submitted_at: int
+    finished_at: int | None
+    keyring: str
+    targets: list[str]
+
+
+class TaskPage(msgspec.Struct):
+    """Tasks, the newest first."""
+
+    tasks: list[TaskSummary]
+    next: str | None = None
+
+
+async def submit(request: Request) -> Response:
+    """Runs a signed task; waits `wait` seconds for its outcome, then answers 202 while it goes on."""
+    parts, _, caller = await authenticated(request)
+    wait = wait_seconds(request, 60)
+    submission = pb.Submission()
+    try:
+        submission.ParseFromString(await body(request, LARGEST_PROTOBUF, PROTOBUF))
+    except DecodeError:
+        raise Malformed("request_malformed", "the request's body is not a Submission", "see proto/shared/wire") from None
+    running = await parts.tasks.submit(
+        caller, Submitted(submission.document, tuple(submission.inputs), tuple(submission.documents))
+    )
+    return await _outcome(running, wait)
+
+
+async def _outcome(running: asyncio.Task[Finished], wait: float) -> Response:
+    """Waits without taking the task along when the waiting ends."""
+    try:
+        async with asyncio.timeout(wait):
+            finished = await asyncio.shield(running)
+    except TimeoutError:
+        return _protobuf(Finished("", "running", ""), 202)
+    return _protobuf(finished, 200)
+
+
+def _protobuf(finished: Finished, status: int) -> Response:
+    outcome = pb.Outcome(
+        task=finished.task,
+        state=finished.state,
+        code=finished.code,
+        answer=finished.answer,
+        certificate=finished.certificate,
+        sealed=finished.sealed,
+    )
+    return Response(outcome.SerializeToString(), status, media_type=PROTOBUF)
+
+
+async def listing(request: Request) -> Response:
+    """The caller's own tasks, or with `all=1` everybody's for who administers the account."""
+    parts, book, caller = await authenticated(request)
+    principal = caller.kid
+    if request.query_params.get("all"):
+        must_administer(book.authority, caller.kid, parts.clock.now())
+        principal = ""
+    page = await parts.store.tasks(
+        book.id, principal=principal, before=request.query_params.get("after", ""), limit=page_limit(request)
+    )
+    running = [] if request.query_params.get("after") else _running(parts, book, principal)
+    return answer(TaskPage([*running, *map(_summary, page.items)], page.next or None))
+
+
+def _running(parts: Services, book: Book, principal: str) -> list[TaskSummary]:
+    return [
+        TaskSummary(
+            one.id, one.op, one.life.state.value, one.life.code, one.principal, one.life.delegate, one.name,
+            one.life.attempt, one.submitted_at, None, one.wanted.keyring, [],
+        )  # fmt: skip
+        for one in parts.dispatcher.running(book.id).values()
+        if principal in {"", one.principal}
+    ]
+
+
+def _summary(row: TaskRow) -> TaskSummary:
+    extra: dict[str, Any] = msgspec.json.decode(row.summary) if row.summary else {}
+    return TaskSummary(
+        row.task, row.op, row.state, row.code, row.principal, row.delegate, str(extra.get("name", "")), row.attempts,
+        row.submitted_at, row.finished_at, row.keyring, [one for one in str(extra.get("targets", "")).split(",") if one],
+    )  # fmt: skip
+
+
+async def show(request: Request) -> Response:
+    """One task's metadata."""
+    parts, book, caller = await authenticated(request)
+    row = await _row(request, parts, book, caller)
+    if row is None:
+        raise not_found("task")
+    return answer(row)
+
+
+async def _row(request: Request, parts: Services, book: Book, caller: Caller) -> TaskSummary | None:
+    id = request.path_params["task"]
+    running = next((one for one in _running(parts, book, "") if one.task == id), None)
+    stored = await parts.store.task(book.id, id) if running is None else None
+    row = _summary(stored) if stored is not None else running
+    if row is None or row.principal == caller.kid:
+        return row
+    try:
+        must_administer(book.authority, caller.kid, parts.clock.now())
+    except Denied:
+        return None
+    return row
+
+
+async def outcome(request: Request) -> Response:
+    """The outcome of a task of the caller's own, waited for; kept for a short while after its end."""
+    parts, book, caller = await authenticated(request)
+    id = request.path_params["task"]
+    assignment = parts.dispatcher.running(book.id).get(id)
+    running = parts.tasks.running(book.id, id)
+    if running is not None and assignment is not None and assignment.principal == caller.kid:
+        return await _outcome(running, wait_seconds(request, 60))
+    kept = parts.tasks.kept(caller, id)
+    if kept is None:
+        raise not_found("task")
+    return _protobuf(kept, 200)
+
+
+async def cancel(request: Request) -> Response:
+    """Gives a task up. What may not run twice may have happened all the same: then it ends as unknown."""
+    parts, book, caller = await authenticated(request)
+    assignment = parts.dispatcher.running(book.id).get(request.path_params["task"])
+    if assignment is None or assignment.principal != caller.kid:
+        raise not_found("task")
+    await parts.dispatcher.cancel(assignment)
+    return Response(status_code=204)
+
+
+_TASK = "/v1/accounts/{account}/tasks"
+
+ENDPOINTS = (
+    Endpoint("POST", _TASK, submit, "Run a signed task", PROTOBUF, PROTOBUF, query=(("wait", "seconds, 0 to 300"),)),
+    Endpoint(
+        "GET", _TASK, listing, "Tasks, the newest first", gives=TaskPage,
+        query=(("all", "1: everybody's"), ("after", "`next` of the page before"), ("limit", "1 to 500")),
+    ),  # fmt: skip
+    Endpoint("GET", _TASK + "/{task}", show, "One task", gives=TaskSummary),
+    Endpoint(
+        "GET", _TASK + "/{task}/outcome", outcome, "A task's outcome", gives=PROTOBUF, query=(("wait", "seconds, 0 to 300"),)
+    ),
+    Endpoint("DELETE", _TASK + "/{task}", cancel, "Give a task up", status=204),
+)

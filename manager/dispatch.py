@@ -1,0 +1,302 @@
+"""Dispatching: each task to the delegate that routing chooses, and again when that one is lost.
+
+Decisions are `routing` (who) and `shared.task` (what now); this file only waits. A task lives here while its submitter's
+request does; what must survive a restart is what the submitter holds, a signed task that he can send again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from manager.clock import Clock
+from manager.fleet import Delegate, Fleet
+from manager.routing import Wanted, choose, could_wait, explain, reasons
+from shared.documents.answer import AnswerDocument
+from shared.documents.fields import Revisioned
+from shared.documents.jws import Verified, parse_as
+from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, PrivySealError, Unavailable
+from shared.messages import Cancel, Documents, Need, Progress, Result, Task
+from shared.session import Phase, Side
+from shared.task import FINAL, Life, State
+
+MOST_RUNNING = 4_096
+"""Tasks of one account at once; more is answered as Overloaded."""
+
+MOST_NEEDS = 3
+GRACE_SECONDS = 5.0
+"""How long a task whose delegate was lost waits for one to come back."""
+
+EXECUTION_SECONDS = 600.0
+"""How long a delegate may take; then it counts as lost."""
+
+_log = structlog.get_logger()
+
+
+class Lost(Exception):
+    """The stream that had the task ended."""
+
+
+@dataclass(slots=True, eq=False)
+class Assignment:
+    """One task on its way. `documents` are those that it pins, in an order in which they can be taken in."""
+
+    account: str
+    id: str
+    compact: str
+    op: str
+    wanted: Wanted
+    exp: int
+    inputs: tuple[bytes, ...]
+    stored: tuple[bytes, ...]
+    documents: Sequence[Verified[Revisioned]]
+    life: Life
+    principal: str = ""
+    submitted_at: int = 0
+    delegate: Delegate | None = None
+    name: str = ""
+    certificate: str = ""
+    done: int = 0
+    total: int = 0
+    reply: asyncio.Future[Result | Need] | None = None
+    seat: asyncio.Future[Delegate] | None = None
+    tried: set[str] = field(default_factory=set)
+
+    def task(self) -> Task:
+        """The message that gives it to a delegate."""
+        return Task(self.id, self.life.attempt, self.compact, self.inputs, self.stored)
+
+
+class Dispatcher:
+    """Holds the tasks that run and those that wait for a free delegate."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        clock: Clock,
+        grace_seconds: float = GRACE_SECONDS,
+        execution_seconds: float = EXECUTION_SECONDS,
+    ) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._grace_seconds = grace_seconds
+        self._execution_seconds = execution_seconds
+        self._running: dict[str, dict[str, Assignment]] = {}
+        self._waiting: dict[str, deque[Assignment]] = {}
+
+    def running(self, account: str) -> dict[str, Assignment]:
+        """The account's tasks that have no end yet, by digest."""
+        return self._running.get(account, {})
+
+    async def run(self, assignment: Assignment) -> tuple[Result, AnswerDocument]:
+        """A delegate's result and the answer in it; `assignment.life` is DONE or FAILED then.
+
+        The answer is parsed, not believed: its reader verifies it. Raises NotReady (no delegate fits, each with its
+        reasons), Unavailable (lost, or unknown for `never`), Expired, Conflict (cancelled), Overloaded.
+        `assignment.life` is final in each case.
+        """
+        running = self._running.setdefault(assignment.account, {})
+        if len(running) >= MOST_RUNNING:
+            assignment.life = assignment.life.refused("overloaded")
+            raise Overloaded("tasks_too_many", "too many tasks of the account are running", "try again in a few seconds")
+        running[assignment.id] = assignment
+        try:
+            return await self._run(assignment)
+        finally:
+            del running[assignment.id]
+
+    async def _run(self, assignment: Assignment) -> tuple[Result, AnswerDocument]:
+        needs = 0
+        while True:
+            delegate = await self._seat(assignment)
+            try:
+                reply = await self._converse(assignment, delegate)
+            except Lost:
+                self._record_loss(assignment, delegate)
+                continue
+            finally:
+                assignment.delegate = assignment.reply = None
+            if isinstance(reply, Need):
+                needs += 1
+                delegate.sent.difference_update(reply.digests)
+                if needs > MOST_NEEDS:
+                    assignment.life = assignment.life.answered("internal", others=False)
+                    raise Unavailable(
+                        "documents_refused",
+                        "the delegate doesn't accept the documents that the task acts on",
+                        "look for document.refused in the delegate's log",
+                    )
+                assignment.life = assignment.life.needed()
+                continue
+            answer = self._read(assignment, reply)
+            assignment.life = assignment.life.answered(answer.code, others=self._could_other(assignment))
+            if assignment.life.state in FINAL:
+                return reply, answer
+            assignment.tried.add(delegate.kid)
+
+    def _record_loss(self, assignment: Assignment, delegate: Delegate) -> None:
+        assignment.life = assignment.life.lost()
+        assignment.tried.add(delegate.kid)
+        _log.warning("task.lost", account=assignment.account, task=assignment.id, delegate=delegate.name)
+        if assignment.life.state is State.UNKNOWN:
+            raise Unavailable(
+                "outcome_unknown",
+                "the delegate was lost while it ran the task, which must not run twice: its outcome is unknown",
+                "look at what it was to change before you try again",
+            )
+        if assignment.life.state is State.FAILED:
+            raise Unavailable("delegate_lost", "every delegate that took the task was lost", "try again")
+
+    def _read(self, assignment: Assignment, result: Result) -> AnswerDocument:
+        try:
+            answer = parse_as(AnswerDocument, result.answer).document
+        except Malformed:
+            answer = None
+        if answer is None or answer.task != assignment.id:
+            assignment.life = assignment.life.answered("internal", others=False)
+            raise Unavailable("answer_malformed", "the delegate's answer can't be read", "update the delegate")
+        return answer
+
+    def _wanted(self, assignment: Assignment) -> Wanted:
+        return replace(assignment.wanted, tried=frozenset(assignment.tried)) if assignment.tried else assignment.wanted
+
+    def _could_other(self, assignment: Assignment) -> bool:
+        wanted = replace(assignment.wanted, tried=frozenset({*assignment.tried, assignment.life.delegate}))
+        return could_wait(self._fleet.candidates(assignment.account, self._clock.now()), wanted)
+
+    async def _seat(self, assignment: Assignment) -> Delegate:
+        """A delegate that has the task on its books: one with a free place, at once or when there is one."""
+        now, wanted = self._clock.now(), self._wanted(assignment)
+        candidates = self._fleet.candidates(assignment.account, now)
+        chosen = choose(candidates, wanted)
+        if chosen is not None:
+            found = self._fleet.find(assignment.account, chosen.delegate)
+            assert found is not None
+            return self._take(assignment, found)
+        patience: float = max(0, assignment.exp - now)
+        if not could_wait(candidates, wanted):
+            if not assignment.tried:
+                assignment.life = assignment.life.refused("no_delegate")
+                raise self._no_delegate(assignment)
+            patience = min(patience, self._grace_seconds)
+        waiting = self._waiting.setdefault(assignment.account, deque())
+        assignment.seat = asyncio.get_running_loop().create_future()
+        waiting.append(assignment)
+        try:
+            async with asyncio.timeout(patience):
+                return await assignment.seat
+        except TimeoutError:
+            if assignment.delegate is not None:  # given a place in the same moment
+                return assignment.delegate
+            if self._clock.now() >= assignment.exp:
+                assignment.life = assignment.life.expired()
+                raise Expired("task_expired", "the task's time to start ran out while it waited", "sign a new one") from None
+            assignment.life = assignment.life.refused("no_delegate")
+            raise self._no_delegate(assignment) from None
+        finally:
+            assignment.seat = None
+            if assignment in waiting:
+                waiting.remove(assignment)
+
+    def _take(self, assignment: Assignment, delegate: Delegate) -> Delegate:
+        """Puts the task on the delegate's books before anything is awaited, so that no other takes the same place."""
+        assignment.life = assignment.life.dispatched(delegate.kid)
+        assignment.delegate, assignment.name = delegate, delegate.name
+        assignment.certificate = delegate.certificate.compact
+        assignment.reply = asyncio.get_running_loop().create_future()
+        delegate.session.record(Side.MANAGER, assignment.task())
+        self._fleet.take_turn(delegate)
+        return delegate
+
+    def _no_delegate(self, assignment: Assignment) -> NotReady:
+        candidates = self._fleet.candidates(assignment.account, self._clock.now())
+        rows = explain(candidates, self._wanted(assignment))
+        if not rows:
+            detail, hint = "no delegate is connected to this account", "start one: privyseal-delegate --help"
+        else:
+            detail, hint = "no known delegate can take the task", "each delegate's reasons are listed"
+        return NotReady("no_delegate", detail, hint, delegates=rows)
+
+    async def _converse(self, assignment: Assignment, delegate: Delegate) -> Result | Need:
+        """Documents, task, reply. Raises Lost."""
+        assert assignment.reply is not None
+        fresh = [one for one in assignment.documents if one.digest not in delegate.sent]
+        if fresh:
+            delegate.sent.update(one.digest for one in fresh)
+            await delegate.send(Documents(tuple(one.compact for one in fresh)))
+        await delegate.send(assignment.task())
+        try:
+            async with asyncio.timeout(self._execution_seconds):
+                return await assignment.reply
+        except TimeoutError:
+            if delegate.online:
+                await delegate.send(Cancel(assignment.id, assignment.life.attempt))
+            raise Lost from None
+
+    # What the streams report.
+
+    def replied(self, delegate: Delegate, message: Result | Need) -> None:
+        """A delegate's answer, or what it needs before it can give one."""
+        assignment = self._running.get(delegate.account, {}).get(message.id)
+        if (
+            assignment is not None
+            and assignment.delegate is delegate
+            and assignment.reply is not None
+            and not assignment.reply.done()
+        ):
+            assignment.reply.set_result(message)
+
+    def progressed(self, delegate: Delegate, message: Progress) -> None:
+        """How far a task is."""
+        assignment = self._running.get(delegate.account, {}).get(message.id)
+        if assignment is not None and assignment.delegate is delegate:
+            assignment.done, assignment.total = message.done, message.total
+
+    def offer(self, delegate: Delegate) -> None:
+        """A delegate has free places: the tasks that waited longest and may have them get them."""
+        waiting = self._waiting.get(delegate.account)
+        if not waiting:
+            return
+        places = delegate.session.credits if delegate.session.phase is Phase.OPEN else 0
+        for assignment in list(waiting):
+            if places <= 0:
+                return
+            if assignment.seat is None or assignment.seat.done():
+                continue
+            if not reasons(delegate.candidate(self._clock.now()), self._wanted(assignment)):
+                waiting.remove(assignment)
+                assignment.seat.set_result(self._take(assignment, delegate))
+                places -= 1
+
+    def lost(self, delegate: Delegate) -> None:
+        """A stream has ended: its tasks are lost, and some that wait have nobody to wait for any more."""
+        for assignment in list(self._running.get(delegate.account, {}).values()):
+            if assignment.delegate is delegate and assignment.reply is not None and not assignment.reply.done():
+                assignment.reply.set_exception(Lost())
+        candidates = self._fleet.candidates(delegate.account, self._clock.now())
+        for assignment in list(self._waiting.get(delegate.account, ())):
+            if not could_wait(candidates, self._wanted(assignment)):
+                asyncio.get_running_loop().call_later(self._grace_seconds, self._give_up, assignment)
+
+    def _give_up(self, assignment: Assignment) -> None:
+        candidates = self._fleet.candidates(assignment.account, self._clock.now())
+        if assignment.seat is not None and not assignment.seat.done() and not could_wait(candidates, self._wanted(assignment)):
+            assignment.life = assignment.life.refused("no_delegate")
+            assignment.seat.set_exception(self._no_delegate(assignment))
+
+    async def cancel(self, assignment: Assignment) -> None:
+        """Its submitter gave it up."""
+        why: PrivySealError = Conflict("task_cancelled", "the task was cancelled")
+        assignment.life = assignment.life.cancelled()
+        if assignment.seat is not None and not assignment.seat.done():
+            assignment.seat.set_exception(why)
+        elif assignment.reply is not None and not assignment.reply.done():
+            delegate = assignment.delegate
+            assignment.reply.set_exception(why)
+            if delegate is not None and delegate.online:
+                await delegate.send(Cancel(assignment.id, assignment.life.attempt))
+

@@ -1,0 +1,133 @@
+"""The delegates that are connected, and those that were a while ago. Memory only: a restart begins with none."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from manager.routing import Candidate
+from shared.documents.certificate import CertificateDocument
+from shared.documents.jws import Verified
+from shared.messages import FromManager
+from shared.session import Phase, Session
+
+REMEMBERED_SECONDS = 3_600
+MOST_REMEMBERED = 1_000
+"""Delegates of an account that are kept after they have gone, so that an explanation can name them."""
+
+
+@dataclass(slots=True, eq=False)
+class Delegate:
+    """One connected delegate. `sent` are the documents that went down its stream; times are the manager's clock."""
+
+    account: str
+    kid: str
+    certificate: Verified[CertificateDocument]
+    tags: frozenset[str]
+    generations: frozenset[int]
+    kinds: frozenset[str]
+    version: str
+    capacity: int
+    session: Session
+    send: Callable[[FromManager], Awaitable[None]]
+    cut: Callable[[], None]
+    connected_at: int
+    last_seen: int
+    heard: float = 0.0
+    spoke: float = 0.0
+    order: int = 0
+    sent: set[str] = field(default_factory=set)
+    online: bool = True
+
+    @property
+    def name(self) -> str:
+        """Its name, as certified."""
+        return self.certificate.document.name
+
+    @property
+    def executing(self) -> int:
+        """Tasks that it has and hasn't answered."""
+        return len(self.session.outstanding)
+
+    def candidate(self, now: int) -> Candidate:
+        """What routing may know of it."""
+        return Candidate(
+            delegate=self.kid,
+            name=self.name,
+            tags=self.tags,
+            keyring=self.certificate.document.keyring,
+            generations=self.generations,
+            kinds=self.kinds,
+            online=self.online,
+            draining=self.session.phase is Phase.DRAINING,
+            free=self.session.takes_tasks,
+            load=self.executing / max(1, self.capacity),
+            order=self.order,
+            idle_seconds=max(0, now - self.last_seen),
+        )
+
+
+class Fleet:
+    """Delegates by account and identity."""
+
+    def __init__(self) -> None:
+        self._online: dict[str, dict[str, Delegate]] = {}
+        self._gone: dict[str, OrderedDict[str, Delegate]] = {}
+        self._turn = 0
+
+    def join(self, delegate: Delegate) -> Delegate | None:
+        """It is connected now; gives an older stream of the same identity, which must be cut."""
+        account = self._online.setdefault(delegate.account, {})
+        before = account.get(delegate.kid)
+        account[delegate.kid] = delegate
+        gone = self._gone.get(delegate.account, {})
+        gone.pop(delegate.kid, None)
+        # A restarted process has a new identity and, as a rule, the old name.
+        for kid in [kid for kid, one in gone.items() if one.name == delegate.name]:
+            del gone[kid]
+        return before
+
+    def leave(self, delegate: Delegate, now: int) -> None:
+        """Its stream has ended."""
+        delegate.online = False
+        delegate.last_seen = now
+        delegate.sent.clear()
+        account = self._online.get(delegate.account, {})
+        if account.get(delegate.kid) is delegate:
+            del account[delegate.kid]
+            gone = self._gone.setdefault(delegate.account, OrderedDict())
+            gone[delegate.kid] = delegate
+            if len(gone) > MOST_REMEMBERED:
+                gone.popitem(last=False)
+
+    def online(self, account: str) -> list[Delegate]:
+        """Those connected to that account."""
+        return list(self._online.get(account, {}).values())
+
+    def find(self, account: str, kid: str) -> Delegate | None:
+        """The connected delegate of that identity."""
+        return self._online.get(account, {}).get(kid)
+
+    def known(self, account: str, now: int) -> list[Delegate]:
+        """Those connected, then those that were within the last hour."""
+        gone = self._gone.get(account, OrderedDict())
+        while gone:
+            kid, oldest = next(iter(gone.items()))
+            if now - oldest.last_seen <= REMEMBERED_SECONDS:
+                break
+            del gone[kid]
+        return [*self.online(account), *gone.values()]
+
+    def candidates(self, account: str, now: int) -> list[Candidate]:
+        """What routing may know of all that are known."""
+        return [one.candidate(now) for one in self.known(account, now)]
+
+    def __iter__(self) -> Iterator[Delegate]:
+        for account in list(self._online.values()):
+            yield from list(account.values())
+
+    def take_turn(self, delegate: Delegate) -> None:
+        """It was given a task: among equals it is last now."""
+        self._turn += 1
+        delegate.order = self._turn

@@ -1,0 +1,102 @@
+"""Which delegate takes a task, and for every other one why not. Pure: a snapshot goes in, a decision comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from shared.selectors import missing
+
+
+class Reason(NamedTuple):
+    """Why a delegate can't take a task: a stable code, and a sentence that names what would change it."""
+
+    code: str
+    detail: str
+
+
+BUSY = "busy"
+"""The one reason that passes by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What routing knows of one delegate. `load` is executing tasks over capacity; `order` breaks ties (least recent first)."""
+
+    delegate: str
+    name: str
+    tags: frozenset[str]
+    keyring: str
+    generations: frozenset[int]
+    kinds: frozenset[str]
+    online: bool
+    draining: bool
+    free: bool
+    load: float
+    order: int
+    idle_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a task needs of its delegate. `to` is the one that it names; `tried` failed it already."""
+
+    keyring: str
+    generation: int
+    kinds: frozenset[str]
+    selectors: frozenset[str]
+    to: str | None = None
+    tried: frozenset[str] = frozenset()
+
+
+def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
+    """Every rule that says no; empty when it may have the task now."""
+    found = []
+    if not candidate.online:
+        found.append(Reason("offline", f"it has been disconnected for {candidate.idle_seconds} seconds"))
+    if wanted.to is not None and wanted.to != candidate.delegate:
+        found.append(Reason("not_chosen", "the task names another delegate"))
+    if candidate.keyring != wanted.keyring:
+        found.append(Reason("wrong_keyring", f"it holds the keyring {candidate.keyring}, the task needs {wanted.keyring}"))
+    elif wanted.generation not in candidate.generations:
+        held = ", ".join(str(one) for one in sorted(candidate.generations)) or "none"
+        found.append(
+            Reason("generation_missing", f"it holds generation {held} of the keyring, the task needs {wanted.generation}")
+        )
+    lacking = missing(wanted.selectors, candidate.tags)
+    if lacking:
+        found.append(Reason("selectors_missing", f"it lacks the selector {', '.join(lacking)}"))
+    unknown = sorted(wanted.kinds - candidate.kinds)
+    if unknown:
+        found.append(Reason("kind_unknown", f"it doesn't know the kind {', '.join(unknown)}"))
+    if candidate.delegate in wanted.tried:
+        found.append(Reason("tried", "it has tried this task and failed"))
+    if candidate.draining:
+        found.append(Reason("draining", "it is shutting down and takes no new tasks"))
+    elif candidate.online and not candidate.free:
+        found.append(Reason(BUSY, "it has as many tasks as it takes"))
+    return found
+
+
+def choose(candidates: Iterable[Candidate], wanted: Wanted) -> Candidate | None:
+    """The least loaded delegate that may have the task now, the one that waited longest among equals."""
+    able = [one for one in candidates if not reasons(one, wanted)]
+    return min(able, key=lambda one: (one.load, one.order), default=None)
+
+
+def could_wait(candidates: Iterable[Candidate], wanted: Wanted) -> bool:
+    """Whether some delegate is only busy."""
+    return any({reason.code for reason in reasons(one, wanted)} <= {BUSY} for one in candidates)
+
+
+def explain(candidates: Iterable[Candidate], wanted: Wanted) -> list[dict[str, object]]:
+    """For every known delegate, each rule that says no."""
+    return [
+        {
+            "delegate": one.delegate,
+            "name": one.name,
+            "reasons": [{"code": reason.code, "detail": reason.detail} for reason in reasons(one, wanted)],
+        }
+        for one in candidates
+    ]

@@ -1,0 +1,30 @@
+"""Everything that the API's handlers need, built in `main` and handed over; there are no globals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manager.authentication import Authentication
+from manager.books import Books
+from manager.clock import Clock
+from manager.dispatch import Dispatcher
+from manager.fleet import Fleet
+from manager.metrics import ManagerMetrics
+from manager.store import Store
+from manager.stream import Streams
+from manager.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One manager's parts."""
+
+    store: Store
+    books: Books
+    fleet: Fleet
+    dispatcher: Dispatcher
+    streams: Streams
+    tasks: Tasks
+    authentication: Authentication
+    clock: Clock
+    metrics: ManagerMetrics

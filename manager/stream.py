@@ -1,0 +1,279 @@
+"""The delegates' gRPC stream: who is it, is that proved, and then messages to and fro.
+
+A delegate is believed to be what its keyring certified, nothing more; what it says about tasks goes to the dispatcher. One
+coroutine a stream and no task besides, since thousands of them are idle most of the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+import grpc
+import structlog
+
+from manager.books import Books
+from manager.clock import Clock
+from manager.dispatch import Dispatcher
+from manager.fleet import Delegate, Fleet
+from manager.metrics import ManagerMetrics
+from shared.codec import DelegateReader, manager_messages
+from shared.documents.certificate import CertificateDocument
+from shared.documents.jws import Verified, VerifyingKey, parse_as, peek_kind
+from shared.errors import Malformed, NotReady, PrivySealError, Unauthenticated
+from shared.hello import hello_message
+from shared.messages import (
+    Challenge,
+    Credit,
+    Documents,
+    Drain,
+    FromDelegate,
+    FromManager,
+    Heartbeat,
+    Hello,
+    Need,
+    NewCertificate,
+    Progress,
+    Result,
+    Task,
+    Welcome,
+)
+from shared.session import Session, Side
+from shared.trust.book import Book
+from shared.trust.certificate import check_certificate, recheck_certificate
+from shared.wire import delegate_pb2, delegate_pb2_grpc
+
+HELLO_SECONDS = 10.0
+"""How long a stranger may keep a stream without saying who he is."""
+
+_log = structlog.get_logger()
+
+
+class Streams(delegate_pb2_grpc.DelegatesServicer):
+    """Serves `Delegates.Connect`; `origins` are the URLs by which delegates may have dialled this manager."""
+
+    def __init__(
+        self,
+        books: Books,
+        fleet: Fleet,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        metrics: ManagerMetrics,
+        origins: Collection[str],
+        heartbeat_ms: int = 2_000,
+        silence_ms: int = 5_000,
+        most_strangers: int = 1_000,
+    ) -> None:
+        self._books = books
+        self._fleet = fleet
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._metrics = metrics
+        self._origins = frozenset(origins)
+        self._heartbeat_ms = heartbeat_ms
+        self._silence_ms = silence_ms
+        self._strangers = most_strangers
+        self._numbers = 0
+
+    async def Connect(  # noqa: N802 (the name is gRPC's)
+        self, request_iterator: AsyncIterator[delegate_pb2.FromDelegate], context: Any
+    ) -> None:
+        """One stream, from its challenge to its end."""
+        if self._strangers <= 0:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "strangers_too_many: try again in a few seconds")
+        stream = _Stream(context, self)
+        delegate: Delegate | None = None
+        try:
+            self._strangers -= 1
+            try:
+                async with asyncio.timeout(HELLO_SECONDS):
+                    delegate = await self._greet(stream)
+            finally:
+                self._strangers += 1
+            await self._listen(stream, delegate)
+        except PrivySealError as why:
+            _log.warning("stream.refused", code=why.code, reason=why.detail, delegate=delegate.name if delegate else None)
+            status = grpc.StatusCode[why.grpc_status]
+            await context.abort(status, f"{why.code}: {why.detail}. {why.hint}".rstrip(". ") + ".")
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "hello_late: the delegate didn't say who it is in time.")
+        finally:
+            if delegate is not None:
+                self._fleet.leave(delegate, self._clock.now())
+                self._dispatcher.lost(delegate)
+                self._metrics.delegates.set(sum(1 for _ in self._fleet))
+                _log.info("stream.closed", account=delegate.account, delegate=delegate.name)
+
+    async def _greet(self, stream: _Stream) -> Delegate:
+        nonce = secrets.token_bytes(32)
+        await stream.send(Challenge(nonce))
+        hello = await stream.read()
+        if not isinstance(hello, Hello):
+            raise Malformed("protocol_violation", "the delegate's first message isn't its hello")
+        if hello.origin not in self._origins:
+            raise Unauthenticated(
+                "origin_unknown",
+                "the delegate dialled another URL than this manager goes by",
+                "compare the delegate's --manager with the manager's --delegate-url",
+            )
+        claimed = parse_as(CertificateDocument, hello.certificate).document
+        book = await self._books.book(claimed.acct)
+        certificate = self._check(book, claimed.keyring, hello.certificate)
+        message = hello_message(hello.origin, nonce, hello.certificate)
+        VerifyingKey.of(certificate.document.key).verify(hello.proof, message)
+        now, moment = self._clock.now(), self._clock.monotonic()
+        delegate = Delegate(
+            account=book.id,
+            kid=VerifyingKey.of(certificate.document.key).kid,
+            certificate=certificate,
+            tags=frozenset(certificate.document.tags),
+            generations=frozenset(hello.generations[:64]),
+            kinds=frozenset(hello.kinds[:64]),
+            version=hello.version[:64],
+            capacity=min(hello.capacity, 10_000),
+            session=stream.session,
+            send=stream.send,
+            cut=stream.cut,
+            connected_at=now,
+            last_seen=now,
+            heard=moment,
+            spoke=moment,
+        )
+        await stream.send(Welcome(self._heartbeat_ms, self._silence_ms, now))
+        trust = await self._trust(book, certificate.document.keyring)
+        await stream.send(Documents(tuple(trust)))
+        before = self._fleet.join(delegate)
+        if before is not None:
+            before.cut()
+        stream.delegate = delegate
+        self._metrics.delegates.set(sum(1 for _ in self._fleet))
+        _log.info("stream.opened", account=book.id, delegate=delegate.name, version=delegate.version)
+        return delegate
+
+    def _check(self, book: Book, keyring: str, compact: str) -> Verified[CertificateDocument]:
+        document = book.keyrings.get(keyring)
+        if document is None:
+            raise NotReady(
+                "keyring_unknown",
+                "the account has no keyring of the delegate's name",
+                "publish it first: privyseal keyring new",
+            )
+        status = book.status.document if book.status else None
+        return check_certificate(compact, document, status, self._clock.now())
+
+    async def _trust(self, book: Book, keyring: str) -> list[str]:
+        """What a delegate starts from: account documents and status, and its own keyring; no other."""
+        others = {one.compact for name, one in book.keyrings.items() if name != keyring}
+        documents = await self._books.trust_documents(book.id)
+        # Grants come with the tasks that pin them, but for those by which a service renewed the status.
+        renewed = book.status is not None and book.status.document.base is not None
+        return [one for one in documents if one not in others and (renewed or peek_kind(one) != "grant")]
+
+    async def _listen(self, stream: _Stream, delegate: Delegate) -> None:
+        while (message := await stream.read()) is not None:
+            match message:
+                case Result() | Need():
+                    self._dispatcher.replied(delegate, message)
+                case Credit():
+                    self._dispatcher.offer(delegate)
+                case Progress():
+                    self._dispatcher.progressed(delegate, message)
+                case NewCertificate():
+                    await self._renew(delegate, message.certificate)
+                case Heartbeat() | Drain() | Hello():
+                    pass
+
+    async def _renew(self, delegate: Delegate, compact: str) -> None:
+        book = await self._books.book(delegate.account)
+        certificate = self._check(book, delegate.certificate.document.keyring, compact)
+        if certificate.document.key != delegate.certificate.document.key:
+            raise Unauthenticated("certificate_foreign", "the new certificate is of another identity")
+        delegate.certificate = certificate
+        delegate.tags = frozenset(certificate.document.tags)
+
+    async def beat(self) -> None:
+        """One round of heartbeats; called every `heartbeat_ms`. Cuts streams that were silent for `silence_ms`."""
+        moment = self._clock.monotonic()
+        for delegate in self._fleet:
+            if (moment - delegate.heard) * 1000 > self._silence_ms:
+                _log.warning("stream.silent", account=delegate.account, delegate=delegate.name)
+                delegate.cut()
+            elif (moment - delegate.spoke) * 1000 >= self._heartbeat_ms / 2:
+                await delegate.send(Heartbeat())
+
+    async def push(self, account: str, compacts: Collection[str]) -> None:
+        """New account, status and keyring documents for every connected delegate; cuts those that they exclude."""
+        book = await self._books.book(account)
+        status = book.status.document if book.status else None
+        for delegate in self._fleet.online(account):
+            keyring = delegate.certificate.document.keyring
+            mine = tuple(one for one in compacts if self._concerns(book, one, keyring))
+            if mine:
+                await delegate.send(Documents(mine))
+            try:
+                recheck_certificate(delegate.certificate, status, self._clock.now())
+            except PrivySealError as why:
+                _log.warning("stream.excluded", account=account, delegate=delegate.name, code=why.code)
+                delegate.cut()
+
+    @staticmethod
+    def _concerns(book: Book, compact: str, keyring: str) -> bool:
+        kind = peek_kind(compact)
+        if kind == "keyring":
+            mine = book.keyrings.get(keyring)
+            return mine is not None and mine.compact == compact
+        return kind in {"account", "status"}
+
+    def number(self) -> int:
+        """A number for a chunked message."""
+        self._numbers += 1
+        return self._numbers
+
+
+class _Stream:
+    """Reads and writes one stream, keeping its session."""
+
+    __slots__ = ("_context", "_lock", "_owner", "_reader", "delegate", "session")
+
+    def __init__(self, context: Any, owner: Streams) -> None:
+        self._context = context
+        self._owner = owner
+        self._reader = DelegateReader()
+        self._lock: asyncio.Lock | None = None
+        self.session = Session()
+        self.delegate: Delegate | None = None
+
+    async def send(self, message: FromManager) -> None:
+        """Sends it; a stream that is gone is noticed by its reader, not here."""
+        if not isinstance(message, Task):  # the dispatcher has recorded it when it took the place
+            self.session.record(Side.MANAGER, message)
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            try:
+                for wire in manager_messages(message, self._owner.number()):
+                    await self._context.write(wire)
+            except (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.UsageError):
+                return
+        if self.delegate is not None:
+            self.delegate.spoke = self._owner._clock.monotonic()
+
+    async def read(self) -> FromDelegate | None:
+        """The next message that is known; None at the end. Raises Malformed."""
+        while True:
+            wire = await self._context.read()
+            if wire is grpc.aio.EOF:
+                return None
+            if self.delegate is not None:
+                self.delegate.heard = self._owner._clock.monotonic()
+                self.delegate.last_seen = self._owner._clock.now()
+            message = self._reader.read(wire)
+            if message is not None:
+                self.session.record(Side.DELEGATE, message)
+                return message
+
+    def cut(self) -> None:
+        """Ends the stream from this side."""
+        self._context.cancel()
