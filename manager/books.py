@@ -13,6 +13,7 @@ from typing import cast
 import structlog
 
 from manager.clock import Clock
+from manager.metrics import ManagerMetrics
 from manager.rows import StoredDocument
 from manager.store import Store
 from shared.documents.fields import Revisioned
@@ -32,7 +33,8 @@ _log = structlog.get_logger()
 class Books:
     """Books by account, loaded when first asked for."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, metrics: ManagerMetrics) -> None:
+        self._metrics = metrics
         self._store = store
         self._clock = clock
         self._books: OrderedDict[str, Book] = OrderedDict()
@@ -52,9 +54,14 @@ class Books:
             _log.warning("document.refused", account=account, code=why.code)
         # Two requests may have loaded it at once; the first to finish is the one that later documents go to.
         book = self._books.setdefault(account, loaded)
+        self._observe(book)
         if len(self._books) > MOST_BOOKS:
             self._books.popitem(last=False)
         return book
+
+    def _observe(self, book: Book) -> None:
+        if book.status is not None:
+            self._metrics.status_expiry.labels(book.id).set(book.status.document.exp)
 
     async def trust_documents(self, account: str) -> list[str]:
         """Account documents, status with its base, keyrings and grants, in an order in which they can be taken in."""
@@ -96,6 +103,7 @@ class Books:
                 _log.warning("document.refused", account=book.id, code=why.code)
                 self._books.pop(book.id, None)
                 return
+        self._observe(book)
 
     async def _all_revisions(self, account: str, kind: str, id: str) -> list[str]:
         compacts: list[str] = []

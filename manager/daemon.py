@@ -83,8 +83,9 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
             loop.add_signal_handler(number, stop.set)
     clock, metrics, fleet = Clock(), ManagerMetrics(configuration.version), Fleet()
     async with Store(configuration.database, cache_bytes=configuration.cache_bytes) as store:
-        books = Books(store, clock)
-        dispatcher = Dispatcher(fleet, clock)
+        metrics.follow_store(store.figures)
+        books = Books(store, clock, metrics)
+        dispatcher = Dispatcher(fleet, clock, metrics)
         streams = Streams(
             books,
             fleet,
@@ -138,7 +139,7 @@ async def _serve(configuration: Configuration, services: Services, stop: asyncio
 
 async def _listen_delegates(configuration: Configuration, streams: Streams) -> Any:
     server = grpc.aio.server(options=_GRPC_OPTIONS)
-    delegate_pb2_grpc.add_DelegatesServicer_to_server(streams, server)
+    delegate_pb2_grpc.add_DelegatesServicer_to_server(streams, server)  # type: ignore[no-untyped-call]
     host, port = configuration.grpc
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -203,7 +204,6 @@ async def _beat(services: Services, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
         await services.streams.beat()
-        services.metrics.observe(services.store, services.fleet, services.books, services.clock.now())
 
 
 async def _prune(services: Services) -> None:

@@ -15,6 +15,7 @@ import structlog
 
 from manager.clock import Clock
 from manager.fleet import Delegate, Fleet
+from manager.metrics import ManagerMetrics
 from manager.routing import Wanted, choose, could_wait, explain, reasons
 from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
@@ -78,11 +79,13 @@ class Dispatcher:
         self,
         fleet: Fleet,
         clock: Clock,
+        metrics: ManagerMetrics,
         grace_seconds: float = GRACE_SECONDS,
         execution_seconds: float = EXECUTION_SECONDS,
     ) -> None:
         self._fleet = fleet
         self._clock = clock
+        self._metrics = metrics
         self._grace_seconds = grace_seconds
         self._execution_seconds = execution_seconds
         self._running: dict[str, dict[str, Assignment]] = {}
@@ -110,15 +113,19 @@ class Dispatcher:
             del running[assignment.id]
 
     async def _run(self, assignment: Assignment) -> tuple[Result, AnswerDocument]:
-        needs = 0
+        needs, begun = 0, self._clock.monotonic()
         while True:
             delegate = await self._seat(assignment)
+            if assignment.life.attempt == 1:
+                self._metrics.dispatch.labels(assignment.op).observe(self._clock.monotonic() - begun)
+            self._metrics.executing.inc()
             try:
                 reply = await self._converse(assignment, delegate)
             except Lost:
                 self._record_loss(assignment, delegate)
                 continue
             finally:
+                self._metrics.executing.dec()
                 assignment.delegate = assignment.reply = None
             if isinstance(reply, Need):
                 needs += 1

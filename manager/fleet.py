@@ -81,7 +81,7 @@ class Fleet:
         account = self._online.setdefault(delegate.account, {})
         before = account.get(delegate.kid)
         account[delegate.kid] = delegate
-        gone = self._gone.get(delegate.account, {})
+        gone = self._gone.get(delegate.account, OrderedDict())
         gone.pop(delegate.kid, None)
         # A restarted process has a new identity and, as a rule, the old name.
         for kid in [kid for kid, one in gone.items() if one.name == delegate.name]:
@@ -111,7 +111,7 @@ class Fleet:
 
     def known(self, account: str, now: int) -> list[Delegate]:
         """Those connected, then those that were within the last hour."""
-        gone = self._gone.get(account, OrderedDict())
+        gone: OrderedDict[str, Delegate] = self._gone.get(account, OrderedDict())
         while gone:
             kid, oldest = next(iter(gone.items()))
             if now - oldest.last_seen <= REMEMBERED_SECONDS:

@@ -49,6 +49,7 @@ HELLO_SECONDS = 10.0
 """How long a stranger may keep a stream without saying who he is."""
 
 _log = structlog.get_logger()
+_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
 class Streams(delegate_pb2_grpc.DelegatesServicer):
@@ -264,7 +265,7 @@ class _Stream:
         """The next message that is known; None at the end. Raises Malformed."""
         while True:
             wire = await self._context.read()
-            if wire is grpc.aio.EOF:
+            if wire is _EOF:
                 return None
             if self.delegate is not None:
                 self.delegate.heard = self._owner._clock.monotonic()

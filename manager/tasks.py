@@ -19,6 +19,7 @@ from manager.authentication import Caller
 from manager.books import Books, row_of
 from manager.clock import Clock
 from manager.dispatch import Assignment, Dispatcher
+from manager.metrics import ManagerMetrics
 from manager.routing import Wanted
 from manager.rows import StoredVersion, TaskRow
 from manager.store import Store, Transaction
@@ -65,7 +66,10 @@ class Finished:
 class Tasks:
     """Runs submitted tasks, each once at a time."""
 
-    def __init__(self, store: Store, books: Books, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, books: Books, dispatcher: Dispatcher, clock: Clock, metrics: ManagerMetrics
+    ) -> None:
+        self._metrics = metrics
         self._store = store
         self._books = books
         self._dispatcher = dispatcher
@@ -110,7 +114,8 @@ class Tasks:
         kept = self.kept(caller, digest(submitted.compact))
         if kept is not None:
             return kept
-        draft, fresh = book, []
+        draft = book
+        fresh: list[Verified[Revisioned]] = []
         try:
             await self._books.complete(book, (pin.digest for pin in document.pins))
             if submitted.documents:
@@ -279,6 +284,7 @@ class Tasks:
         )
         if done and fresh:
             self._books.take(await self._books.book(caller.account), fresh)
+        self._metrics.finished(assignment.op, "completed" if done else "failed", answer.code)
         finished = Finished(
             task=assignment.id,
             state=assignment.life.state.value,
@@ -300,11 +306,14 @@ class Tasks:
     async def _record(
         self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str
     ) -> None:
+        timed_out = assignment.life.state is State.EXPIRED
+        self._metrics.finished(document.op, "timed_out" if timed_out else "failed", code)
         row = self._row(caller, assignment, document, code)
         entry = self._entry(caller, assignment, document, code)
         await self._store.put_task(caller.account, row, [entry])
 
     async def _refuse(self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError) -> None:
+        self._metrics.rejected(document.op, why.code)
         entry = self._audit(caller, document, digest(compact), "refused", why.code, "")
         await self._store.audit(caller.account, [entry])
 

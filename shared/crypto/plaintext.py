@@ -54,4 +54,4 @@ class Plaintext:
     def __refuse(self, *_: object) -> NoReturn:
         raise TypeError("a Plaintext doesn't turn into anything else: see reveal()")
 
-    __str__ = __format__ = __bytes__ = __iter__ = __reduce__ = __reduce_ex__ = __getstate__ = __refuse  # type: ignore[assignment]
+    __str__ = __format__ = __bytes__ = __iter__ = __reduce__ = __reduce_ex__ = __getstate__ = __refuse

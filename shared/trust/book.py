@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 from shared.canonical import digest
 from shared.documents.account import AccountDocument
@@ -27,6 +27,8 @@ from shared.trust.account import accept_account
 from shared.trust.authority import LONGEST_CHAIN, Authority
 from shared.trust.revision import check_change, check_first, check_order, name_of
 from shared.trust.status import accept_status
+
+P = TypeVar("P", bound=Payload)
 
 CAPACITY = 100_000
 """Secrets, connectors and scopes that a book remembers; account, keyrings, grants and status it never forgets."""
@@ -111,7 +113,7 @@ class Book:
         """The key of that thumbprint, if an administrator or a principal of a known grant has it."""
         return self._keys.get(kid)
 
-    def verify(self, unverified: Unverified[Payload]) -> Verified[Payload]:
+    def verify(self, unverified: Unverified[P]) -> Verified[P]:
         """A document (a task, say) with its signature checked. Raises Unauthenticated for an unknown signer, Tampered."""
         if unverified.document.acct != self.id:
             raise Tampered("account_foreign", f"the {unverified.kind} document belongs to another account")
