@@ -72,7 +72,12 @@ class Authentication:
                 Ed25519PublicKey.from_public_bytes(key.raw),
                 algorithms=["EdDSA"],
                 audience=self._url,
-                options={"require": sorted(_CLAIMS), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+                options={
+                    "require": sorted(_CLAIMS),
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
             )
         except jwt.PyJWTError:
             raise _refused("the bearer token is malformed, or made for another manager") from None

@@ -105,7 +105,9 @@ class Dispatcher:
         running = self._running.setdefault(assignment.account, {})
         if len(running) >= MOST_RUNNING:
             assignment.life = assignment.life.refused("overloaded")
-            raise Overloaded("tasks_too_many", "too many tasks of the account are running", "try again in a few seconds")
+            raise Overloaded(
+                "tasks_too_many", "too many tasks of the account are running", "try again in a few seconds"
+            )
         running[assignment.id] = assignment
         try:
             return await self._run(assignment)
@@ -165,11 +167,17 @@ class Dispatcher:
             answer = None
         if answer is None or answer.task != assignment.id:
             assignment.life = assignment.life.answered("internal", others=False)
-            raise Unavailable("answer_malformed", "the delegate's answer can't be read", "update the delegate")
+            raise Unavailable(
+                "answer_malformed", "the delegate's answer can't be read", "update the delegate"
+            )
         return answer
 
     def _wanted(self, assignment: Assignment) -> Wanted:
-        return replace(assignment.wanted, tried=frozenset(assignment.tried)) if assignment.tried else assignment.wanted
+        return (
+            replace(assignment.wanted, tried=frozenset(assignment.tried))
+            if assignment.tried
+            else assignment.wanted
+        )
 
     def _could_other(self, assignment: Assignment) -> bool:
         wanted = replace(assignment.wanted, tried=frozenset({*assignment.tried, assignment.life.delegate}))
@@ -201,7 +209,9 @@ class Dispatcher:
                 return assignment.delegate
             if self._clock.now() >= assignment.exp:
                 assignment.life = assignment.life.expired()
-                raise Expired("task_expired", "the task's time to start ran out while it waited", "sign a new one") from None
+                raise Expired(
+                    "task_expired", "the task's time to start ran out while it waited", "sign a new one"
+                ) from None
             assignment.life = assignment.life.refused("no_delegate")
             raise self._no_delegate(assignment) from None
         finally:
@@ -282,7 +292,11 @@ class Dispatcher:
     def lost(self, delegate: Delegate) -> None:
         """A stream has ended: its tasks are lost, and some that wait have nobody to wait for any more."""
         for assignment in list(self._running.get(delegate.account, {}).values()):
-            if assignment.delegate is delegate and assignment.reply is not None and not assignment.reply.done():
+            if (
+                assignment.delegate is delegate
+                and assignment.reply is not None
+                and not assignment.reply.done()
+            ):
                 assignment.reply.set_exception(Lost())
         candidates = self._fleet.candidates(delegate.account, self._clock.now())
         for assignment in list(self._waiting.get(delegate.account, ())):
@@ -291,7 +305,11 @@ class Dispatcher:
 
     def _give_up(self, assignment: Assignment) -> None:
         candidates = self._fleet.candidates(assignment.account, self._clock.now())
-        if assignment.seat is not None and not assignment.seat.done() and not could_wait(candidates, self._wanted(assignment)):
+        if (
+            assignment.seat is not None
+            and not assignment.seat.done()
+            and not could_wait(candidates, self._wanted(assignment))
+        ):
             assignment.life = assignment.life.refused("no_delegate")
             assignment.seat.set_exception(self._no_delegate(assignment))
 
@@ -306,4 +324,3 @@ class Dispatcher:
             assignment.reply.set_exception(why)
             if delegate is not None and delegate.online:
                 await delegate.send(Cancel(assignment.id, assignment.life.attempt))
-

@@ -68,7 +68,9 @@ def _text(path: str | None) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeError):
-        raise Malformed("config_unreadable", "the settings file can't be read", "check --config and its permissions") from None
+        raise Malformed(
+            "config_unreadable", "the settings file can't be read", "check --config and its permissions"
+        ) from None
 
 
 def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # imported late: see _serve
@@ -76,12 +78,15 @@ def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # impor
 
     certificate, key = settings.maybe("tls_certificate", str), settings.maybe("tls_key", str)
     if (certificate is None) != (key is None):
-        raise Malformed("tls_incomplete", "of tls_certificate and tls_key only one is given", "give both or neither")
+        raise Malformed(
+            "tls_incomplete", "of tls_certificate and tls_key only one is given", "give both or neither"
+        )
     http, delegates = address(settings, "listen"), address(settings, "delegate_listen")
     scheme = "http" if certificate is None else "https"
     return Configuration(
         url=(settings.maybe("url", str) or origin(scheme, *http)).rstrip("/"),
-        delegate_urls=tuple(one.rstrip("/") for one in settings.texts("delegate_url")) or (origin(scheme, *delegates),),
+        delegate_urls=tuple(one.rstrip("/") for one in settings.texts("delegate_url"))
+        or (origin(scheme, *delegates),),
         http=http,
         grpc=delegates,
         database=settings.get("database", str),
@@ -100,11 +105,14 @@ def _serve(settings: Settings) -> int:
     import uvloop
 
     from manager.daemon import serve
-    from shared.logs import configure
+    from shared.logs import configure, uncaught
 
     chosen = settings.get("log_format", str)
     json = chosen == "json" or (chosen == "auto" and not sys.stdout.isatty())
-    configure("manager", json, settings.get("log_level", str), colours=not json and "NO_COLOR" not in os.environ)
+    configure(
+        "manager", json, settings.get("log_level", str), colours=not json and "NO_COLOR" not in os.environ
+    )
+    sys.excepthook = uncaught
     os.umask(0o077)
     uvloop.run(serve(_configuration(settings)))
     return 0
@@ -119,7 +127,9 @@ def _add_account(settings: Settings) -> int:
     add_token(settings.get("database", str), token_hash(token), now, now + TOKEN_SECONDS)
     print(token)
     if sys.stderr.isatty():
-        print("One account can be made with it within the hour: privyseal init --manager URL", file=sys.stderr)
+        print(
+            "One account can be made with it within the hour: privyseal init --manager URL", file=sys.stderr
+        )
     return 0
 
 

@@ -39,14 +39,50 @@ OPTIONS = (
         "PEM file with the certificate chain for both ports. Without it both ports must be on loopback.",
         example="/etc/privyseal/tls.crt",
     ),
-    Option("tls_key", "path", None, "PEM file with its key.", secret_path=True, example="/etc/privyseal/tls.key"),
-    Option("heartbeat", "duration", "2s", "How often an idle delegate is told that the manager is there.", minimum=0.1, maximum=60),
-    Option("silence", "duration", "5s", "How long a delegate may be silent before its tasks go to another.", minimum=0.3, maximum=300),
-    Option("drain", "duration", "20s", "How long running tasks may take to end when the manager stops.", minimum=0, maximum=600),
+    Option(
+        "tls_key", "path", None, "PEM file with its key.", secret_path=True, example="/etc/privyseal/tls.key"
+    ),
+    Option(
+        "heartbeat",
+        "duration",
+        "2s",
+        "How often an idle delegate is told that the manager is there.",
+        minimum=0.1,
+        maximum=60,
+    ),
+    Option(
+        "silence",
+        "duration",
+        "5s",
+        "How long a delegate may be silent before its tasks go to another.",
+        minimum=0.3,
+        maximum=300,
+    ),
+    Option(
+        "drain",
+        "duration",
+        "20s",
+        "How long running tasks may take to end when the manager stops.",
+        minimum=0,
+        maximum=600,
+    ),
     Option("cache", "size", "64MiB", "Memory for documents and records that are read often.", minimum=2**20),
-    Option("connections", "int", 1000, "Requests served at once; more are answered as overloaded.", minimum=1, maximum=100_000),
+    Option(
+        "connections",
+        "int",
+        1000,
+        "Requests served at once; more are answered as overloaded.",
+        minimum=1,
+        maximum=100_000,
+    ),
     Option("log_level", "str", "info", "How much is logged.", choices=("debug", "info", "warning", "error")),
-    Option("log_format", "str", "auto", "auto: JSON unless standard output is a terminal.", choices=("auto", "json", "text")),
+    Option(
+        "log_format",
+        "str",
+        "auto",
+        "auto: JSON unless standard output is a terminal.",
+        choices=("auto", "json", "text"),
+    ),
 )
 
 PROGRAM = Program(
@@ -62,7 +98,9 @@ def address(settings: Settings, name: str) -> tuple[str, int]:
     host, _, port = settings.get(name, str).rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        raise Malformed("setting_malformed", f"the setting {name} is not an address and a port", "write 127.0.0.1:8470")
+        raise Malformed(
+            "setting_malformed", f"the setting {name} is not an address and a port", "write 127.0.0.1:8470"
+        )
     if settings.maybe("tls_certificate", str) is None and not is_loopback(host):
         raise Malformed(
             "tls_needed",

@@ -40,5 +40,7 @@ def must_administer(authority: Authority, kid: str, now: int) -> None:
 def not_found(what: str) -> NotFound:
     """The one answer for what isn't there and what isn't the caller's to see."""
     return NotFound(
-        f"{what}_not_found", f"there is no such {what}, or it lies outside of your scope", "check its name, --org and --project"
+        f"{what}_not_found",
+        f"there is no such {what}, or it lies outside of your scope",
+        "check its name, --org and --project",
     )

@@ -58,11 +58,18 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
     if wanted.to is not None and wanted.to != candidate.delegate:
         found.append(Reason("not_chosen", "the task names another delegate"))
     if candidate.keyring != wanted.keyring:
-        found.append(Reason("wrong_keyring", f"it holds the keyring {candidate.keyring}, the task needs {wanted.keyring}"))
+        found.append(
+            Reason(
+                "wrong_keyring", f"it holds the keyring {candidate.keyring}, the task needs {wanted.keyring}"
+            )
+        )
     elif wanted.generation not in candidate.generations:
         held = ", ".join(str(one) for one in sorted(candidate.generations)) or "none"
         found.append(
-            Reason("generation_missing", f"it holds generation {held} of the keyring, the task needs {wanted.generation}")
+            Reason(
+                "generation_missing",
+                f"it holds generation {held} of the keyring, the task needs {wanted.generation}",
+            )
         )
     lacking = missing(wanted.selectors, candidate.tags)
     if lacking:

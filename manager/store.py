@@ -257,7 +257,9 @@ def list_accounts(url: str) -> list[AccountRow]:
             rows = connection.execute(select(accounts).order_by(accounts.c.account)).all()
             return [AccountRow(*row) for row in rows]
     except SQLAlchemyError:
-        raise Unavailable("store_unavailable", "the manager's database can't be read", "bring it back, then try again") from None
+        raise Unavailable(
+            "store_unavailable", "the manager's database can't be read", "bring it back, then try again"
+        ) from None
     finally:
         database.close()
 

@@ -83,7 +83,9 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
     ) -> None:
         """One stream, from its challenge to its end."""
         if self._strangers <= 0:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "strangers_too_many: try again in a few seconds")
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "strangers_too_many: try again in a few seconds"
+            )
         stream = _Stream(context, self)
         delegate: Delegate | None = None
         try:
@@ -95,11 +97,18 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 self._strangers += 1
             await self._listen(stream, delegate)
         except PrivySealError as why:
-            _log.warning("stream.refused", code=why.code, reason=why.detail, delegate=delegate.name if delegate else None)
+            _log.warning(
+                "stream.refused",
+                code=why.code,
+                reason=why.detail,
+                delegate=delegate.name if delegate else None,
+            )
             status = grpc.StatusCode[why.grpc_status]
             await context.abort(status, f"{why.code}: {why.detail}. {why.hint}".rstrip(". ") + ".")
         except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "hello_late: the delegate didn't say who it is in time.")
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "hello_late: the delegate didn't say who it is in time."
+            )
         finally:
             if delegate is not None:
                 self._fleet.leave(delegate, self._clock.now())

@@ -109,7 +109,11 @@ class Tasks:
         unverified = parse_as(TaskDocument, submitted.compact)
         document = unverified.document
         if unverified.kid != caller.kid:
-            raise Denied("task_of_another", "the task is signed by another key than the request", "submit your own tasks")
+            raise Denied(
+                "task_of_another",
+                "the task is signed by another key than the request",
+                "submit your own tasks",
+            )
         book = await self._books.book(caller.account)
         kept = self.kept(caller, digest(submitted.compact))
         if kept is not None:
@@ -144,9 +148,16 @@ class Tasks:
         """What may not run twice is written down before it is sent, so that a restart knows of it."""
         known = await self._store.task(caller.account, assignment.id)
         if known is not None:
-            raise Conflict("task_known", f"the task was submitted before and is {known.state}", "sign a new one", state=known.state)
+            raise Conflict(
+                "task_known",
+                f"the task was submitted before and is {known.state}",
+                "sign a new one",
+                state=known.state,
+            )
         row = self._row(caller, assignment, document, "")
-        await self._store.put_task(caller.account, row, [self._entry(caller, assignment, document, "submitted")])
+        await self._store.put_task(
+            caller.account, row, [self._entry(caller, assignment, document, "submitted")]
+        )
 
     async def recover(self) -> None:
         """After a restart: what was under way and may not run twice has an unknown outcome."""
@@ -187,7 +198,9 @@ class Tasks:
         except NotReady as why:
             if why.code == "documents_missing":
                 raise Conflict(
-                    "pin_unknown", "the task pins documents that the manager doesn't have", "sync and sign again"
+                    "pin_unknown",
+                    "the task pins documents that the manager doesn't have",
+                    "sync and sign again",
                 ) from None
             raise
 
@@ -215,18 +228,28 @@ class Tasks:
         for target, place in zip(document.targets, places, strict=True):
             version = versions.get(place)
             if version is None or version.digest != target.version or version.record is None:
-                raise NotFound("version_not_found", "there is no such version, or it was deleted", "privyseal secret versions")
+                raise NotFound(
+                    "version_not_found",
+                    "there is no such version, or it was deleted",
+                    "privyseal secret versions",
+                )
             if target.latest and latest[place[0]].n != target.n:
                 raise self._newer_version("version_newer", latest[place[0]], place[0])
             records.append(version.record)
         if sum(map(len, records)) > LARGEST_INPUTS + 1024 * len(records):
-            raise Malformed("records_too_large", "the values asked for are too large together", "ask for fewer at once")
+            raise Malformed(
+                "records_too_large", "the values asked for are too large together", "ask for fewer at once"
+            )
         return tuple(records)
 
     @staticmethod
     def _newer_version(code: str, newest: StoredVersion | None, secret: str) -> Conflict:
-        latest = {secret: {"n": newest.n, "digest": newest.digest}} if newest else {secret: {"n": 0, "digest": ""}}
-        return Conflict(code, "there is another newest version than the task means", "sync and sign again", latest=latest)
+        latest = (
+            {secret: {"n": newest.n, "digest": newest.digest}} if newest else {secret: {"n": 0, "digest": ""}}
+        )
+        return Conflict(
+            code, "there is another newest version than the task means", "sync and sign again", latest=latest
+        )
 
     def _assign(
         self, allowed: Warrant, submitted: Submitted, stored: tuple[bytes, ...], book: Book
@@ -312,12 +335,16 @@ class Tasks:
         entry = self._entry(caller, assignment, document, code)
         await self._store.put_task(caller.account, row, [entry])
 
-    async def _refuse(self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError) -> None:
+    async def _refuse(
+        self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError
+    ) -> None:
         self._metrics.rejected(document.op, why.code)
         entry = self._audit(caller, document, digest(compact), "refused", why.code, "")
         await self._store.audit(caller.account, [entry])
 
-    def _entry(self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str) -> dict[str, str | int]:
+    def _entry(
+        self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str
+    ) -> dict[str, str | int]:
         state = assignment.life.state.value
         return self._audit(caller, document, assignment.id, state, code, assignment.life.delegate)
 
@@ -335,9 +362,7 @@ class Tasks:
             "delegate": delegate,
         }
 
-    def _row(
-        self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str
-    ) -> TaskRow:
+    def _row(self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str) -> TaskRow:
         return TaskRow(
             task=assignment.id,
             op=document.op,
@@ -360,7 +385,9 @@ def _targets(document: TaskDocument) -> str:
 
 def _check_inputs(document: TaskDocument, inputs: tuple[bytes, ...]) -> None:
     if sum(map(len, inputs)) > LARGEST_INPUTS + 2048 * len(inputs):
-        raise Malformed("value_too_large", "the values are larger than 10 MB together", "store fewer or smaller values")
+        raise Malformed(
+            "value_too_large", "the values are larger than 10 MB together", "store fewer or smaller values"
+        )
     if tuple(blob_digest(one) for one in inputs) != document.input:
         raise Malformed("input_foreign", "the sealed inputs are not those that the task was signed over")
 
@@ -372,7 +399,10 @@ def _versions(
     task = allowed.task
     if task.document.op != "store":
         return []
-    if len(result.stored) != len(allowed.uses) or tuple(blob_digest(one) for one in result.stored) != answer.stored:
+    if (
+        len(result.stored) != len(allowed.uses)
+        or tuple(blob_digest(one) for one in result.stored) != answer.stored
+    ):
         raise Malformed("answer_malformed", "the delegate's records are not those that it signed")
     return [
         StoredVersion(

@@ -38,7 +38,11 @@ async def listing(request: Request) -> Response:
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/v1/accounts/{account}/audit", listing, "The audit chain", gives=Chain,
+        "GET",
+        "/v1/accounts/{account}/audit",
+        listing,
+        "The audit chain",
+        gives=Chain,
         query=(("after", "the number of the last link that you have"), ("limit", "1 to 500")),
     ),  # fmt: skip
 )

@@ -100,7 +100,9 @@ async def publish(request: Request) -> Response:
     entries = [_entry(one, caller.kid, now) for one in documents]
     await parts.store.write(run, account=book.id, audit=entries, size=sum(map(len, sent.documents)))
     parts.books.take(book, documents)
-    await parts.streams.push(book.id, [one.compact for one in documents if one.kind in {"account", "status", "keyring"}])
+    await parts.streams.push(
+        book.id, [one.compact for one in documents if one.kind in {"account", "status", "keyring"}]
+    )
     return answer(Digests([one.digest for one in documents]))
 
 
@@ -133,7 +135,12 @@ async def listing(request: Request) -> Response:
         rows, following = ([row] if row else []), ""
     else:
         page = await parts.store.documents(
-            book.id, kind, scope, below=bool(query.get("below")), after=query.get("after", ""), limit=page_limit(request)
+            book.id,
+            kind,
+            scope,
+            below=bool(query.get("below")),
+            after=query.get("after", ""),
+            limit=page_limit(request),
         )
         rows, following = page.items, page.next
     now = parts.clock.now()
@@ -153,7 +160,9 @@ async def resolve(request: Request) -> Response:
         raise Malformed("too_many", "the request names more than 1,000 things", "ask in several requests")
     now, missing = parts.clock.now(), []
     found: dict[str, StoredDocument] = {}
-    secrets = await parts.store.by_names(book.id, "secret", [(one.scope, one.identifier) for one in wanted.secrets])
+    secrets = await parts.store.by_names(
+        book.id, "secret", [(one.scope, one.identifier) for one in wanted.secrets]
+    )
     for place in wanted.secrets:
         row = secrets.get((place.scope, place.identifier))
         if row is None or not may_see(book.authority, caller.kid, row.scope, row.id, now):
@@ -188,7 +197,8 @@ async def versions(request: Request) -> Response:
     limit = page_limit(request)
     rows = await parts.store.versions(book.id, secret, after_number(request), limit)
     shown = [
-        VersionRow(one.n, one.digest, one.compact, one.stored_at, one.delegate, one.size, one.deleted_at) for one in rows
+        VersionRow(one.n, one.digest, one.compact, one.stored_at, one.delegate, one.size, one.deleted_at)
+        for one in rows
     ]
     return answer(Versions(shown, str(rows[-1].n) if len(rows) == limit else None))
 
@@ -196,17 +206,29 @@ async def versions(request: Request) -> Response:
 _PAGE = (("after", "where to go on: `next` of the page before"), ("limit", "how many at most, 1 to 500"))
 
 ENDPOINTS = (
-    Endpoint("POST", "/v1/accounts/{account}/documents", publish, "Publish signed documents", Compacts, Digests),
+    Endpoint(
+        "POST", "/v1/accounts/{account}/documents", publish, "Publish signed documents", Compacts, Digests
+    ),
     Endpoint(
         "GET",
         "/v1/accounts/{account}/documents/{kind}",
         listing,
         "List documents of a kind",
         gives=Listing,
-        query=(("scope", "account, org/ORG or org/ORG/project/PROJECT"), ("below", "1: also below the scope"), ("identifier", "one"), *_PAGE),
+        query=(
+            ("scope", "account, org/ORG or org/ORG/project/PROJECT"),
+            ("below", "1: also below the scope"),
+            ("identifier", "one"),
+            *_PAGE,
+        ),
     ),
     Endpoint("POST", "/v1/accounts/{account}/resolve", resolve, "What references mean now", Wanted, Found),
     Endpoint(
-        "GET", "/v1/accounts/{account}/secrets/{secret}/versions", versions, "A secret's versions", gives=Versions, query=_PAGE
+        "GET",
+        "/v1/accounts/{account}/secrets/{secret}/versions",
+        versions,
+        "A secret's versions",
+        gives=Versions,
+        query=_PAGE,
     ),
 )

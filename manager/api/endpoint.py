@@ -56,7 +56,11 @@ async def body(request: Request, limit: int, media_type: str) -> bytes:
     """The whole body. Raises Malformed when it is another type or longer than `limit` bytes, before reading more."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != media_type:
-        raise Malformed("media_type_wrong", "the request's content type is not what this operation takes", f"send {media_type}")
+        raise Malformed(
+            "media_type_wrong",
+            "the request's content type is not what this operation takes",
+            f"send {media_type}",
+        )
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > limit:
         raise _too_large(limit)
@@ -78,7 +82,9 @@ async def read(request: Request, cls: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=cls)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        raise Malformed("request_malformed", "the request's body is not what this operation takes", "see /openapi.json") from None
+        raise Malformed(
+            "request_malformed", "the request's body is not what this operation takes", "see /openapi.json"
+        ) from None
 
 
 def page_limit(request: Request) -> int:

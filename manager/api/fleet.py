@@ -68,11 +68,27 @@ async def listing(request: Request) -> Response:
     parts, book, _ = await authenticated(request)
     rows = []
     for one in parts.fleet.known(book.id, parts.clock.now()):
-        state = "disconnected" if not one.online else "draining" if one.session.phase is Phase.DRAINING else "connected"
+        state = (
+            "disconnected"
+            if not one.online
+            else "draining"
+            if one.session.phase is Phase.DRAINING
+            else "connected"
+        )
         rows.append(
             DelegateRow(
-                one.kid, one.name, sorted(one.tags), one.certificate.document.keyring, sorted(one.generations),
-                sorted(one.kinds), one.version, state, one.connected_at, one.last_seen, one.capacity, one.executing,
+                one.kid,
+                one.name,
+                sorted(one.tags),
+                one.certificate.document.keyring,
+                sorted(one.generations),
+                sorted(one.kinds),
+                one.version,
+                state,
+                one.connected_at,
+                one.last_seen,
+                one.capacity,
+                one.executing,
                 one.certificate.compact,
             )  # fmt: skip
         )

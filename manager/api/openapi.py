@@ -26,7 +26,9 @@ def openapi(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 description."""
     endpoints = tuple(endpoints)
     structs = [cls for one in endpoints for cls in (one.takes, one.gives) if isinstance(cls, type)]
-    schemas, components = msgspec.json.schema_components([*structs, Problem], ref_template="#/components/schemas/{name}")
+    schemas, components = msgspec.json.schema_components(
+        [*structs, Problem], ref_template="#/components/schemas/{name}"
+    )
     schema_of = dict(zip([*structs, Problem], schemas, strict=True))
     failure = {
         "description": "What is wrong and what to do",
@@ -61,7 +63,9 @@ def openapi(endpoints: Iterable[Endpoint], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (EdDSA, self-signed)"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (EdDSA, self-signed)"}
+            },
         },
     }
 

@@ -62,7 +62,9 @@ async def submit(request: Request) -> Response:
     try:
         submission.ParseFromString(await body(request, LARGEST_PROTOBUF, PROTOBUF))
     except DecodeError:
-        raise Malformed("request_malformed", "the request's body is not a Submission", "see proto/shared/wire") from None
+        raise Malformed(
+            "request_malformed", "the request's body is not a Submission", "see proto/shared/wire"
+        ) from None
     running = await parts.tasks.submit(
         caller, Submitted(submission.document, tuple(submission.inputs), tuple(submission.documents))
     )
@@ -108,8 +110,18 @@ async def listing(request: Request) -> Response:
 def _running(parts: Services, book: Book, principal: str) -> list[TaskSummary]:
     return [
         TaskSummary(
-            one.id, one.op, one.life.state.value, one.life.code, one.principal, one.life.delegate, one.name,
-            one.life.attempt, one.submitted_at, None, one.wanted.keyring, [],
+            one.id,
+            one.op,
+            one.life.state.value,
+            one.life.code,
+            one.principal,
+            one.life.delegate,
+            one.name,
+            one.life.attempt,
+            one.submitted_at,
+            None,
+            one.wanted.keyring,
+            [],
         )  # fmt: skip
         for one in parts.dispatcher.running(book.id).values()
         if principal in {"", one.principal}
@@ -174,14 +186,25 @@ async def cancel(request: Request) -> Response:
 _TASK = "/v1/accounts/{account}/tasks"
 
 ENDPOINTS = (
-    Endpoint("POST", _TASK, submit, "Run a signed task", PROTOBUF, PROTOBUF, query=(("wait", "seconds, 0 to 300"),)),
     Endpoint(
-        "GET", _TASK, listing, "Tasks, the newest first", gives=TaskPage,
+        "POST", _TASK, submit, "Run a signed task", PROTOBUF, PROTOBUF, query=(("wait", "seconds, 0 to 300"),)
+    ),
+    Endpoint(
+        "GET",
+        _TASK,
+        listing,
+        "Tasks, the newest first",
+        gives=TaskPage,
         query=(("all", "1: everybody's"), ("after", "`next` of the page before"), ("limit", "1 to 500")),
     ),  # fmt: skip
     Endpoint("GET", _TASK + "/{task}", show, "One task", gives=TaskSummary),
     Endpoint(
-        "GET", _TASK + "/{task}/outcome", outcome, "A task's outcome", gives=PROTOBUF, query=(("wait", "seconds, 0 to 300"),)
+        "GET",
+        _TASK + "/{task}/outcome",
+        outcome,
+        "A task's outcome",
+        gives=PROTOBUF,
+        query=(("wait", "seconds, 0 to 300"),),
     ),
     Endpoint("DELETE", _TASK + "/{task}", cancel, "Give a task up", status=204),
 )
