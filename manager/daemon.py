@@ -147,9 +147,7 @@ async def _listen_delegates(configuration: Configuration, streams: Streams) -> A
             server.add_insecure_port(target)
         else:
             certificate, key = configuration.tls
-            server.add_secure_port(
-                target, grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
-            )
+            server.add_secure_port(target, grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())]))
     except RuntimeError:
         raise _taken("delegate_listen") from None
     await server.start()
@@ -198,9 +196,7 @@ def _http(configuration: Configuration, services: Services) -> _Http:
         )
         settings.load()
     except OSError:
-        raise Malformed(
-            "tls_unreadable", "tls_certificate or tls_key can't be read or don't fit together"
-        ) from None
+        raise Malformed("tls_unreadable", "tls_certificate or tls_key can't be read or don't fit together") from None
     return _Http(settings)
 
 

@@ -82,9 +82,7 @@ class Database:
         connection = self._writer.connect()
         if not self.sqlite:
             with connection.begin():
-                won = connection.execute(
-                    text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_LOCK}
-                ).scalar()
+                won = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_LOCK}).scalar()
             if not won:
                 connection.close()
                 raise _locked()
@@ -172,12 +170,7 @@ def _parse(url: str) -> URL:
     except ArgumentError:
         parsed = None
     if parsed is not None:
-        if (
-            parsed.drivername == "sqlite"
-            and parsed.database
-            and parsed.database != ":memory:"
-            and not parsed.query
-        ):
+        if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:" and not parsed.query:
             return parsed
         if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
             return parsed.set(drivername="postgresql+psycopg")

@@ -167,17 +167,11 @@ class Dispatcher:
             answer = None
         if answer is None or answer.task != assignment.id:
             assignment.life = assignment.life.answered("internal", others=False)
-            raise Unavailable(
-                "answer_malformed", "the delegate's answer can't be read", "update the delegate"
-            )
+            raise Unavailable("answer_malformed", "the delegate's answer can't be read", "update the delegate")
         return answer
 
     def _wanted(self, assignment: Assignment) -> Wanted:
-        return (
-            replace(assignment.wanted, tried=frozenset(assignment.tried))
-            if assignment.tried
-            else assignment.wanted
-        )
+        return replace(assignment.wanted, tried=frozenset(assignment.tried)) if assignment.tried else assignment.wanted
 
     def _could_other(self, assignment: Assignment) -> bool:
         wanted = replace(assignment.wanted, tried=frozenset({*assignment.tried, assignment.life.delegate}))
@@ -292,11 +286,7 @@ class Dispatcher:
     def lost(self, delegate: Delegate) -> None:
         """A stream has ended: its tasks are lost, and some that wait have nobody to wait for any more."""
         for assignment in list(self._running.get(delegate.account, {}).values()):
-            if (
-                assignment.delegate is delegate
-                and assignment.reply is not None
-                and not assignment.reply.done()
-            ):
+            if assignment.delegate is delegate and assignment.reply is not None and not assignment.reply.done():
                 assignment.reply.set_exception(Lost())
         candidates = self._fleet.candidates(delegate.account, self._clock.now())
         for assignment in list(self._waiting.get(delegate.account, ())):

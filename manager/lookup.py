@@ -159,9 +159,7 @@ class Lookup:
         """Revisions above `after_rev`, oldest first."""
         return await self._read(self._reads.history, account, kind, id, after_rev, limit)
 
-    async def versions(
-        self, account: str, secret: str, after_n: int = 0, limit: int = 100
-    ) -> list[StoredVersion]:
+    async def versions(self, account: str, secret: str, after_n: int = 0, limit: int = 100) -> list[StoredVersion]:
         """Versions above `after_n` without their records, oldest first."""
         return await self._read(self._reads.versions, account, secret, after_n, limit)
 

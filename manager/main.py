@@ -78,15 +78,12 @@ def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # impor
 
     certificate, key = settings.maybe("tls_certificate", str), settings.maybe("tls_key", str)
     if (certificate is None) != (key is None):
-        raise Malformed(
-            "tls_incomplete", "of tls_certificate and tls_key only one is given", "give both or neither"
-        )
+        raise Malformed("tls_incomplete", "of tls_certificate and tls_key only one is given", "give both or neither")
     http, delegates = address(settings, "listen"), address(settings, "delegate_listen")
     scheme = "http" if certificate is None else "https"
     return Configuration(
         url=(settings.maybe("url", str) or origin(scheme, *http)).rstrip("/"),
-        delegate_urls=tuple(one.rstrip("/") for one in settings.texts("delegate_url"))
-        or (origin(scheme, *delegates),),
+        delegate_urls=tuple(one.rstrip("/") for one in settings.texts("delegate_url")) or (origin(scheme, *delegates),),
         http=http,
         grpc=delegates,
         database=settings.get("database", str),
@@ -109,9 +106,7 @@ def _serve(settings: Settings) -> int:
 
     chosen = settings.get("log_format", str)
     json = chosen == "json" or (chosen == "auto" and not sys.stdout.isatty())
-    configure(
-        "manager", json, settings.get("log_level", str), colours=not json and "NO_COLOR" not in os.environ
-    )
+    configure("manager", json, settings.get("log_level", str), colours=not json and "NO_COLOR" not in os.environ)
     sys.excepthook = uncaught
     os.umask(0o077)
     uvloop.run(serve(_configuration(settings)))
@@ -127,9 +122,7 @@ def _add_account(settings: Settings) -> int:
     add_token(settings.get("database", str), token_hash(token), now, now + TOKEN_SECONDS)
     print(token)
     if sys.stderr.isatty():
-        print(
-            "One account can be made with it within the hour: privyseal init --manager URL", file=sys.stderr
-        )
+        print("One account can be made with it within the hour: privyseal init --manager URL", file=sys.stderr)
     return 0
 
 

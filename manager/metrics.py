@@ -75,12 +75,8 @@ class ManagerMetrics:
         self.dispatch = self._histogram(
             "task_dispatch_seconds", "from a task's arrival to its sending to a delegate", _SECONDS, "op"
         )
-        self.requests = self._histogram(
-            "request_seconds", "how long an HTTP request took", _SECONDS, "route", "status"
-        )
-        self.status_expiry = self._gauge(
-            "status_expiry_timestamp_seconds", "when the newest status expires", "account"
-        )
+        self.requests = self._histogram("request_seconds", "how long an HTTP request took", _SECONDS, "route", "status")
+        self.status_expiry = self._gauge("status_expiry_timestamp_seconds", "when the newest status expires", "account")
         self._gauge("build_info", "always 1, the version as its label", "version").labels(version).set(1)
         for name, (kind, meaning) in _STORE.items():
             self.described.append(Described(_store_name(name, kind), kind, (), meaning))

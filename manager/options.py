@@ -39,9 +39,7 @@ OPTIONS = (
         "PEM file with the certificate chain for both ports. Without it both ports must be on loopback.",
         example="/etc/privyseal/tls.crt",
     ),
-    Option(
-        "tls_key", "path", None, "PEM file with its key.", secret_path=True, example="/etc/privyseal/tls.key"
-    ),
+    Option("tls_key", "path", None, "PEM file with its key.", secret_path=True, example="/etc/privyseal/tls.key"),
     Option(
         "heartbeat",
         "duration",
@@ -98,9 +96,7 @@ def address(settings: Settings, name: str) -> tuple[str, int]:
     host, _, port = settings.get(name, str).rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        raise Malformed(
-            "setting_malformed", f"the setting {name} is not an address and a port", "write 127.0.0.1:8470"
-        )
+        raise Malformed("setting_malformed", f"the setting {name} is not an address and a port", "write 127.0.0.1:8470")
     if settings.maybe("tls_certificate", str) is None and not is_loopback(host):
         raise Malformed(
             "tls_needed",

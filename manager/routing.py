@@ -59,9 +59,7 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
         found.append(Reason("not_chosen", "the task names another delegate"))
     if candidate.keyring != wanted.keyring:
         found.append(
-            Reason(
-                "wrong_keyring", f"it holds the keyring {candidate.keyring}, the task needs {wanted.keyring}"
-            )
+            Reason("wrong_keyring", f"it holds the keyring {candidate.keyring}, the task needs {wanted.keyring}")
         )
     elif wanted.generation not in candidate.generations:
         held = ", ".join(str(one) for one in sorted(candidate.generations)) or "none"

@@ -79,15 +79,11 @@ class Statements:
             .offset(zero)
         )
         self.version = sql(
-            select(*[c for c in versions.c if c.name != "account"]).where(
-                same(versions, "account", "secret", "n")
-            )
+            select(*[c for c in versions.c if c.name != "account"]).where(same(versions, "account", "secret", "n"))
         )
         self.add_version = adding(versions)
         self.live_versions = sql(
-            select(versions.c.n)
-            .where(same(versions, "account", "secret"))
-            .where(versions.c.deleted_at.is_(None))
+            select(versions.c.n).where(same(versions, "account", "secret")).where(versions.c.deleted_at.is_(None))
         )
         self.delete_version = sql(
             update(versions)

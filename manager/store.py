@@ -79,9 +79,7 @@ class Store(Lookup):
         """
         connection = await asyncio.to_thread(self._database.open)
         self._pool = ThreadPoolExecutor(self._readers, "store-reader")
-        self._writer = GroupCommit(
-            connection, self._database.connect_writer, self._cache.apply, **self._limits
-        )
+        self._writer = GroupCommit(connection, self._database.connect_writer, self._cache.apply, **self._limits)
 
     async def close(self) -> None:
         """Finishes the writes that wait, then gives everything back; may be called twice."""
@@ -187,9 +185,7 @@ class Store(Lookup):
 
     def put_task(self, account: str, task: TaskRow, audit: Sequence[AuditEntry] = ()) -> Awaitable[None]:
         """Writes what became of a task, over what was known of it before."""
-        return self.write(
-            lambda transaction: transaction.put_task(account, task), account=account, audit=audit
-        )
+        return self.write(lambda transaction: transaction.put_task(account, task), account=account, audit=audit)
 
     def prune_tasks(self, before: int, limit: int = 1000) -> Awaitable[int]:
         """Removes up to `limit` tasks of any account that finished before that second; how many."""
@@ -233,9 +229,7 @@ def add_token(url: str, token_hash: str, created: int, expires: int) -> None:
     try:
         with database.connect_beside() as connection, connection.begin():
             cursor = connection.connection.cursor()
-            Transaction(connection, cursor, Statements(connection.dialect)).add_token(
-                token_hash, created, expires
-            )
+            Transaction(connection, cursor, Statements(connection.dialect)).add_token(token_hash, created, expires)
     except SQLAlchemyError:
         raise Unavailable(
             "store_unavailable",

@@ -50,9 +50,7 @@ class Reads:
     def accounts(self, after: str, limit: int) -> Page[AccountRow]:
         """Accounts by id."""
         limit = _limit(limit)
-        query = (
-            select(accounts).where(accounts.c.account > after).order_by(accounts.c.account).limit(limit + 1)
-        )
+        query = select(accounts).where(accounts.c.account > after).order_by(accounts.c.account).limit(limit + 1)
         rows = [AccountRow(*row) for row in self._rows(query)]
         return Page(rows[:limit], rows[limit - 1].account if len(rows) > limit else "")
 
@@ -75,9 +73,7 @@ class Reads:
         return {
             (row.scope, row.identifier): row
             for chunk in _chunks(names)
-            for row in map(
-                _to_document, self._rows(query.where(tuple_(heads.c.scope, heads.c.identifier).in_(chunk)))
-            )
+            for row in map(_to_document, self._rows(query.where(tuple_(heads.c.scope, heads.c.identifier).in_(chunk))))
         }
 
     def by_digests(self, account: str, digests: Sequence[str]) -> dict[str, StoredDocument]:
@@ -126,9 +122,7 @@ class Reads:
         )
         return [StoredVersion(*row) for row in self._rows(query.limit(_limit(limit)))]
 
-    def version_many(
-        self, account: str, places: Sequence[tuple[str, int]]
-    ) -> dict[tuple[str, int], StoredVersion]:
+    def version_many(self, account: str, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], StoredVersion]:
         """Versions with their records, by (secret, n)."""
         query = _version.where(versions.c.account == account)
         return {
@@ -152,9 +146,7 @@ class Reads:
         return {
             row.secret: row
             for chunk in _chunks(secrets)
-            for row in (
-                StoredVersion(*found) for found in self._rows(query.where(versions.c.secret.in_(chunk)))
-            )
+            for row in (StoredVersion(*found) for found in self._rows(query.where(versions.c.secret.in_(chunk))))
         }
 
     def task(self, account: str, task: str) -> TaskRow | None:
@@ -205,9 +197,7 @@ def _limit(limit: int) -> int:
 
 def _chunks(names: Sequence[Any]) -> Iterator[Sequence[Any]]:
     if len(names) > MANY_LIMIT:
-        raise Malformed(
-            "too_many", "the request names too many things at once", f"ask for at most {MANY_LIMIT}"
-        )
+        raise Malformed("too_many", "the request names too many things at once", f"ask for at most {MANY_LIMIT}")
     names = list(dict.fromkeys(names))
     for at in range(0, len(names), _CHUNK):
         yield names[at : at + _CHUNK]
@@ -224,10 +214,6 @@ def _unmark(mark: str, types: tuple[type, ...]) -> list[Any]:
         place = msgspec.json.decode(base64.urlsafe_b64decode(mark), type=list[str | int])
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         place = []
-    if [type(part) for part in place] != list(types) or any(
-        type(part) is int and abs(part) >= 2**53 for part in place
-    ):
-        raise Malformed(
-            "page_malformed", "the page mark is not one that this list gave", "begin with the first page"
-        )
+    if [type(part) for part in place] != list(types) or any(type(part) is int and abs(part) >= 2**53 for part in place):
+        raise Malformed("page_malformed", "the page mark is not one that this list gave", "begin with the first page")
     return place

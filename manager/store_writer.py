@@ -98,9 +98,7 @@ class GroupCommit:
             raise Unavailable("store_closed", "the manager is stopping", "try again in a few seconds")
         size += sum(len(entry) for _, entry in audit)
         if self.waiting_writes >= self._limit_writes or self.waiting_bytes + size > self._limit_bytes:
-            raise Overloaded(
-                "store_busy", "too many writes are waiting for the manager's database", "try again later"
-            )
+            raise Overloaded("store_busy", "too many writes are waiting for the manager's database", "try again later")
         self.waiting_writes += 1
         self.waiting_bytes += size
         answer: asyncio.Future[T] = self._loop.create_future()
@@ -201,9 +199,7 @@ class GroupCommit:
 
     def _is_database(self, error: Exception) -> bool:
         """Whether the database itself doesn't serve, rather than one statement being at fault."""
-        return self._is_driver(error) and not isinstance(
-            getattr(error, "orig", None) or error, self._own_fault
-        )
+        return self._is_driver(error) and not isinstance(getattr(error, "orig", None) or error, self._own_fault)
 
     def _is_driver(self, error: Exception) -> bool:
         return isinstance(error, DBAPIError | self._driver_error)

@@ -83,9 +83,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
     ) -> None:
         """One stream, from its challenge to its end."""
         if self._strangers <= 0:
-            await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "strangers_too_many: try again in a few seconds"
-            )
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "strangers_too_many: try again in a few seconds")
         stream = _Stream(context, self)
         delegate: Delegate | None = None
         try:

@@ -155,9 +155,7 @@ class Tasks:
                 state=known.state,
             )
         row = self._row(caller, assignment, document, "")
-        await self._store.put_task(
-            caller.account, row, [self._entry(caller, assignment, document, "submitted")]
-        )
+        await self._store.put_task(caller.account, row, [self._entry(caller, assignment, document, "submitted")])
 
     async def recover(self) -> None:
         """After a restart: what was under way and may not run twice has an unknown outcome."""
@@ -237,23 +235,17 @@ class Tasks:
                 raise self._newer_version("version_newer", latest[place[0]], place[0])
             records.append(version.record)
         if sum(map(len, records)) > LARGEST_INPUTS + 1024 * len(records):
-            raise Malformed(
-                "records_too_large", "the values asked for are too large together", "ask for fewer at once"
-            )
+            raise Malformed("records_too_large", "the values asked for are too large together", "ask for fewer at once")
         return tuple(records)
 
     @staticmethod
     def _newer_version(code: str, newest: StoredVersion | None, secret: str) -> Conflict:
-        latest = (
-            {secret: {"n": newest.n, "digest": newest.digest}} if newest else {secret: {"n": 0, "digest": ""}}
-        )
+        latest = {secret: {"n": newest.n, "digest": newest.digest}} if newest else {secret: {"n": 0, "digest": ""}}
         return Conflict(
             code, "there is another newest version than the task means", "sync and sign again", latest=latest
         )
 
-    def _assign(
-        self, allowed: Warrant, submitted: Submitted, stored: tuple[bytes, ...], book: Book
-    ) -> Assignment:
+    def _assign(self, allowed: Warrant, submitted: Submitted, stored: tuple[bytes, ...], book: Book) -> Assignment:
         task = allowed.task
         pinned = [book.find(pin.digest) for pin in task.document.pins]
         rank = {"account": 0, "grant": 1, "keyring": 2}
@@ -326,25 +318,19 @@ class Tasks:
             _, (_, oldest) = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest.sealed)
 
-    async def _record(
-        self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str
-    ) -> None:
+    async def _record(self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str) -> None:
         timed_out = assignment.life.state is State.EXPIRED
         self._metrics.finished(document.op, "timed_out" if timed_out else "failed", code)
         row = self._row(caller, assignment, document, code)
         entry = self._entry(caller, assignment, document, code)
         await self._store.put_task(caller.account, row, [entry])
 
-    async def _refuse(
-        self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError
-    ) -> None:
+    async def _refuse(self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError) -> None:
         self._metrics.rejected(document.op, why.code)
         entry = self._audit(caller, document, digest(compact), "refused", why.code, "")
         await self._store.audit(caller.account, [entry])
 
-    def _entry(
-        self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str
-    ) -> dict[str, str | int]:
+    def _entry(self, caller: Caller, assignment: Assignment, document: TaskDocument, code: str) -> dict[str, str | int]:
         state = assignment.life.state.value
         return self._audit(caller, document, assignment.id, state, code, assignment.life.delegate)
 
@@ -385,9 +371,7 @@ def _targets(document: TaskDocument) -> str:
 
 def _check_inputs(document: TaskDocument, inputs: tuple[bytes, ...]) -> None:
     if sum(map(len, inputs)) > LARGEST_INPUTS + 2048 * len(inputs):
-        raise Malformed(
-            "value_too_large", "the values are larger than 10 MB together", "store fewer or smaller values"
-        )
+        raise Malformed("value_too_large", "the values are larger than 10 MB together", "store fewer or smaller values")
     if tuple(blob_digest(one) for one in inputs) != document.input:
         raise Malformed("input_foreign", "the sealed inputs are not those that the task was signed over")
 
@@ -399,10 +383,7 @@ def _versions(
     task = allowed.task
     if task.document.op != "store":
         return []
-    if (
-        len(result.stored) != len(allowed.uses)
-        or tuple(blob_digest(one) for one in result.stored) != answer.stored
-    ):
+    if len(result.stored) != len(allowed.uses) or tuple(blob_digest(one) for one in result.stored) != answer.stored:
         raise Malformed("answer_malformed", "the delegate's records are not those that it signed")
     return [
         StoredVersion(

@@ -32,9 +32,7 @@ class Transaction:
 
     def add_token(self, token_hash: str, created: int, expires: int) -> None:
         """A one-time token for making an account, by its hash."""
-        self._run(
-            self._sql.add_token, {"hash": token_hash, "created": created, "expires": expires, "used_at": None}
-        )
+        self._run(self._sql.add_token, {"hash": token_hash, "created": created, "expires": expires, "used_at": None})
 
     def redeem_token(self, token_hash: str, now: int) -> None:
         """Uses a token up. Raises Unauthenticated, the same for unknown, used and expired ones."""
@@ -48,9 +46,7 @@ class Transaction:
     def add_account(self, account: str, created: int, name: str) -> None:
         """Raises Conflict `account_exists`."""
         if self._first(self._sql.account, {"account": account}) is not None:
-            raise Conflict(
-                "account_exists", "the account exists already", "use it, or begin with a new root key"
-            )
+            raise Conflict("account_exists", "the account exists already", "use it, or begin with a new root key")
         self._run(self._sql.add_account, {"account": account, "created": created, "name": name})
         self.effects.append((("account", account), True, 0))
 
@@ -103,9 +99,7 @@ class Transaction:
         self.effects.append((("head", account, document.kind, document.id), document, size))
         self.effects.append((("digest", account, document.digest), document, size))
         if named:
-            self.effects.append(
-                (("name", account, document.kind, document.scope, document.identifier), document, size)
-            )
+            self.effects.append((("name", account, document.kind, document.scope, document.identifier), document, size))
 
     def add_version(self, account: str, version: StoredVersion) -> StoredVersion:
         """Stores the version that follows the newest one; the stored row.
@@ -135,9 +129,7 @@ class Transaction:
         self.effects.append((("latest", account, version.secret), version, size))
         return version
 
-    def delete_versions(
-        self, account: str, secret: str, now: int, numbers: Sequence[int] | None = None
-    ) -> list[int]:
+    def delete_versions(self, account: str, secret: str, now: int, numbers: Sequence[int] | None = None) -> list[int]:
         """Removes the records of these versions (all for None); the numbers that had one.
 
         The rows stay without their records, for a number is never given out twice.
@@ -145,9 +137,7 @@ class Transaction:
         live = [n for (n,) in self._all(self._sql.live_versions, {"account": account, "secret": secret})]
         doomed = sorted(n for n in live if numbers is None or n in numbers)
         for n in doomed:
-            self._run(
-                self._sql.delete_version, {"b_account": account, "b_secret": secret, "b_n": n, "now": now}
-            )
+            self._run(self._sql.delete_version, {"b_account": account, "b_secret": secret, "b_n": n, "now": now})
             self.effects.append((("version", account, secret, n), None, 0))
         self.effects.append((("latest", account, secret), None, 0))
         return doomed

@@ -42,9 +42,7 @@ async def create(request: Request) -> Response:
     parts = services(request)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "token" or not 0 < len(token) <= MOST_TOKEN_CHARACTERS:
-        raise Unauthenticated(
-            "token_missing", "the request carries no one-time token", "privyseal-manager account add"
-        )
+        raise Unauthenticated("token_missing", "the request carries no one-time token", "privyseal-manager account add")
     sent = await read(request, Compacts)
     if not sent.documents:
         raise Malformed("documents_missing", "the first account document is missing")
@@ -55,9 +53,7 @@ async def create(request: Request) -> Response:
     _, documents = parts.books.try_documents(Book(account), sent.documents)
     kinds = {one.kind for one in documents}
     if not {"account", "status", "keyring"} <= kinds:
-        raise Malformed(
-            "documents_missing", "an account begins with its account, status and keyring documents"
-        )
+        raise Malformed("documents_missing", "an account begins with its account, status and keyring documents")
     now = parts.clock.now()
     entry: dict[str, str | int] = {
         "at": now,

@@ -71,9 +71,7 @@ def _guarded(endpoint: Endpoint, services: Services) -> Callable[[Request], Awai
                 },
                 500,
             )
-        services.metrics.requests.labels(endpoint.path, str(response.status_code)).observe(
-            perf_counter() - start
-        )
+        services.metrics.requests.labels(endpoint.path, str(response.status_code)).observe(perf_counter() - start)
         return response
 
     return serve

@@ -160,9 +160,7 @@ async def resolve(request: Request) -> Response:
         raise Malformed("too_many", "the request names more than 1,000 things", "ask in several requests")
     now, missing = parts.clock.now(), []
     found: dict[str, StoredDocument] = {}
-    secrets = await parts.store.by_names(
-        book.id, "secret", [(one.scope, one.identifier) for one in wanted.secrets]
-    )
+    secrets = await parts.store.by_names(book.id, "secret", [(one.scope, one.identifier) for one in wanted.secrets])
     for place in wanted.secrets:
         row = secrets.get((place.scope, place.identifier))
         if row is None or not may_see(book.authority, caller.kid, row.scope, row.id, now):
@@ -206,9 +204,7 @@ async def versions(request: Request) -> Response:
 _PAGE = (("after", "where to go on: `next` of the page before"), ("limit", "how many at most, 1 to 500"))
 
 ENDPOINTS = (
-    Endpoint(
-        "POST", "/v1/accounts/{account}/documents", publish, "Publish signed documents", Compacts, Digests
-    ),
+    Endpoint("POST", "/v1/accounts/{account}/documents", publish, "Publish signed documents", Compacts, Digests),
     Endpoint(
         "GET",
         "/v1/accounts/{account}/documents/{kind}",

@@ -68,13 +68,7 @@ async def listing(request: Request) -> Response:
     parts, book, _ = await authenticated(request)
     rows = []
     for one in parts.fleet.known(book.id, parts.clock.now()):
-        state = (
-            "disconnected"
-            if not one.online
-            else "draining"
-            if one.session.phase is Phase.DRAINING
-            else "connected"
-        )
+        state = "disconnected" if not one.online else "draining" if one.session.phase is Phase.DRAINING else "connected"
         rows.append(
             DelegateRow(
                 one.kid,

@@ -186,9 +186,7 @@ async def cancel(request: Request) -> Response:
 _TASK = "/v1/accounts/{account}/tasks"
 
 ENDPOINTS = (
-    Endpoint(
-        "POST", _TASK, submit, "Run a signed task", PROTOBUF, PROTOBUF, query=(("wait", "seconds, 0 to 300"),)
-    ),
+    Endpoint("POST", _TASK, submit, "Run a signed task", PROTOBUF, PROTOBUF, query=(("wait", "seconds, 0 to 300"),)),
     Endpoint(
         "GET",
         _TASK,
