@@ -141,7 +141,7 @@ CLASSES: Mapping[str, type[PrivySealError]] = {
     )
 }
 
-_STANDARD = frozenset({"type", "title", "status", "code", "detail", "hint", "instance"})
+_STANDARD = frozenset({"type", "title", "status", "code", "detail", "hint", "instance", "self"})
 
 
 def from_problem(problem: Mapping[str, Any]) -> PrivySealError:

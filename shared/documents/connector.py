@@ -36,11 +36,11 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
 
 
 def _is_plain(value: object) -> bool:
-    """JSON without fractions, whose text form differs between implementations, and without non-ASCII keys, whose order does."""
+    """JSON whose text form is the same everywhere: no fractions, no integers beyond 2**53, no keys outside of ASCII."""
     match value:
         case dict():
             return all(str(key).isascii() and _is_plain(member) for key, member in value.items())
         case list():
             return all(_is_plain(member) for member in value)
         case _:
-            return value is None or isinstance(value, str | int)
+            return value is None or isinstance(value, str | bool) or (type(value) is int and abs(value) < 2**53)

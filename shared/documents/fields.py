@@ -17,11 +17,12 @@ Opaque = Annotated[str, Meta(pattern=OPAQUE)]
 """A random id: 26 characters of base32."""
 ScopeText = Annotated[str, Meta(pattern=SCOPE)]
 Selector = Annotated[str, Meta(pattern=SELECTOR)]
-Digest = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{43}$(?!\n)")]
+# The last character leaves no stray bits, so that one value has one text and a key in a document always decodes.
+Digest = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{42}[AEIMQUYcgkosw048]$(?!\n)")]
 """SHA-256 in base64url; also the form of a key's thumbprint and of an Ed25519 public key (32 bytes)."""
 Key = Digest
-Signature = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{86}$(?!\n)")]
-SealingKey = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1622}$(?!\n)")]
+Signature = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{85}[AQgw]$(?!\n)")]
+SealingKey = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_\-]{1621}[AQgw]$(?!\n)")]
 """An X-Wing public key, 1,216 bytes in base64url."""
 Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 """Seconds since 1970, at most the end of the year 9999."""

@@ -123,7 +123,8 @@ def _use(
             raise Conflict("secret_deleted", "the secret was deleted")
         if not Scope.parse(connector.document.scope).covers(scope):
             raise Denied("connector_out_of_scope", "the secret's connector lives in a scope that doesn't cover the secret")
-        if target.n < status.secrets.get(secret.document.id, 1):
+        # A version below the floor may still be deleted, and so may the whole secret (n is 0).
+        if task.op != "delete" and target.n < status.secrets.get(secret.document.id, 1):
             raise Denied("version_excluded", "the version is below the floor that the account's status sets")
     above = Scope.parse(connector.document.scope)
     authority.chain(connector.kid, "edit", above, connector.document.id, now)  # (7)
