@@ -1,0 +1,409 @@
+"""A world: one small account with everything that a task needs, made with real keys and real signatures.
+
+    world = World()                                      # root, administrator, keyring, connector, status, delegate
+    reader = world.identity("reader")                    # the same name gives the same key, in every run
+    world.grant(reader, ["reveal"], scope="org/acme")    # signed by the administrator, and known to the world
+    secret = world.secret("password", scope="org/acme")
+    version = world.store(secret, b"hunter2")            # store task, sealed input, and the record that it becomes
+    task = world.reveal([version], reader)               # signed, with the right pins
+    warrant(world.book(), task, world.now)
+
+`publish` signs a document and makes it part of the world: `book()` admits it and tasks pin it. `sign` only signs, for
+forgeries. `revise` makes the next revision. Every task method takes `**changes`, fields of the TaskDocument that are
+then other than right. Time is `world.now`, a number that a test may change. No I/O, no clock, no randomness but the
+encapsulations of sealed values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from msgspec import structs
+
+from shared.aad import Aad
+from shared.canonical import b64u, blob_digest, sha256
+from shared.crypto import aead, record
+from shared.crypto.identity import Identity
+from shared.crypto.keyring import Generation, Keyring
+from shared.crypto.plaintext import Plaintext
+from shared.crypto.record import Record
+from shared.crypto.seal import SealingKey, seal
+from shared.documents.account import AccountDocument, Administrator, account_id
+from shared.documents.certificate import CertificateDocument
+from shared.documents.connector import ConnectorDocument
+from shared.documents.fields import Payload, Permission, Revisioned
+from shared.documents.grant import DAY, PERMISSIONS, GrantDocument, Principal
+from shared.documents.jws import Verified, parse_as, thumbprint
+from shared.documents.keyring import KeyringDocument
+from shared.documents.scope import ScopeDocument
+from shared.documents.secret import SecretDocument
+from shared.documents.status import DEFAULT_SECONDS, StatusDocument
+from shared.documents.task import REPEAT, KnownStatus, Pin, Target, TaskDocument
+from shared.errors import Tampered
+from shared.labels import INPUT, RECORD, WRAP
+from shared.names import opaque_id
+from shared.trust.book import Book
+from shared.values import Sealed, Wrapped, recipient_of_keyring
+
+NOW = 1_800_000_000
+"""When a world begins, in seconds since 1970."""
+
+KEYRING = "main"
+
+P = TypeVar("P", bound=Payload)
+R = TypeVar("R", bound=Revisioned)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Version `n` of a secret: the store task that makes it, the sealed input that goes with it, the record it becomes."""
+
+    secret: Verified[SecretDocument]
+    n: int
+    task: Verified[TaskDocument]
+    input: Sealed
+    record: Wrapped
+
+    def target(self, **changes: Any) -> Target:
+        """This version as the target of a reveal or delete."""
+        return structs.replace(Target(secret=self.secret.document.id, n=self.n, version=self.task.digest), **changes)
+
+
+class World:
+    """One account, seen from everywhere at once."""
+
+    def __init__(self, now: int = NOW, name: str = "world") -> None:
+        self.now = now
+        self.name = name
+        self.root = self.identity("root")
+        self.administrator = self.identity("administrator")
+        self.delegate = self.identity("delegate")
+        self.reader = SealingKey(self.seed("reader"))
+        """Opens answers: the tasks of this world name its public half."""
+        self._tasks = 0
+        self.documents: list[str] = []
+        """All that was published, compact, in an order in which a book can take it in."""
+        self._heads: dict[tuple[str, str], Verified[Any]] = {}
+        first = AccountDocument(
+            v=1,
+            acct="",
+            name=name,
+            roots=(self.root.key,),
+            administrators=(Administrator("administrator", self.administrator.key),),
+            rev=1,
+            iat=now,
+        )
+        self.id = account_id(first)
+        self.publish(structs.replace(first, acct=self.id), self.root)
+        self.keyring = Keyring(self.id, KEYRING, [(1, self.seed("generation 1"))])
+        self.publish(self.keyring.document(1, None, now), self.administrator)
+        self.publish(
+            StatusDocument(v=1, acct=self.id, id="status", rev=1, iat=now, exp=now + DEFAULT_SECONDS),
+            self.administrator,
+        )
+        self.connector = self.publish(
+            ConnectorDocument(
+                v=1,
+                acct=self.id,
+                id=self.opaque("connector local"),
+                scope="account",
+                identifier="local",
+                name="local",
+                type="Local",
+                keyring=KEYRING,
+                rev=1,
+                iat=now,
+            ),
+            self.administrator,
+        )
+
+    # Names and keys that depend on the world's name alone.
+
+    def seed(self, name: str) -> bytes:
+        """32 bytes that look random and are the same in every run."""
+        return sha256(f"{self.name}/{name}".encode())
+
+    def opaque(self, name: str) -> str:
+        """A document's opaque id."""
+        return opaque_id(self.seed(name)[:16])
+
+    def identity(self, name: str) -> Identity:
+        """The key pair of that name."""
+        return Identity.from_seed(self.seed(f"identity {name}"))
+
+    # Documents.
+
+    def sign(self, payload: P, signer: Identity) -> Verified[P]:
+        """The document, signed by whomever, and not part of the world."""
+        return parse_as(type(payload), signer.sign_document(payload)).verified_by(signer.public)
+
+    def publish(self, payload: R, signer: Identity | None = None) -> Verified[R]:
+        """The document, signed (by the administrator unless said otherwise) and part of the world."""
+        return self.keep(self.sign(payload, signer or self.administrator))
+
+    def keep(self, signed: Verified[R]) -> Verified[R]:
+        """A document that was signed already becomes part of the world."""
+        self.documents.append(signed.compact)
+        self._heads[signed.kind, getattr(signed.document, "id", "")] = signed
+        return signed
+
+    def next(self, old: Verified[R], signer: Identity | None = None, **changes: Any) -> Verified[R]:
+        """The revision after `old`, signed and not part of the world."""
+        followed: dict[str, Any] = {"rev": old.document.rev + 1, "prev": old.digest, "iat": self.now}
+        return self.sign(structs.replace(old.document, **{**followed, **changes}), signer or self.administrator)
+
+    def revise(self, old: Verified[R], signer: Identity | None = None, **changes: Any) -> Verified[R]:
+        """The revision after `old`, part of the world."""
+        return self.keep(self.next(old, signer, **changes))
+
+    @property
+    def account_document(self) -> Verified[AccountDocument]:
+        """The newest one."""
+        return self._heads["account", "account"]
+
+    @property
+    def keyring_document(self) -> Verified[KeyringDocument]:
+        """The newest one."""
+        return self._heads["keyring", KEYRING]
+
+    @property
+    def status(self) -> Verified[StatusDocument]:
+        """The newest one."""
+        return self._heads["status", "status"]
+
+    def revise_status(self, signer: Identity | None = None, **changes: Any) -> Verified[StatusDocument]:
+        """The next status: `grants`, `keys`, `secrets`, `keyrings`, `exp`, `base`."""
+        return self.revise(self.status, signer, **{"exp": self.now + DEFAULT_SECONDS, "base": None, **changes})
+
+    def rotate(self, floor: int = 1) -> Verified[KeyringDocument]:
+        """A further generation of the keyring, and its document, with the certifiers from `floor` on."""
+        old = self.keyring_document
+        self.keyring = self.keyring.rotated(self.seed(f"generation {self.keyring.newest.number + 1}"))
+        return self.publish(self.keyring.document(old.document.rev + 1, old.digest, self.now, floor))
+
+    def grant_document(
+        self, to: Identity, permissions: Sequence[Permission] = PERMISSIONS, scope: str = "account", **changes: Any
+    ) -> GrantDocument:
+        """An unsigned grant for 30 days; its id follows from whom it is to and where, unless `id` is given."""
+        document = GrantDocument(
+            v=1,
+            acct=self.id,
+            id=self.opaque(f"grant {to.kid} {scope}"),
+            principal=Principal("principal", to.key, "person"),
+            permissions=tuple(permissions),
+            scope=scope,
+            rev=1,
+            iat=self.now,
+            exp=self.now + 30 * DAY,
+        )
+        return structs.replace(document, **changes)
+
+    def grant(
+        self,
+        to: Identity,
+        permissions: Sequence[Permission] = PERMISSIONS,
+        scope: str = "account",
+        signer: Identity | None = None,
+        **changes: Any,
+    ) -> Verified[GrantDocument]:
+        """A published grant. Signed by another than the administrator, it needs `parent`, the id of the signer's own."""
+        return self.publish(self.grant_document(to, permissions, scope, **changes), signer)
+
+    def connector_document(self, identifier: str, scope: str = "account", **changes: Any) -> ConnectorDocument:
+        """An unsigned connector of the built-in kind."""
+        id = self.opaque(f"connector {scope} {identifier}")
+        local = self.connector.document
+        return structs.replace(
+            local, **{"id": id, "identifier": identifier, "scope": scope, "iat": self.now, **changes}
+        )
+
+    def scope_document(self, identifier: str, scope: str = "account", **changes: Any) -> ScopeDocument:
+        """An unsigned organisation, or project where `scope` is an organisation."""
+        document = ScopeDocument(
+            v=1,
+            acct=self.id,
+            id=self.opaque(f"scope {scope} {identifier}"),
+            scope=scope,
+            identifier=identifier,
+            name=identifier,
+            rev=1,
+            iat=self.now,
+        )
+        return structs.replace(document, **changes)
+
+    def secret_document(self, identifier: str, scope: str = "account", **changes: Any) -> SecretDocument:
+        """An unsigned text secret in the built-in secret manager."""
+        document = SecretDocument(
+            v=1,
+            acct=self.id,
+            id=self.opaque(f"secret {scope} {identifier}"),
+            scope=scope,
+            identifier=identifier,
+            name=identifier,
+            type="SecretText",
+            connector=self.connector.document.id,
+            rev=1,
+            iat=self.now,
+        )
+        return structs.replace(document, **changes)
+
+    def secret(
+        self, identifier: str, scope: str = "account", signer: Identity | None = None, **changes: Any
+    ) -> Verified[SecretDocument]:
+        """A published secret without a version."""
+        return self.publish(self.secret_document(identifier, scope, **changes), signer)
+
+    def certificate(self, certifier: Identity | None = None, **changes: Any) -> Verified[CertificateDocument]:
+        """The delegate's certificate for six days, by the newest generation's certifying key unless said otherwise."""
+        document = CertificateDocument(
+            v=1,
+            acct=self.id,
+            keyring=KEYRING,
+            gen=self.keyring.newest.number,
+            key=self.delegate.key,
+            name="delegate",
+            tags=("delegate",),
+            iat=self.now,
+            exp=self.now + 6 * DAY,
+        )
+        return self.sign(structs.replace(document, **changes), certifier or self.keyring.newest.certifying)
+
+    def book(self, now: int | None = None) -> Book:
+        """A new book that has admitted everything published; raises the first refusal."""
+        book = Book(self.id)
+        for compact in self.documents:
+            book.admit(compact, self.now if now is None else now)
+        return book
+
+    # Tasks.
+
+    def pins(self, targets: Sequence[Target], signer: Identity) -> tuple[Pin, ...]:
+        """Everything that a task of `signer` about `targets` acts on, as the world knows it."""
+        needed: list[Verified[Any]] = [self.account_document, self.keyring_document]
+        signers = {signer.kid}
+        for target in targets:
+            if target.secret is not None:
+                secret = self._heads["secret", target.secret]
+                things = [secret, self._heads["connector", secret.document.connector]]
+            else:
+                things = [self._heads["connector", target.connector or ""]]
+            needed += things
+            signers |= {thing.kid for thing in things}
+        return pins_of([*needed, *(grant for kid in sorted(signers) for grant in self.chain(kid))])
+
+    def chain(self, kid: str) -> list[Verified[GrantDocument]]:
+        """The grants to that key, and those that they stand on."""
+        grants: dict[str, Verified[GrantDocument]] = {}
+        waiting = [one for one in self._of_kind("grant") if thumbprint(one.document.principal.key) == kid]
+        while waiting:
+            grant = waiting.pop()
+            if grant.document.id not in grants:
+                grants[grant.document.id] = grant
+                parent = self._heads.get(("grant", grant.document.parent or ""))
+                waiting += [parent] if parent else []
+        return list(grants.values())
+
+    def task(
+        self, op: str, targets: Sequence[Target], signer: Identity | None = None, **changes: Any
+    ) -> Verified[TaskDocument]:
+        """A signed task that may start for a minute from now; `changes` are fields that are other than right."""
+        signer = signer or self.administrator
+        repeat = REPEAT[op]
+        self._tasks += 1
+        fields: dict[str, Any] = {
+            "v": 1,
+            "acct": self.id,
+            "keyring": KEYRING,
+            "gen": self.keyring.newest.number,
+            "op": op,
+            "repeat": repeat,
+            "to": self.delegate.kid if repeat == "never" else None,
+            "targets": tuple(targets),
+            "pins": self.pins(targets, signer) if "pins" not in changes else (),
+            "status": KnownStatus(self.status.document.rev, self.status.digest),
+            "reader": b64u(self.reader.public.raw),
+            "jti": self.opaque(f"task {self._tasks}"),
+            "iat": self.now,
+            "exp": self.now + 60,
+        }
+        return self.sign(TaskDocument(**{**fields, **changes}), signer)
+
+    def store(
+        self,
+        secret: Verified[SecretDocument],
+        value: bytes,
+        signer: Identity | None = None,
+        after: Version | None = None,
+        **changes: Any,
+    ) -> Version:
+        """The version after `after` (None: the first), with the record that a delegate makes of it."""
+        n = after.n + 1 if after else 1
+        place = Aad(
+            "store", self.id, KEYRING, secret.document.scope, secret.document.id, n, "", secret.document.connector
+        )
+        sealed = seal(recipient_of_keyring(self.keyring_document), Plaintext(value), place.encode(INPUT))
+        target = Target(secret=secret.document.id, n=n, version=after.task.digest if after else None)
+        task = self.task("store", [target], signer, **{"input": (blob_digest(sealed.raw),), **changes})
+        return Version(secret, n, task, sealed, self.record(value, self.place(secret, n, task.digest)))
+
+    def reveal(
+        self, versions: Sequence[Version], signer: Identity | None = None, **changes: Any
+    ) -> Verified[TaskDocument]:
+        """A task that asks for these versions."""
+        return self.task("reveal", [version.target() for version in versions], signer, **changes)
+
+    def delete(
+        self,
+        secret: Verified[SecretDocument],
+        version: Version | None = None,
+        signer: Identity | None = None,
+        **changes: Any,
+    ) -> Verified[TaskDocument]:
+        """A task that deletes one version, or (None) the whole secret, on this world's delegate."""
+        target = version.target() if version else Target(secret=secret.document.id)
+        return self.task("delete", [target], signer, **changes)
+
+    def check(
+        self, connector: Verified[ConnectorDocument], signer: Identity | None = None, **changes: Any
+    ) -> Verified[TaskDocument]:
+        """A task that probes a connector."""
+        return self.task("check", [Target(connector=connector.document.id)], signer, **changes)
+
+    # Stored values, as the built-in secret manager of a delegate makes and opens them.
+
+    def place(self, secret: Verified[SecretDocument], n: int, version: str) -> Aad:
+        """Where a record of that version belongs."""
+        document = secret.document
+        return Aad("store", self.id, KEYRING, document.scope, document.id, n, version, document.connector)
+
+    def record(self, value: bytes, place: Aad, generation: Generation | None = None) -> Wrapped:
+        """The record of `value` at `place`."""
+        generation = generation or self.keyring.newest
+        key, salt = self.seed(f"key {place.version}"), self.seed(f"salt {place.version}")
+        wrapped = aead.encrypt(generation.kek, Plaintext(key), place.encode(WRAP), salt)
+        ciphertext = aead.encrypt(key, Plaintext(value).padded(), place.encode(RECORD), salt)
+        name = f"local/{KEYRING}/{generation.number}"
+        return record.pack(Record(name, wrapped, generation.number, ciphertext), generation.mac_key, place)
+
+    def open(self, wrapped: Wrapped, place: Aad) -> Plaintext:
+        """The value of a record at `place`. Raises Malformed, Tampered, NotReady."""
+        parts = record.unpack(wrapped)
+        generation = self.keyring.generation(parts.generation)
+        if not record.is_authentic(parts, generation.mac_key, place):
+            raise Tampered("record_forged", "a stored record isn't one that this keyring made for this place")
+        key = aead.decrypt(generation.kek, parts.wrapped_key, place.encode(WRAP))
+        return aead.decrypt(key.reveal(), parts.ciphertext, place.encode(RECORD)).unpadded()
+
+    def _of_kind(self, kind: str) -> list[Verified[Any]]:
+        return [one for (name, _), one in self._heads.items() if name == kind]
+
+
+def pins_of(documents: Sequence[Verified[Any]]) -> tuple[Pin, ...]:
+    """A pin for each of them, without doubles."""
+    pins = {
+        one.digest: Pin(cast(Any, one.kind), getattr(one.document, "id", ""), one.document.rev, one.digest)
+        for one in documents
+    }
+    return tuple(pins.values())
