@@ -24,11 +24,9 @@ from msgspec import structs
 
 from shared.aad import Aad
 from shared.canonical import b64u, blob_digest, sha256
-from shared.crypto import aead, record
 from shared.crypto.identity import Identity
-from shared.crypto.keyring import Generation, Keyring
+from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
-from shared.crypto.record import Record
 from shared.crypto.seal import SealingKey, seal
 from shared.documents.account import AccountDocument, Administrator, account_id
 from shared.documents.certificate import CertificateDocument
@@ -41,11 +39,11 @@ from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import DEFAULT_SECONDS, StatusDocument
 from shared.documents.task import REPEAT, KnownStatus, Pin, Target, TaskDocument
-from shared.errors import Tampered
-from shared.labels import INPUT, RECORD, WRAP
+from shared.labels import INPUT
 from shared.names import opaque_id
 from shared.trust.book import Book
 from shared.values import Sealed, Wrapped, recipient_of_keyring
+from tests.fakes.records import make_record, open_record
 
 NOW = 1_800_000_000
 """When a world begins, in seconds since 1970."""
@@ -378,23 +376,14 @@ class World:
         document = secret.document
         return Aad("store", self.id, KEYRING, document.scope, document.id, n, version, document.connector)
 
-    def record(self, value: bytes, place: Aad, generation: Generation | None = None) -> Wrapped:
+    def record(self, value: bytes, place: Aad) -> Wrapped:
         """The record of `value` at `place`."""
-        generation = generation or self.keyring.newest
         key, salt = self.seed(f"key {place.version}"), self.seed(f"salt {place.version}")
-        wrapped = aead.encrypt(generation.kek, Plaintext(key), place.encode(WRAP), salt)
-        ciphertext = aead.encrypt(key, Plaintext(value).padded(), place.encode(RECORD), salt)
-        name = f"local/{KEYRING}/{generation.number}"
-        return record.pack(Record(name, wrapped, generation.number, ciphertext), generation.mac_key, place)
+        return make_record(self.keyring.newest, place, value, key, salt)
 
     def open(self, wrapped: Wrapped, place: Aad) -> Plaintext:
         """The value of a record at `place`. Raises Malformed, Tampered, NotReady."""
-        parts = record.unpack(wrapped)
-        generation = self.keyring.generation(parts.generation)
-        if not record.is_authentic(parts, generation.mac_key, place):
-            raise Tampered("record_forged", "a stored record isn't one that this keyring made for this place")
-        key = aead.decrypt(generation.kek, parts.wrapped_key, place.encode(WRAP))
-        return aead.decrypt(key.reveal(), parts.ciphertext, place.encode(RECORD)).unpadded()
+        return open_record(self.keyring, place, wrapped)
 
     def _of_kind(self, kind: str) -> list[Verified[Any]]:
         return [one for (name, _), one in self._heads.items() if name == kind]
