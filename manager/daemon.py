@@ -19,6 +19,7 @@ from manager.api.app import application
 from manager.authentication import Authentication
 from manager.books import Books
 from manager.clock import Clock
+from manager.connection import Connection
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
@@ -188,6 +189,7 @@ def _http(configuration: Configuration, services: Services) -> _Http:
             date_header=False,
             lifespan="off",
             ws="none",
+            http=Connection,
             proxy_headers=False,
             limit_concurrency=configuration.connections,
             timeout_keep_alive=75,

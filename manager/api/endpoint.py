@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,11 +13,12 @@ from starlette.responses import Response
 
 from manager.authentication import Caller
 from manager.services import Services
-from shared.errors import Malformed, PrivySealError
+from shared.errors import Expired, Malformed, PrivySealError
 from shared.trust.book import Book
 
 LARGEST_JSON = 4 * 1024 * 1024
 LARGEST_PROTOBUF = 16 * 1024 * 1024
+BODY_SECONDS = 60
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 
@@ -65,10 +67,14 @@ async def body(request: Request, limit: int, media_type: str) -> bytes:
     if not length.isdecimal() or int(length) > limit:
         raise _too_large(limit)
     data = bytearray()
-    async for piece in request.stream():
-        data += piece
-        if len(data) > limit:
-            raise _too_large(limit)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.stream():
+                data += piece
+                if len(data) > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        raise Expired("request_slow", f"the request's body took longer than {BODY_SECONDS} seconds") from None
     return bytes(data)
 
 

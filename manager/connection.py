@@ -1,0 +1,68 @@
+"""One HTTP connection, with limits that hold before anybody is known: how long and how large a request's head may be.
+
+uvicorn's own protocol has neither for httptools, so that a stranger could fill the memory with headers or keep every place
+taken by sending one slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LARGEST_HEAD_BYTES = 32 * 1024
+HEAD_SECONDS = 10.0
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's, closed without a word when a head is too large or too slow."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head_bytes = 0
+        self._in_head = True
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A stranger has `HEAD_SECONDS` for his first head."""
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Counts what belongs to a head that isn't complete."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > LARGEST_HEAD_BYTES and not self._complete_in(data):
+                self.transport.close()
+                return
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        super().data_received(data)
+
+    def _complete_in(self, data: bytes) -> bool:
+        # One read may bring the end of a small head together with the beginning of a large body.
+        end = data.find(b"\r\n\r\n")
+        return 0 <= end and self._head_bytes - len(data) + end <= LARGEST_HEAD_BYTES
+
+    def on_headers_complete(self) -> None:
+        """The head is there; what follows is the body, which the endpoint bounds."""
+        self._in_head = False
+        self._forget_deadline()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next head begins."""
+        super().on_message_complete()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is left to wait for."""
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
