@@ -42,3 +42,75 @@ $(VENV)/%.stamp: $(BIN)/uv pyproject.toml $(LOCKS)/%.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 	@echo "$(VENV) is ready ($*)."
+
+.PHONY: demo
+demo: $(READY) ## Show the main job with real processes: store, reveal, refuse a swapped record, verify the audit
+	@$(BIN)/python deploy/demo.py
+
+.PHONY: run
+run: $(READY) ## Start a manager and a delegate here, set up an account, and stay up until Ctrl-C
+	@$(BIN)/privyseal dev
+
+.PHONY: test
+test: $(DEV) tests/node/node_modules/.package-lock.json ## All tests, Node's verifier, the coverage gate; T=tests/unit runs only those
+ifdef T
+	@$(BIN)/python -m pytest $(T)
+else
+	@$(BIN)/python -m pytest --numprocesses=2 --cov --cov-report=
+	@$(BIN)/coverage report --include='shared/*,manager/policy.py' --fail-under=100
+	@node tests/node/verify.mjs
+endif
+
+tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/package-lock.json
+	@command -v npm >/dev/null || { echo "Node.js 20 or later is needed for the independent verifier: install node and npm"; exit 1; }
+	@npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: check
+check: $(DEV) ## Formatting, lint, types, and that generated files are up to date
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy $(PROGRAMS)
+	@rm -rf build/wire && mkdir -p build/wire && $(call generate,build/wire)
+	@diff -r -x __init__.py -x __pycache__ build/wire/shared/wire shared/wire \
+		|| { echo "shared/wire is not what proto/ says: make proto"; exit 1; }
+	@$(BIN)/python -m tests.vectors.generate --check
+
+.PHONY: bench
+bench: $(DEV) ## Measure, each figure beside its floor; also written to build/bench.json
+	@$(BIN)/python -m tests.bench
+
+# protoc makes an empty *_pb2_grpc.py for a file without a service: those are removed.
+define generate
+$(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) \
+	proto/shared/wire/*.proto \
+	&& for one in $$(grep -L '^service' proto/shared/wire/*.proto); do \
+		rm -f "$(1)/shared/wire/$$(basename "$$one" .proto)_pb2_grpc.py"; done
+endef
+
+.PHONY: proto
+proto: $(DEV) ## Generate shared/wire from proto/shared/wire/*.proto
+	@$(call generate,.)
+
+.PHONY: vectors
+vectors: $(DEV) ## Generate the test vectors that docs/formats.md describes
+	@$(BIN)/python -m tests.vectors.generate
+
+# Each lock is held to the versions of dev.txt, so that every program runs with the versions that were tested.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
+
+.PHONY: lock
+lock: $(BIN)/uv ## Resolve pyproject.toml into deploy/locks anew; UPGRADE=--upgrade takes the newest versions
+	@$(COMPILE) pyproject.toml --group setup --all-extras -o $(LOCKS)/dev.txt
+	@$(COMPILE) -c $(LOCKS)/dev.txt --group setup -o $(LOCKS)/uv.txt
+	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra manager --extra delegate --extra client -o $(LOCKS)/runtime.txt
+	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra manager --extra postgresql -o $(LOCKS)/manager.txt
+	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra delegate -o $(LOCKS)/delegate.txt
+	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra client -o $(LOCKS)/client.txt
+	@! grep -nE 'https?://|--index|--find-links' $(LOCKS)/*.txt
+
+.PHONY: clean
+clean: ## Remove what make made: .venv, build, caches, node_modules
+	@rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/node/node_modules
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
