@@ -38,7 +38,7 @@ $(BIN)/uv: $(LOCKS)/uv.txt
 
 $(VENV)/%.stamp: $(BIN)/uv pyproject.toml $(LOCKS)/%.txt
 	@rm -f $(VENV)/*.stamp
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes $(LOCKS)/uv.txt $(LOCKS)/$*.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes $(LOCKS)/$*.txt
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 	@echo "$(VENV) is ready ($*)."

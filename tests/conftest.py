@@ -1,0 +1,57 @@
+"""What holds for every test.
+
+- A unit test opens no connection: what needs one belongs in tests/integration.
+- A test that can't run here is skipped for a person, and fails in CI: a skipped proof proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+UNIT = Path(__file__).parent / "unit"
+CALLS = ("bind", "connect", "connect_ex", "sendto", "sendmsg")
+
+
+class SocketInUnitTest(AssertionError):
+    """A unit test reached for the network."""
+
+
+@pytest.fixture(autouse=True)
+def _no_socket_in_a_unit_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.path.is_relative_to(UNIT):
+        return
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise SocketInUnitTest("a unit test opens no connection: move it to tests/integration")
+
+    # An event loop's own socket pair never calls these.
+    for call in CALLS:
+        monkeypatch.setattr(socket.socket, call, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"CI runs every test, but this one was skipped: {reason}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
