@@ -22,9 +22,7 @@ FIGURES = {
 
 def shown(metrics: ManagerMetrics) -> dict[str, float]:
     lines = metrics.exposition().decode().splitlines()
-    return {
-        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
-    }
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 def test_a_task_is_counted_by_how_it_ended() -> None:

@@ -202,9 +202,7 @@ async def test_a_token_can_not_be_added_beside_a_running_manager_of_another_vers
 async def test_the_database_is_not_written_for_a_batch_in_which_all_failed(url: str) -> None:
     async with Store(url) as store:
         await store.put_task(A, TaskRow("t", "op", "p", "done"))
-        results = await asyncio.gather(
-            *(store.publish(A, [document(5)]) for _ in range(10)), return_exceptions=True
-        )
+        results = await asyncio.gather(*(store.publish(A, [document(5)]) for _ in range(10)), return_exceptions=True)
         assert all(isinstance(result, Conflict) for result in results)
         assert (await store.tasks(A)).items[0].task == "t"
 
@@ -232,6 +230,4 @@ async def test_a_failed_commit_is_logged_by_its_code_alone(url: str) -> None:
             await _limit_pages(store, 1)
             with pytest.raises(Unavailable):
                 await store.add_version(A, version(record=bytes(10**6)))
-    assert lines == [
-        {"event": "store.commit_failed", "error": "SQLITE_FULL", "count": 1, "log_level": "error"}
-    ]
+    assert lines == [{"event": "store.commit_failed", "error": "SQLITE_FULL", "count": 1, "log_level": "error"}]
