@@ -1,0 +1,72 @@
+"""The object graph of a delegate, made in one place."""
+
+from __future__ import annotations
+
+from delegate.clock import Clock
+from delegate.configuration import Configuration
+from delegate.daemon import Daemon
+from delegate.health import HealthServer
+from delegate.link import Link, Pause
+from delegate.metrics import DelegateMetrics
+from delegate.passport import Passport
+from delegate.runner import Runner
+from delegate.secret_managers.interface import Randomness, Surroundings
+from delegate.secret_managers.registry import Registry, installed_kinds
+from delegate.tasks import Tasks
+from delegate.trust import Trust
+from delegate.zone import Zone
+from shared.crypto.identity import Identity
+from shared.trust.book import Book
+
+
+def build(
+    configuration: Configuration, version: str, randomness: Randomness, clock: Clock | None = None
+) -> tuple[Daemon, HealthServer | None]:
+    """A delegate that hasn't started."""
+    clock = clock or Clock()
+    keyring, policy = configuration.keyring, configuration.policy
+    metrics = DelegateMetrics(version)
+    identity = Identity.from_seed(randomness(32))
+    book = Book(keyring.account)
+    zone = Zone(keyring, book)
+    trust = Trust(book, zone, clock)
+    registry = Registry(installed_kinds(), Surroundings(zone, policy, randomness))
+    passport = Passport(
+        identity=identity,
+        keyring=keyring,
+        name=configuration.name,
+        tags=configuration.tags,
+        version=version,
+        kinds=registry.kinds,
+        capacity=configuration.capacity,
+        clock=clock,
+        metrics=metrics,
+    )
+    tasks = Tasks(identity, passport.tags, trust, registry, policy, clock)
+    runner = Runner(tasks, configuration.capacity, configuration.task_seconds, clock, metrics, configuration.name)
+    link = Link(
+        address=configuration.address,
+        proxy=configuration.proxy,
+        ca=configuration.authorities,
+        pause=Pause(*configuration.backoff_seconds),
+        greeter=passport,
+        trust=trust,
+        runner=runner,
+        clock=clock,
+        metrics=metrics,
+    )
+    daemon = Daemon(
+        link=link,
+        runner=runner,
+        trust=trust,
+        passport=passport,
+        metrics=metrics,
+        clock=clock,
+        drain_seconds=configuration.drain_seconds,
+    )
+    link.changed = daemon.wake
+    if configuration.health is None:
+        return daemon, None
+    host, port = configuration.health
+    health = HealthServer(alive=daemon.alive, ready=daemon.ready, metrics=metrics.exposition, host=host, port=port)
+    return daemon, health

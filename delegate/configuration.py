@@ -1,0 +1,212 @@
+"""What a delegate is configured with: its options, and what they come to once their files are read.
+
+deploy/examples/delegate.toml is made from the options (a test compares). A secret is given by the path of its file only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from delegate.address import Address
+from delegate.files import read_authorities, read_keyring, read_text
+from delegate.policy import LocalPolicy
+from delegate.secret_managers.registry import BUILT_IN
+from shared.crypto.keyring import Keyring
+from shared.errors import Malformed
+from shared.options import Option
+from shared.selectors import normalise, normalise_all
+from shared.settings import Program, Settings
+
+PREFIX: Final = "PRIVYSEAL_DELEGATE_"
+FAMILIAR: Final = {"DELEGATE_NAME": "NAME", "DELEGATE_TAGS": "TAGS"}
+"""Variables that users of other delegates have in their manifests; ours win."""
+
+PROGRAM: Final = Program(
+    "privyseal-delegate",
+    PREFIX,
+    "runs inside a private network, dials one manager, and does what granted people signed",
+    (
+        Option(
+            "manager",
+            "str",
+            None,
+            required=True,
+            example="https://manager.example.com:8443",
+            help="URL of the manager's port for delegates. http:// on loopback only.",
+        ),
+        Option(
+            "keyring_file",
+            "path",
+            None,
+            required=True,
+            secret_path=True,
+            example="/etc/privyseal/keyring.json",
+            help="The keyring of this delegate's zone: mode 0600, or a mounted container secret (0400 or 0440, root's).",
+        ),
+        Option(
+            "ca_file",
+            "path",
+            None,
+            help="PEM certificates that issue the manager's; unset, those that come with gRPC.",
+            example="/etc/privyseal/ca.pem",
+        ),
+        Option(
+            "name",
+            "str",
+            None,
+            example="eu-west-1a",
+            help="This delegate's name, also one of its tags; unset, the host's. DELEGATE_NAME is understood.",
+        ),
+        Option(
+            "tags",
+            "list",
+            (),
+            example=("eu", "production"),
+            help="Selectors that this delegate owns beside its name and host. DELEGATE_TAGS is understood.",
+        ),
+        Option(
+            "policy_file",
+            "path",
+            None,
+            example="/etc/privyseal/delegate-policy.toml",
+            help="What this delegate refuses, whoever signed it: see delegate-policy.toml. "
+            "Unset: the built-in kinds, no commands, no scripts.",
+        ),
+        Option("capacity", "int", 10, minimum=1, maximum=1000, help="Tasks at the same time."),
+        Option("task_seconds", "duration", "5m", minimum=1, maximum=3600, help="How long one task may take."),
+        Option(
+            "proxy",
+            "str",
+            None,
+            example="http://proxy.example.com:3128",
+            help="Proxy to the manager by HTTP CONNECT; unset, HTTPS_PROXY. NO_PROXY is honoured.",
+        ),
+        Option(
+            "health_address",
+            "str",
+            "127.0.0.1:3460",
+            help="Where /healthz, /readyz and /metrics are served, HOST:PORT; off for nowhere.",
+        ),
+        Option(
+            "drain_seconds",
+            "duration",
+            "30s",
+            maximum=86_400,
+            help="How long running tasks may take to end after SIGTERM or SIGINT.",
+        ),
+        Option(
+            "backoff_min_seconds",
+            "duration",
+            "500ms",
+            minimum=0.01,
+            maximum=600,
+            help="Bound of the random pause after a first lost stream; it doubles.",
+        ),
+        Option(
+            "backoff_max_seconds", "duration", "30s", minimum=0.01, maximum=3600, help="Largest bound of that pause."
+        ),
+        Option(
+            "log_level", "str", "info", choices=("debug", "info", "warning", "error"), help="The least that is logged."
+        ),
+        Option(
+            "log_format",
+            "str",
+            "auto",
+            choices=("auto", "json", "text"),
+            help="Lines for programs or people; auto: for people at a terminal.",
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that a delegate is built from. `tags` have its host's name in them; `health` is (host, port) or None."""
+
+    address: Address
+    proxy: str | None
+    authorities: bytes | None
+    keyring: Keyring
+    policy: LocalPolicy
+    name: str
+    tags: tuple[str, ...]
+    capacity: int
+    task_seconds: float
+    drain_seconds: float
+    backoff_seconds: tuple[float, float]
+    health: tuple[str, int] | None
+
+    @staticmethod
+    def of(settings: Settings, environ: Mapping[str, str], host: str) -> Configuration:
+        """Reads the files that the settings name. Raises Malformed, NotFound, Denied."""
+        address = Address.parse(settings.get("manager", str))
+        authorities, policy = settings.maybe("ca_file", str), settings.maybe("policy_file", str)
+        name = settings.maybe("name", str) or host
+        least, most = settings.get("backoff_min_seconds", float), settings.get("backoff_max_seconds", float)
+        if least > most:
+            raise Malformed("setting_malformed", "backoff_min_seconds is more than backoff_max_seconds", "swap them")
+        return Configuration(
+            address=address,
+            proxy=address.proxy(settings.maybe("proxy", str), environ),
+            authorities=None if authorities is None else read_authorities(authorities),
+            keyring=read_keyring(settings.get("keyring_file", str)),
+            policy=LocalPolicy.parse("" if policy is None else read_text(policy, "policy"), BUILT_IN),
+            name=_name(name),
+            tags=_tags((*settings.texts("tags"), *([host] if _is_selector(host) else []))),
+            capacity=settings.get("capacity", int),
+            task_seconds=settings.get("task_seconds", float),
+            drain_seconds=settings.get("drain_seconds", float),
+            backoff_seconds=(least, most),
+            health=_health(settings.get("health_address", str)),
+        )
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables with the familiar ones under our names."""
+    ours = dict(environ)
+    for familiar, name in FAMILIAR.items():
+        if environ.get(familiar) and not ours.get(PREFIX + name):
+            ours[PREFIX + name] = environ[familiar]
+    return ours
+
+
+def _name(text: str) -> str:
+    try:
+        return normalise(text)
+    except Malformed as why:
+        raise Malformed(
+            "setting_malformed", "the delegate's name can't be a selector", f"set --name: {why.hint}", setting="name"
+        ) from None
+
+
+def _tags(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return normalise_all(texts)
+    except Malformed as why:
+        raise Malformed(
+            "setting_malformed", "a tag of the delegate can't be a selector", why.hint, setting="tags"
+        ) from None
+
+
+def _is_selector(text: str) -> bool:
+    try:
+        normalise(text)
+    except Malformed:
+        return False
+    return True
+
+
+def _health(text: str) -> tuple[str, int] | None:
+    if text == "off":
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not port.isascii() or int(port) > 65_535:
+        raise Malformed(
+            "setting_malformed",
+            "the health_address is not HOST:PORT",
+            "write 127.0.0.1:3460, or off",
+            setting="health_address",
+        )
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,99 @@
+"""The program `privyseal-delegate`: settings in, one object graph, an exit code out.
+
+Promises: everything is constructed here and nowhere else; what can't work is refused before anything is dialled, with
+what to do about it; `--check-config` tries all of it. Exit codes are those of `shared.errors`, 70 for a bug.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import TextIO
+
+from delegate.configuration import PROGRAM, Configuration, environment
+from delegate.files import read_text
+from shared import logs
+from shared.errors import PrivySealError
+from shared.settings import Settings
+
+BUG = 70
+"""EX_SOFTWARE of sysexits.h."""
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:], os.environ, sys.stdout, sys.stderr))
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
+    """The program with everything that it takes from outside; gives its exit code."""
+    try:
+        request = PROGRAM.request(argv, environ)
+        match request.action:
+            case "help":
+                out.write(PROGRAM.help())
+                return 0
+            case "version":
+                out.write(f"{PROGRAM.name} {version()}\n")
+                return 0
+        toml = None if request.config is None else read_text(request.config, "settings")
+        settings = PROGRAM.parse(argv, environment(environ), toml)
+        configuration = Configuration.of(settings, environ, socket.gethostname())
+        if request.action == "check":
+            out.write(settings.listing())
+            out.write(
+                f"{PROGRAM.name}: the settings, the keyring {configuration.keyring.name} and the policy are fine\n"
+            )
+            return 0
+        _configure_logs(settings, out)
+        sys.excepthook = logs.uncaught
+        return asyncio.run(serve(configuration))
+    except PrivySealError as why:
+        err.write(f"{PROGRAM.name}: {why.detail}\n" + (f"  {why.hint}\n" if why.hint else ""))
+        return why.exit_status
+
+
+async def serve(configuration: Configuration) -> int:
+    """Run a delegate until it is told to end."""
+    import structlog
+
+    from delegate.build import build
+
+    daemon, health = build(configuration, version(), secrets.token_bytes)
+    daemon.listen_to_signals()
+    structlog.get_logger().info(
+        "delegate.started",
+        version=version(),
+        delegate=configuration.name,
+        selectors=list(daemon.passport.tags),
+        keyring=configuration.keyring.name,
+        account=configuration.keyring.account,
+        address=configuration.address.origin,
+        pid=os.getpid(),
+    )
+    await daemon.run(health)
+    return 0
+
+
+def version() -> str:
+    """The installed package's, or that of a source tree."""
+    try:
+        return installed_version("privy-seal")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def _configure_logs(settings: Settings, out: TextIO) -> None:
+    form = settings.get("log_format", str)
+    as_json = form == "json" or (form == "auto" and not out.isatty())
+    logs.configure("delegate", as_json, settings.get("log_level", str), colours=out.isatty(), stream=out)
+
+
+if __name__ == "__main__":
+    main()

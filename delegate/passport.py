@@ -1,0 +1,104 @@
+"""Who this delegate is: an identity made at the start and held in memory, certified by the keyring in its hands.
+
+Promises: the certificate is renewed at half its life, and made with a generation that the manager knows. Must not write
+the identity anywhere: a restarted delegate is another one, which is what makes `repeat: never` hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from delegate.clock import Clock
+from delegate.metrics import DelegateMetrics
+from shared.crypto.identity import Identity
+from shared.crypto.keyring import Keyring
+from shared.documents.certificate import LIFETIME_SECONDS, CertificateDocument
+from shared.hello import hello_message
+from shared.messages import Hello
+from shared.selectors import normalise, normalise_all
+
+_log = structlog.get_logger()
+
+
+class Passport:
+    """Identity and certificate; `tags` always hold the delegate's name and host."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        keyring: Keyring,
+        name: str,
+        tags: Iterable[str],
+        version: str,
+        kinds: tuple[str, ...],
+        capacity: int,
+        clock: Clock,
+        metrics: DelegateMetrics,
+    ) -> None:
+        self._identity = identity
+        self._keyring = keyring
+        self._name = normalise(name)
+        self.tags = normalise_all([name, *tags])
+        self._version = version
+        self._kinds = kinds
+        self._capacity = capacity
+        self._clock = clock
+        self._metrics = metrics
+        self._generation = keyring.newest
+        self._half_life = 0
+        self.certificate = ""
+        self._certify()
+
+    @property
+    def is_half_spent(self) -> bool:
+        """Whether a new certificate is due."""
+        return self._clock.now() >= self._half_life
+
+    def renew(self) -> str:
+        """A new certificate of the same identity."""
+        self._certify()
+        _log.info("certificate.renewed", generation=self._generation.number, thumbprint=self._identity.kid)
+        return self.certificate
+
+    def follow(self, current: int) -> bool:
+        """Whether the certificate's generation changed because `current` is the account's now, and it is in the file."""
+        if current == self._generation.number or current not in self._keyring.numbers:
+            return False
+        self._generation = self._keyring.generation(current)
+        self._certify()
+        return True
+
+    def hello(self, origin: str, nonce: bytes) -> Hello:
+        """The answer to a manager's challenge, of use to that manager and for that stream alone."""
+        proof = self._identity.sign(hello_message(origin, nonce, self.certificate))
+        numbers = self._keyring.numbers
+        return Hello(self.certificate, proof, origin, self._version, self._kinds, numbers, self._capacity)
+
+    def refused(self, code: str) -> None:
+        """The manager refused the hello. It may not know the newest generation yet: the next hello tries an older one."""
+        numbers = self._keyring.numbers
+        if code != "certifier_unknown" or len(numbers) == 1:
+            return
+        at = numbers.index(self._generation.number)
+        self._generation = self._keyring.generation(numbers[at - 1])
+        self._certify()
+
+    def _certify(self) -> None:
+        now = self._clock.now()
+        document = CertificateDocument(
+            v=1,
+            acct=self._keyring.account,
+            keyring=self._keyring.name,
+            gen=self._generation.number,
+            key=self._identity.key,
+            name=self._name,
+            tags=self.tags,
+            iat=now,
+            exp=now + LIFETIME_SECONDS,
+        )
+        self.certificate = self._generation.certifying.sign_document(document)
+        self._half_life = now + LIFETIME_SECONDS // 2
+        self._metrics.certificate_expiry.set(document.exp)

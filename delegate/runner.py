@@ -1,0 +1,182 @@
+"""Runs tasks side by side, as many as there are places, and answers each delivery of one with the same reply.
+
+Promises: a task that is delivered again while it runs, over a new stream perhaps, isn't run twice; every task ends within
+its time; one line in the log for each that ended. Whether a task may run is `delegate.tasks`. Must not wait for the
+stream: what can't be delivered is remembered for a while and then forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from delegate.clock import Clock
+from delegate.metrics import DelegateMetrics, Outcome
+from delegate.tasks import Performed, Tasks
+from shared.documents.task import REPEAT
+from shared.errors import Conflict, PrivySealError, Unavailable
+from shared.messages import Need, Result, Task
+
+MOST_REMEMBERED = 64
+REMEMBERED_BYTES = 8 * 1024 * 1024
+"""Replies that are kept for a second delivery."""
+
+_log = structlog.get_logger()
+
+
+class Outlet(Protocol):
+    """Where replies go: the stream that a task came by. It may be gone."""
+
+    def reply(self, message: Result | Need) -> None: ...
+
+
+@dataclass(slots=True)
+class _Execution:
+    """One running task; `message` and `outlet` are those of its last delivery."""
+
+    message: Task
+    outlet: Outlet
+    running: asyncio.Task[None] | None = None
+    reason: PrivySealError | None = None
+    """Why it is being ended, if it is."""
+
+
+class Runner:
+    """The tasks that run here now. `capacity` bounds them; the stream's credits keep the manager within it."""
+
+    def __init__(
+        self, tasks: Tasks, capacity: int, timeout_seconds: float, clock: Clock, metrics: DelegateMetrics, name: str
+    ) -> None:
+        self.capacity = capacity
+        self._tasks = tasks
+        self._timeout_seconds = timeout_seconds
+        self._clock = clock
+        self._metrics = metrics
+        self._name = name
+        self._running: dict[str, _Execution] = {}
+        self._results: OrderedDict[str, Result] = OrderedDict()
+        self._result_bytes = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def executing(self) -> int:
+        """How many tasks run."""
+        return len(self._running)
+
+    def accept(self, message: Task, outlet: Outlet) -> None:
+        """Run a task, or attach its outlet to the run that there is."""
+        known = self._running.get(message.id)
+        if known is not None:
+            known.message, known.outlet = message, outlet
+            return
+        result = self._results.get(message.id)
+        if result is not None:
+            outlet.reply(replace(result, attempt=message.attempt))
+            return
+        if self._draining:
+            why = Unavailable("delegate_draining", "the delegate is ending and takes no new tasks", "another one will")
+            outlet.reply(self._tasks.refused(message, why).reply)
+            return
+        execution = _Execution(message, outlet)
+        self._running[message.id] = execution
+        self._idle.clear()
+        execution.running = asyncio.create_task(self._execute(execution))
+
+    def cancel(self, id: str) -> None:
+        """End a task that nobody waits for."""
+        self._end(self._running.get(id), Conflict("task_cancelled", "the task was cancelled"))
+
+    async def drain(self, seconds: float) -> int:
+        """Take no new tasks and wait for the running ones; gives how many were cut off when the time was over."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+            return 0
+        except TimeoutError:
+            left = list(self._running.values())
+        for execution in left:
+            self._end(
+                execution, Unavailable("delegate_draining", "the delegate ended before the task did", "try again")
+            )
+        await self._idle.wait()
+        return len(left)
+
+    @staticmethod
+    def _end(execution: _Execution | None, reason: PrivySealError) -> None:
+        if execution is not None and execution.running is not None and execution.reason is None:
+            execution.reason = reason
+            execution.running.cancel()
+
+    async def _execute(self, execution: _Execution) -> None:
+        began = self._clock.monotonic()
+        self._metrics.started()
+        timed_out = False
+        try:
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    performed = await self._tasks.perform(execution.message)
+            except TimeoutError:
+                timed_out = True
+                why: PrivySealError = Unavailable(
+                    "task_late", "the task took longer than the delegate allows", "try again"
+                )
+                performed = self._tasks.refused(execution.message, why)
+            except asyncio.CancelledError:
+                if execution.reason is None:
+                    raise
+                performed = self._tasks.refused(execution.message, execution.reason)
+        finally:
+            del self._running[execution.message.id]
+            if not self._running:
+                self._idle.set()
+        self._report(execution.message, performed, self._clock.monotonic() - began, timed_out)
+        if isinstance(performed.reply, Result) and performed.code in {"ok", "partial"}:
+            self._remember(performed)
+        execution.outlet.reply(replace(performed.reply, attempt=execution.message.attempt))
+
+    def _remember(self, performed: Performed) -> None:
+        """Keep the result of a task that may be delivered twice; one that may not is refused when it comes again."""
+        result = performed.reply
+        assert isinstance(result, Result)
+        size = _size(result)
+        if REPEAT[performed.op] == "never" or size > REMEMBERED_BYTES // 4:
+            return
+        self._results[result.id] = result
+        self._result_bytes += size
+        while len(self._results) > MOST_REMEMBERED or self._result_bytes > REMEMBERED_BYTES:
+            self._result_bytes -= _size(self._results.popitem(last=False)[1])
+
+    def _report(self, message: Task, performed: Performed, seconds: float, timed_out: bool) -> None:
+        fine = performed.code in {"ok", "partial"}
+        if isinstance(performed.reply, Need):
+            self._metrics.executing.dec()
+            _log.debug("task.deferred", task=message.id[:64], count=len(performed.reply.digests))
+            return
+        if performed.began or timed_out:
+            outcome: Outcome = "timed_out" if timed_out else "completed" if fine else "failed"
+            self._metrics.finished(performed.op, outcome, seconds, performed.code)
+        else:
+            self._metrics.executing.dec()
+            self._metrics.rejected(performed.op, performed.code)
+        _log.info(
+            "task.finished",
+            task=message.id[:64],
+            attempt=message.attempt,
+            op=performed.op,
+            code=performed.code,
+            targets=performed.targets,
+            thumbprint=performed.kid,
+            delegate=self._name,
+            duration_ms=round(seconds * 1000, 3),
+        )
+
+
+def _size(result: Result) -> int:
+    return len(result.sealed) + sum(map(len, result.stored)) + len(result.answer)

@@ -1,0 +1,93 @@
+"""A secret manager made of a key service: each version is encrypted under a key of its own, which the service wraps.
+
+Promises: a fresh key for each version; the record's HMAC is checked before any of its parts is used, so that who has
+stolen only the key service's role can't make a record; a key that the connector doesn't name isn't asked. The bytes are
+`shared.crypto.record`. Must not keep a value or a key longer than the call.
+"""
+
+from __future__ import annotations
+
+from delegate.secret_managers.interface import KeyService, Randomness, SecretVersion
+from delegate.threads import compute
+from delegate.zone import Zone
+from shared.aad import Aad
+from shared.crypto import aead
+from shared.crypto.keyring import Generation
+from shared.crypto.plaintext import Plaintext
+from shared.crypto.record import Record, is_authentic, pack, unpack
+from shared.errors import Denied, Malformed, Tampered
+from shared.labels import RECORD
+from shared.values import Stored, Wrapped
+
+KEY_BYTES = 32
+
+
+class Enveloped:
+    """Values in records, their keys wrapped by `service`, their HMACs made with the zone's keyring."""
+
+    def __init__(self, service: KeyService, zone: Zone, randomness: Randomness) -> None:
+        self._service = service
+        self._zone = zone
+        self._randomness = randomness
+
+    @property
+    def concurrency(self) -> int:
+        """As many as the key service takes."""
+        return self._service.concurrency
+
+    async def check(self) -> None:
+        """Whether the key service answers and the keyring is current."""
+        self._zone.current()
+        await self._service.check()
+
+    async def store(self, secret: SecretVersion, plaintext: Plaintext) -> Wrapped:
+        """The record of a value."""
+        generation = self._zone.current()
+        key, salt, name = self._randomness(KEY_BYTES), self._randomness(aead.SALT_BYTES), self._service.key_name
+        wrapped = await self._service.wrap(Plaintext(key), secret.aad)
+        return await compute(len(plaintext), _encrypt, key, salt, name, wrapped, generation, secret.aad, plaintext)
+
+    async def fetch(self, secret: SecretVersion, stored: Stored) -> Plaintext:
+        """A record's value. Raises Tampered, Denied for a key or generation that no longer counts, NotReady."""
+        if not isinstance(stored, Wrapped):
+            raise _forged()
+        size = len(stored.raw)
+        record = await compute(size, self._authenticated, stored, secret.aad)
+        if not self._service.accepts(record.key_name):
+            raise Denied(
+                "key_unlisted",
+                "a record is wrapped with a key that its connector doesn't name",
+                "list the key as a previous one in the connector, or store the secret again",
+            )
+        key = await self._service.unwrap(record.key_name, record.wrapped_key, secret.aad)
+        return await compute(size, _decrypt, key, record, secret.aad)
+
+    async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
+        """Nothing to do: no provider keeps anything, and the manager forgets the record."""
+
+    def _authenticated(self, wrapped: Wrapped, aad: Aad) -> Record:
+        try:
+            record = unpack(wrapped)
+        except Malformed:
+            raise _forged() from None
+        # A generation that no document speaks of can only be made up; an honest lag would have asked for the document.
+        if not 0 < record.generation <= self._zone.current().number:
+            raise _forged()
+        if not is_authentic(record, self._zone.accepted(record.generation).mac_key, aad):
+            raise _forged()
+        return record
+
+
+def _encrypt(
+    key: bytes, salt: bytes, name: str, wrapped: bytes, generation: Generation, aad: Aad, plaintext: Plaintext
+) -> Wrapped:
+    ciphertext = aead.encrypt(key, plaintext.padded(), aad.encode(RECORD), salt)
+    return pack(Record(name, wrapped, generation.number, ciphertext), generation.mac_key, aad)
+
+
+def _decrypt(key: Plaintext, record: Record, aad: Aad) -> Plaintext:
+    return aead.decrypt(key.reveal(), record.ciphertext, aad.encode(RECORD)).unpadded()
+
+
+def _forged() -> Tampered:
+    return Tampered("record_forged", "a stored record isn't one that this keyring made for this place")

@@ -1,0 +1,116 @@
+"""What a kind of secret manager promises.
+
+A manager gets a value with its place and gives back what has to be kept (`Wrapped`, or a `Reference` to what the provider
+keeps), and the value again for that. The place binds: what is moved doesn't come back. Errors are those of
+`shared.errors` and never carry a value; each call to a provider has a timeout. The delegate calls a manager only after a
+task's warrant was checked, so no kind decides who may do what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from delegate.policy import LocalPolicy
+from delegate.zone import Zone
+from shared.aad import Aad
+from shared.canonical import decode, encode
+from shared.crypto import record
+from shared.crypto.plaintext import Plaintext
+from shared.documents.connector import ConnectorDocument
+from shared.documents.secret import SecretDocument
+from shared.errors import Malformed
+from shared.values import Reference, Stored, Wrapped
+
+Randomness = Callable[[int], bytes]
+"""So many random bytes: `secrets.token_bytes`."""
+
+REFERENCE_VERSION = b"\x02"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """Version `n` of a secret and the place `aad` that binds it; n is 0 for the whole secret (delete)."""
+
+    secret: SecretDocument
+    connector: ConnectorDocument
+    n: int
+    aad: Aad
+
+
+class SecretManager(Protocol):
+    """One configured instance. `concurrency` is how many calls of one task may run at once: 1 where nothing waits."""
+
+    @property
+    def concurrency(self) -> int: ...
+
+    async def check(self) -> None:
+        """A bounded, authenticated probe that writes nothing."""
+
+    async def store(self, secret: SecretVersion, plaintext: Plaintext) -> Stored:
+        """Keep a value; storing the same version twice is harmless."""
+
+    async def fetch(self, secret: SecretVersion, stored: Stored) -> Plaintext:
+        """The value. Raises Tampered, NotFound, Denied, NotReady, Unavailable."""
+
+    async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
+        """Remove what the provider keeps, all versions where n is 0; what isn't there is no error."""
+
+
+class KeyService(Protocol):
+    """What wraps keys; `Enveloped` makes a secret manager of it."""
+
+    @property
+    def concurrency(self) -> int: ...
+
+    @property
+    def key_name(self) -> str:
+        """The key that new records are wrapped with. Raises NotReady."""
+
+    def accepts(self, key_name: str) -> bool:
+        """Whether a record may name that key: the current one, or one that the connector lists as a previous one."""
+
+    async def check(self) -> None:
+        """As `SecretManager.check`."""
+
+    async def wrap(self, key: Plaintext, place: Aad) -> bytes:
+        """`key` under the current key at that place."""
+
+    async def unwrap(self, key_name: str, wrapped: bytes, place: Aad) -> Plaintext:
+        """What was wrapped there. Raises Tampered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a kind may use of the delegate that it runs in."""
+
+    zone: Zone
+    policy: LocalPolicy
+    randomness: Randomness
+
+
+class Kind(Protocol):
+    """Makes a secret manager from a verified connector. Raises Malformed for a `spec` that the kind doesn't take."""
+
+    def __call__(self, connector: ConnectorDocument, surroundings: Surroundings) -> SecretManager: ...
+
+
+_reference = msgspec.json.Decoder(Reference)
+
+
+def stored_bytes(stored: Stored) -> bytes:
+    """A stored value's bytes: a record begins with 01; a reference is 02, then canonical JSON."""
+    return stored.raw if isinstance(stored, Wrapped) else REFERENCE_VERSION + encode(stored)
+
+
+def stored_value(raw: bytes) -> Stored:
+    """What `stored_bytes` was given, not yet authenticated. Raises Malformed."""
+    match raw[:1]:
+        case record.VERSION:
+            return Wrapped(raw)
+        case b"\x02":
+            return decode(raw[1:], _reference, "stored reference")
+    raise Malformed("record_malformed", "a stored record has an unknown version")

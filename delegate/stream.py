@@ -1,0 +1,166 @@
+"""One stream: messages in and out, recorded for both sides, with the manager's silence noticed.
+
+Promises: what has no place in the protocol ends the stream, whoever says it; a long message goes in chunks, so that
+heartbeats pass. Must not decide what a message means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from delegate.clock import Clock
+from shared.codec import ManagerReader, delegate_messages
+from shared.errors import CLASSES, PrivySealError, Unavailable
+from shared.messages import Credit, FromDelegate, FromManager, Heartbeat, Need, Result, Welcome
+from shared.session import Session, Side
+from shared.wire import delegate_pb2, delegate_pb2_grpc
+
+HELLO_SECONDS = 20.0
+"""From dialling to the manager's welcome."""
+
+_HEARTBEAT_SECONDS = (0.02, 60.0)
+_SILENCE_SECONDS = (0.1, 300.0)
+"""What a manager may ask for: one that asks for less would keep this process busy with nothing."""
+
+_STATUSES: dict[grpc.StatusCode, type[PrivySealError]] = {
+    grpc.StatusCode[error.grpc_status]: error for error in reversed(list(CLASSES.values()))
+}
+
+
+END: Any = vars(grpc.aio)["EOF"]
+
+
+class Lost(Exception):
+    """The stream has ended; `reason` is for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Stream:
+    """Reads and writes one stream, keeping its session."""
+
+    def __init__(self, channel: grpc.aio.Channel, clock: Clock) -> None:
+        self._clock = clock
+        self._session = Session()
+        self._reader = ManagerReader()
+        self._queue: asyncio.Queue[FromDelegate | None] = asyncio.Queue()
+        self._numbers = 0
+        self._heard = clock.monotonic()
+        self._silent = False
+        self._ended = asyncio.Event()
+        self.replenish: Callable[[], None] = lambda: None
+        """Called when a place has become free."""
+        stub = delegate_pb2_grpc.DelegatesStub(channel)  # type: ignore[no-untyped-call]
+        # The stubs know neither this call's methods nor EOF.
+        self._call: Any = stub.Connect(self._outgoing())
+
+    def say(self, message: FromDelegate) -> None:
+        """Send it when its turn comes. Raises Malformed, a bug, for what has no place now."""
+        self._session.record(Side.DELEGATE, message)
+        self._queue.put_nowait(message)
+
+    def reply(self, message: Result | Need) -> None:
+        """The reply to a task that came by this stream; nothing happens on one that has ended."""
+        if not self._ended.is_set():
+            self.say(message)
+            self.replenish()
+
+    def credit(self, places: int) -> None:
+        """Let the manager know of free places that it doesn't know of."""
+        free = places - self._session.credits
+        if free > 0 and not self._ended.is_set():
+            self.say(Credit(free))
+
+    async def read(self) -> FromManager:
+        """The next message that is known. Raises Malformed for a breach of the protocol, Lost, and why it was refused."""
+        while True:
+            try:
+                wire = await self._call.read()
+            except grpc.aio.AioRpcError as error:
+                raise self._why(error.code(), error.details()) from None
+            except asyncio.CancelledError:
+                # gRPC cancels its reader when the call was cancelled: by `_watch`, or from outside.
+                if self._silent:
+                    raise Lost("the manager was silent for too long") from None
+                raise
+            if wire is END:
+                raise self._why(await self._call.code(), await self._call.details())
+            self._heard = self._clock.monotonic()
+            message = self._reader.read(wire)
+            if message is not None:
+                self._session.record(Side.MANAGER, message)
+                return message
+
+    @asynccontextmanager
+    async def beating(self, welcome: Welcome, executing: Callable[[], int]) -> AsyncIterator[None]:
+        """Send heartbeats and notice the manager's silence meanwhile."""
+        beat = _within(welcome.heartbeat_ms / 1000, _HEARTBEAT_SECONDS)
+        silence = max(_within(welcome.silence_ms / 1000, _SILENCE_SECONDS), 2 * beat)
+        watch = asyncio.create_task(self._watch(beat, silence, executing))
+        try:
+            yield
+        finally:
+            self._ended.set()
+            watch.cancel()
+            self._call.cancel()
+
+    def finish(self) -> None:
+        """Say nothing more; the manager ends the stream when it has read everything."""
+        self._ended.set()
+        self._queue.put_nowait(None)
+
+    async def _watch(self, beat: float, silence: float, executing: Callable[[], int]) -> None:
+        while True:
+            await asyncio.sleep(beat)
+            if self._clock.monotonic() - self._heard > silence:
+                self._silent = True
+                self._call.cancel()
+                return
+            if self._ended.is_set():
+                return
+            self.say(Heartbeat(executing()))
+
+    async def _outgoing(self) -> AsyncIterator[delegate_pb2.FromDelegate]:
+        while (message := await self._queue.get()) is not None:
+            self._numbers += 1
+            for wire in delegate_messages(message, self._numbers):
+                yield wire
+
+    def _why(self, status: grpc.StatusCode, details: str | None) -> PrivySealError | Lost:
+        """Why the stream ended, in our words; `details` is `CODE: TEXT` when the manager refused us."""
+        text = (details or "")[:300]
+        code, colon, rest = text.partition(": ")
+        known = _STATUSES.get(status)
+        if known is not None and colon and code.isidentifier() and code.islower():
+            return known(code, rest)
+        if status is grpc.StatusCode.OK:
+            return Lost("the manager ended the stream")
+        if status is grpc.StatusCode.CANCELLED:
+            return Lost("the manager was silent for too long" if self._silent else "the stream was cut")
+        if status is grpc.StatusCode.UNAVAILABLE:
+            return _unreachable(text)
+        return Lost(f"{status.name}: {text}")
+
+
+def _unreachable(text: str) -> PrivySealError:
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
+        return Unavailable(
+            "manager_untrusted",
+            "the manager's TLS certificate isn't one that this delegate trusts",
+            "set ca_file to the authority that issued it, and check the host name in the manager's URL",
+        )
+    return Unavailable(
+        "manager_unreachable", f"the manager can't be reached: {text}", "check its URL, the firewall and the proxy"
+    )
+
+
+def _within(value: float, bounds: tuple[float, float]) -> float:
+    return min(max(value, bounds[0]), bounds[1])

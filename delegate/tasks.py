@@ -1,0 +1,217 @@
+"""The heart: what has to be true before a task is acted on, then the act, then the signed answer.
+
+The numbered steps are those of docs/formats.md. Steps 1 to 4 judge by signed documents alone, 5 to 11 by what only this
+delegate knows, and nothing of the task touches a key or a value before all of them. The manager that handed the task over
+is believed in nothing: what it could have changed is checked against what the signer signed. Errors go to the reader,
+sealed; the manager learns a code from a closed list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import cast
+
+import structlog
+
+from delegate.clock import Clock
+from delegate.operations import Outcome, internal, operate
+from delegate.policy import CallLedger, LocalPolicy
+from delegate.replays import Replays
+from delegate.secret_managers.registry import Registry
+from delegate.threads import compute
+from delegate.trust import Trust
+from shared.aad import Aad
+from shared.canonical import blob_digest, digest
+from shared.crypto.identity import Identity
+from shared.crypto.output import Item, pack
+from shared.crypto.seal import seal
+from shared.documents.answer import AnswerDocument, Code
+from shared.documents.jws import Unverified, Verified, parse_as
+from shared.documents.secret import LARGEST_VALUE_BYTES
+from shared.documents.task import TaskDocument
+from shared.errors import Denied, Malformed, PrivySealError, Tampered
+from shared.labels import ANSWER
+from shared.messages import Need, Result, Task
+from shared.names import Scope
+from shared.selectors import missing
+from shared.trust.warrant import Warrant, warrant
+from shared.values import recipient_of_task
+
+LARGEST_BLOB_BYTES = LARGEST_VALUE_BYTES + 128 * 1024
+"""A sealed input or a record: a value with everything that is put around it."""
+
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """A reply and what may be told of it: the operation and signer are known once the signature was verified.
+
+    `began` says whether the task passed every check, so that it was acted on.
+    """
+
+    reply: Result | Need
+    code: str
+    op: str = "unknown"
+    targets: int = 0
+    kid: str = ""
+    began: bool = False
+
+
+class Tasks:
+    """Performs tasks for one zone as one identity; `tags` are the selectors that this delegate owns."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        tags: Collection[str],
+        trust: Trust,
+        registry: Registry,
+        policy: LocalPolicy,
+        clock: Clock,
+    ) -> None:
+        self._identity = identity
+        self._tags = frozenset(tags)
+        self._trust = trust
+        self._registry = registry
+        self._policy = policy
+        self._clock = clock
+        self._ledger = CallLedger()
+        self._replays = Replays()
+
+    async def perform(self, message: Task) -> Performed:
+        """The reply to a task, whatever comes: a result with its signed answer, or what is needed to judge the task."""
+        task: Verified[TaskDocument] | None = None
+        began = False
+        try:
+            unverified = self._parsed(message)  # (1)
+            needed = self._needed(unverified.document)  # (2)
+            if needed:
+                return Performed(Need(message.id, message.attempt, needed), "need")
+            task = cast("Verified[TaskDocument]", self._trust.book.verify(unverified))  # (3)
+            granted = warrant(self._trust.book, task, self._clock.now())  # (4)
+            self._check_own(granted, message)  # (5) to (11)
+            began = True
+            outcome = await operate(granted, message, self._trust.zone, self._registry)
+        except PrivySealError as why:
+            outcome = Outcome((why,))
+        except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
+            _log.error("task.crashed", task=message.id, exc_info=error)
+            outcome = Outcome((internal(),))
+        return await self._answered(message, task, outcome, began)
+
+    def refused(self, message: Task, why: PrivySealError) -> Performed:
+        """A reply that looked at nothing: the code alone."""
+        return Performed(self._result(message, code_of(why), b"", ()), code_of(why))
+
+    def _parsed(self, message: Task) -> Unverified[TaskDocument]:
+        """(1) It is a task, and it is the one that the manager calls it."""
+        unverified = parse_as(TaskDocument, message.document)
+        if message.id != digest(message.document):
+            raise Malformed("task_malformed", "the task is handed over under another digest than its own")
+        return unverified
+
+    def _needed(self, document: TaskDocument) -> tuple[str, ...]:
+        """(2) The pinned documents that have not come. Raises why one was refused, when that is all that is missing."""
+        absent = [pin.digest for pin in document.pins if self._trust.book.find(pin.digest) is None]
+        unseen = tuple(dict.fromkeys(one for one in absent if self._trust.refusal(one) is None))
+        if absent and not unseen:
+            why = self._trust.refusal(absent[0])
+            assert why is not None
+            raise why
+        return unseen
+
+    def _check_own(self, granted: Warrant, message: Task) -> None:
+        task = granted.task.document
+        self._trust.zone.check(granted.keyring)  # (5)
+        lacking = missing(granted.selectors, self._tags)  # (6)
+        if lacking:
+            raise Denied(
+                "selectors_missing",
+                f"the delegate doesn't own the selectors {', '.join(lacking)}",
+                "use a delegate that has them, or add them to the tags of this one",
+                selectors=list(lacking),
+            )
+        self._check_policy(granted)  # (7)
+        self._check_blobs(task, message)  # (8), (9)
+        if task.repeat == "never":
+            if task.to != self._identity.kid:  # (10)
+                raise Denied(
+                    "recipient_other",
+                    "the task is for another delegate, and it must not run twice",
+                    "sign it for a delegate that is connected now",
+                )
+            self._replays.begin(granted.task.kid, task.jti, task.exp, self._clock.now())  # (11)
+
+    def _check_policy(self, granted: Warrant) -> None:
+        """(7) The local veto, which no signature overrules."""
+        task = granted.task.document
+        places = {((use.secret or use.connector).document.scope, use.connector.document.type) for use in granted.uses}
+        for scope, kind in sorted(places):
+            self._policy.check(op=task.op, scope=Scope.parse(scope), kind=kind, keyring=task.keyring)
+        calls = Counter(use.connector.document.identifier for use in granted.uses)
+        for identifier, count in calls.items():
+            self._ledger.spend(self._policy, identifier, count, self._clock.monotonic())
+
+    @staticmethod
+    def _check_blobs(task: TaskDocument, message: Task) -> None:
+        """(8) The sealed inputs are those that the signer hashed; (9) no blob is larger or of another number than can be."""
+        if any(len(blob) > LARGEST_BLOB_BYTES for blob in (*message.inputs, *message.stored)):
+            raise Malformed(
+                "value_too_large", "an input or record is longer than a value may be", "values have at most 10 MB"
+            )
+        if [blob_digest(blob) for blob in message.inputs] != list(task.input):
+            raise Tampered("input_swapped", "the sealed inputs are not those that the task's signer sent with it")
+        wanted = {"reveal": {len(task.targets)}, "delete": {0, len(task.targets)}}.get(task.op, {0})
+        if len(message.stored) not in wanted:
+            raise Malformed("task_malformed", "the task comes with another number of records than its operation takes")
+
+    async def _answered(
+        self, message: Task, task: Verified[TaskDocument] | None, outcome: Outcome, began: bool
+    ) -> Performed:
+        """The signed answer; without a verified task nobody vouches for a reader, so that nothing is sealed."""
+        code = _code(outcome.items)
+        if task is None:
+            return Performed(self._result(message, code, b"", ()), code)
+        document = task.document
+        info = Aad("answer", document.acct, document.keyring, version=task.digest).encode(ANSWER)
+        try:
+            output = pack(outcome.items)
+            sealed = (await compute(len(output), seal, recipient_of_task(task), output, info)).raw
+        except Malformed:
+            # The signer named a reader key that is no key; he gets no more than this.
+            sealed, code, outcome = b"", "malformed", Outcome(())
+        result = self._result(message, code, sealed, outcome.stored)
+        return Performed(result, code, document.op, len(document.targets), task.kid, began)
+
+    def _result(self, message: Task, code: Code, sealed: bytes, stored: tuple[bytes, ...]) -> Result:
+        answer = AnswerDocument(
+            v=1,
+            acct=self._trust.zone.account,
+            task=digest(message.document) if message.document.isascii() else digest(""),
+            code=code,
+            sealed=blob_digest(sealed) if sealed else None,
+            stored=tuple(blob_digest(blob) for blob in stored),
+            iat=self._clock.now(),
+        )
+        return Result(message.id, message.attempt, self._identity.sign_document(answer), sealed, stored)
+
+
+def code_of(error: PrivySealError) -> Code:
+    """What the manager learns of an error: its class."""
+    if error.code == "internal":
+        return "internal"
+    return cast(Code, _WORD.sub("_", type(error).__name__).lower())
+
+
+def _code(items: Collection[Item]) -> Code:
+    """`ok`, `partial` where some targets failed, or the class of the first error where all did."""
+    errors = [item for item in items if isinstance(item, PrivySealError)]
+    if not errors:
+        return "ok"
+    return code_of(errors[0]) if len(errors) == len(items) else "partial"

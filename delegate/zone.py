@@ -1,0 +1,68 @@
+"""The zone: the keyring in this delegate's hands, held against what the account says of it now.
+
+The file says which keys there are, the keyring document which generation is current, the status which ones no longer
+count. Must not read the file; must never give out a key that the account has excluded.
+"""
+
+from __future__ import annotations
+
+from shared.crypto.keyring import Generation, Keyring
+from shared.documents.jws import Verified
+from shared.documents.keyring import KeyringDocument
+from shared.errors import Denied, Tampered
+from shared.trust.book import Book
+
+
+class Zone:
+    """One keyring in the light of one account's book."""
+
+    def __init__(self, keyring: Keyring, book: Book) -> None:
+        self.keyring = keyring
+        self.account = keyring.account
+        self.name = keyring.name
+        self._book = book
+
+    @property
+    def floor(self) -> int:
+        """The lowest generation that counts."""
+        status = self._book.status
+        return 1 if status is None else status.document.keyrings.get(self.name, 1)
+
+    def current(self) -> Generation:
+        """The generation that new records are made with. Raises NotReady where the file is older than the account.
+
+        It is the keyring document's, not the file's newest: while a new file is being handed out, every delegate of the
+        zone must be able to open what any of them stores.
+        """
+        document = self._book.keyrings.get(self.name)
+        return self.keyring.newest if document is None else self.keyring.generation(document.document.gen)
+
+    def accepted(self, number: int) -> Generation:
+        """The generation that made a record. Raises Denied for an excluded one, NotReady for one that the file lacks."""
+        if number < self.floor:
+            raise Denied(
+                "generation_excluded",
+                "a record was made by a generation of the keyring that the account has excluded",
+                "store the secret again",
+            )
+        return self.keyring.generation(number)
+
+    def check(self, document: Verified[KeyringDocument]) -> None:
+        """Whether the account's keyring document speaks of this file.
+
+        Raises Denied for another keyring, NotReady where the file is older, Tampered where the keys differ.
+        """
+        told = document.document
+        if (told.acct, told.id) != (self.account, self.name):
+            raise Denied(
+                "keyring_foreign",
+                f"the task is for the keyring {told.id}, and this delegate holds {self.name}",
+                "use a connector of this delegate's keyring, or a delegate of that one",
+            )
+        self.keyring.generation(told.gen)
+        if not self.keyring.matches(told):
+            raise Tampered(
+                "keyring_mismatch",
+                f"the delegate's keyring file and the account's keyring {self.name} hold different keys of one generation",
+                "give the delegate the keyring file that the account's document was made from",
+            )
