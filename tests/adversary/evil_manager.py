@@ -1,0 +1,402 @@
+"""A manager in the attacker's hands: the real one, with the attacker's hands on everything that passes through it.
+
+    async with EvilManager(world, folder) as evil:
+        evil.on_reply(lambda exchange: ...)              # rewrite what clients are answered
+        evil.on_down(lambda tap, message: [message])     # rewrite what goes to delegates
+        evil.on_up(lambda tap, message: [message])       # rewrite what the manager hears from delegates
+        await evil.give("alpha", task.compact)           # hand a delegate any task at all, and see what it answers
+
+It runs the manager's own parts and speaks the real protocol on real ports; it has the database, both ports and all that
+was ever sent. It has no key of the account: what it signs, it signs with keys of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import uvicorn
+
+from manager.api.accounts import token_hash
+from manager.api.app import application
+from manager.authentication import Authentication
+from manager.books import Books
+from manager.clock import Clock
+from manager.dispatch import Dispatcher
+from manager.fleet import Fleet
+from manager.metrics import ManagerMetrics
+from manager.services import Services
+from manager.store import Store, add_token
+from manager.stream import Streams
+from manager.tasks import Tasks
+from shared.canonical import digest
+from shared.codec import DelegateReader, ManagerReader, delegate_messages, manager_messages
+from shared.documents.answer import AnswerDocument
+from shared.documents.certificate import CertificateDocument
+from shared.documents.jws import parse_as
+from shared.messages import FromDelegate, FromManager, Hello, Need, Result, Task
+from shared.wire import delegate_pb2, delegate_pb2_grpc
+from shared.wire import submission_pb2 as pb
+from tests.fakes.world import World
+
+PATIENCE_SECONDS = 15.0
+_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request of a client and the answer that it is about to get; the attacker changes either."""
+
+    method: str
+    path: str
+    authorization: str
+    request: bytes
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+    cut_after: int | None = None
+    """Break the connection after so many bytes of the body."""
+
+    def json(self) -> Any:
+        """The answer's JSON."""
+        return json.loads(self.body)
+
+    def answer_json(self, value: Any, status: int | None = None) -> None:
+        """Answer this instead."""
+        self.answer_bytes(json.dumps(value).encode(), b"application/json", status)
+
+    def answer_bytes(self, body: bytes, media_type: bytes, status: int | None = None) -> None:
+        """Answer these bytes instead."""
+        self.body, self.status = body, status or self.status
+        kept = [(key, value) for key, value in self.headers if key not in {b"content-type", b"content-length"}]
+        self.headers = [*kept, (b"content-type", media_type), (b"content-length", str(len(body)).encode())]
+
+    def submission(self) -> pb.Submission:
+        """What the client submitted."""
+        return pb.Submission.FromString(self.request)
+
+    def outcome(self) -> pb.Outcome:
+        """The outcome that it is about to get."""
+        return pb.Outcome.FromString(self.body)
+
+    def answer_outcome(self, outcome: pb.Outcome) -> None:
+        """Answer this outcome instead."""
+        self.answer_bytes(outcome.SerializeToString(), b"application/x-protobuf", 200)
+
+    @property
+    def ends_task(self) -> bool:
+        """Whether this is a task's outcome."""
+        return self.status == 200 and ("/tasks" in self.path) and self.method in {"POST", "GET"} and bool(self.body)
+
+
+OnReply = Callable[[Exchange], Awaitable[None] | None]
+OnRequest = Callable[[Exchange], None]
+OnDown = Callable[["Tap", FromManager], Iterable[FromManager]]
+OnUp = Callable[["Tap", FromDelegate], Iterable[FromDelegate]]
+
+
+class Tap:
+    """One delegate's stream with the attacker in the middle; the manager's own code takes it for gRPC's context."""
+
+    def __init__(self, context: Any, evil: EvilManager) -> None:
+        self._context = context
+        self._evil = evil
+        self._down = ManagerReader()
+        self._up = DelegateReader()
+        self._forwarded: deque[Any] = deque()
+        self._writing = asyncio.Lock()
+        self.name = ""
+        self.kid = ""
+        self.alive = True
+        self.awaited: dict[str, asyncio.Future[Result | Need]] = {}
+        self.heard: list[FromDelegate] = []
+        """Every message of the delegate, as it said it."""
+
+    # What the manager's code calls.
+
+    async def write(self, wire: delegate_pb2.FromManager) -> None:
+        message = self._down.read(wire)
+        if message is None:
+            return
+        messages: Iterable[FromManager] = [message]
+        for rewrite in self._evil.downs:
+            messages = [changed for one in messages for changed in rewrite(self, one)]
+        for one in messages:
+            await self.say(one)
+
+    async def read(self) -> Any:
+        while not self._forwarded:
+            wire = await self._context.read()
+            if wire is _EOF:
+                return wire
+            message = self._up.read(wire)
+            if message is None:
+                continue
+            if isinstance(message, Hello):
+                certificate = parse_as(CertificateDocument, message.certificate).document
+                self.name = certificate.name
+            self.heard.append(message)
+            if isinstance(message, Result | Need) and message.id in self.awaited:
+                self.awaited.pop(message.id).set_result(message)
+                continue
+            messages: Iterable[FromDelegate] = [message]
+            for rewrite in self._evil.ups:
+                messages = [changed for one in messages for changed in rewrite(self, one)]
+            for one in messages:
+                self._forwarded.extend(delegate_messages(one, self._evil.number()))
+        return self._forwarded.popleft()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    # What the attacker calls.
+
+    async def say(self, message: FromManager | delegate_pb2.FromManager) -> None:
+        """Send the delegate this, whatever the manager's code thinks of it."""
+        wires = [message] if isinstance(message, delegate_pb2.FromManager) else manager_messages(message, self._evil.number())
+        async with self._writing:
+            for wire in wires:
+                await self._context.write(wire)
+
+    async def give(
+        self, compact: str, inputs: Iterable[bytes] = (), stored: Iterable[bytes] = (), *, named: str | None = None
+    ) -> Result | Need:
+        """Hand over a task and wait for the reply, which the manager's code never hears of."""
+        id = named or (digest(compact) if compact.isascii() else "x")
+        reply = self.awaited[id] = asyncio.get_running_loop().create_future()
+        await self.say(Task(id, 1_000 + self._evil.number(), compact, tuple(inputs), tuple(stored)))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await reply
+
+
+class _Streams(Streams):
+    """The manager's own, behind a tap for each stream."""
+
+    evil: EvilManager
+
+    async def Connect(self, request_iterator: AsyncIterator[delegate_pb2.FromDelegate], context: Any) -> None:  # noqa: N802
+        tap = Tap(context, self.evil)
+        self.evil.taps.append(tap)
+        try:
+            await super().Connect(request_iterator, tap)
+        finally:
+            tap.alive = False
+
+
+class EvilManager:
+    """See the module. `world` is the account that it serves, and that it would like to have."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        self.taps: list[Tap] = []
+        self.downs: list[OnDown] = []
+        self.ups: list[OnUp] = []
+        self.exchanges: list[Exchange] = []
+        self._replies: list[OnReply] = []
+        self._requests: list[OnRequest] = []
+        self._numbers = itertools.count(1_000_000)
+        self._database = f"sqlite:///{folder / 'evil.db'}"
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.delegate_url = ""
+        self._stack = contextlib.AsyncExitStack()
+
+    def on_reply(self, rewrite: OnReply) -> None:
+        """Called with each exchange before the client gets its answer."""
+        self._replies.append(rewrite)
+
+    def on_request(self, rewrite: OnRequest) -> None:
+        """Called with each exchange before the manager's own code sees it."""
+        self._requests.append(rewrite)
+
+    def on_down(self, rewrite: OnDown) -> None:
+        """Called with each message to a delegate; gives those that go instead."""
+        self.downs.append(rewrite)
+
+    def on_up(self, rewrite: OnUp) -> None:
+        """Called with each message of a delegate; gives those that the manager's own code hears instead."""
+        self.ups.append(rewrite)
+
+    def behave(self) -> None:
+        """No more rewriting."""
+        for hooks in (self._replies, self._requests, self.downs, self.ups):
+            hooks.clear()
+
+    def number(self) -> int:
+        """One that it hasn't used."""
+        return next(self._numbers)
+
+    def tap(self, name: str) -> Tap:
+        """The open stream of the delegate of that name."""
+        return next(tap for tap in reversed(self.taps) if tap.name == name and tap.alive)
+
+    async def give(self, name: str, compact: str, inputs: Iterable[bytes] = (), stored: Iterable[bytes] = ()) -> Result:
+        """Hand a task to a delegate; its result. Fails where it asks for documents instead."""
+        reply = await self.tap(name).give(compact, inputs, stored)
+        assert isinstance(reply, Result), "the delegate asked for documents"
+        return reply
+
+    async def connected(self, *names: str) -> None:
+        """Waits until these delegates have been welcomed and take tasks."""
+        await until(
+            lambda: set(names) <= {one.name for one in self.services.fleet if one.session.takes_tasks}, f"{names} to connect"
+        )
+
+    # ---- life
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.behave()
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        clock, metrics, fleet = Clock(), ManagerMetrics("0"), Fleet()
+        await asyncio.to_thread(add_token, self._database, token_hash("token"), 0, 2**40)
+        store = await self._stack.enter_async_context(Store(self._database))
+        books = Books(store, clock, metrics)
+        dispatcher = Dispatcher(fleet, clock, metrics)
+        server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        self.delegate_url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        streams = _Streams(books, fleet, dispatcher, clock, metrics, (self.delegate_url,))
+        streams.evil = self
+        self.services = Services(
+            store=store,
+            books=books,
+            fleet=fleet,
+            dispatcher=dispatcher,
+            streams=streams,
+            tasks=Tasks(store, books, dispatcher, clock, metrics),
+            authentication=Authentication(self.url, clock),
+            clock=clock,
+            metrics=metrics,
+        )
+        delegate_pb2_grpc.add_DelegatesServicer_to_server(streams, server)  # type: ignore[no-untyped-call]
+        await server.start()
+        self._stack.push_async_callback(server.stop, 0.2)
+        http = _Http(
+            uvicorn.Config(
+                _Between(application(self.services, "0"), self),
+                log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1,
+            )  # fmt: skip
+        )
+        serving = asyncio.create_task(http.serve(sockets=[self._listening]))
+
+        async def stop() -> None:
+            http.should_exit = True
+            await serving
+
+        self._stack.push_async_callback(stop)
+        beating = asyncio.create_task(self._beat(streams))
+        self._stack.callback(beating.cancel)
+        await until(lambda: http.started, "the evil manager to listen")
+
+    @staticmethod
+    async def _beat(streams: Streams) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            await streams.beat()
+
+    # ---- between client and manager
+
+    def request(self, exchange: Exchange) -> None:
+        """The attacker reads a request."""
+        for rewrite in self._requests:
+            rewrite(exchange)
+
+    async def reply(self, exchange: Exchange) -> None:
+        """The attacker reads an answer."""
+        for rewrite in self._replies:
+            done = rewrite(exchange)
+            if done is not None:
+                await done
+        self.exchanges.append(exchange)
+
+
+class _Http(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+class _Between:
+    """ASGI: the whole request, then the whole answer, through the attacker's hands."""
+
+    def __init__(self, inner: Any, evil: EvilManager) -> None:
+        self._inner = inner
+        self._evil = evil
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        exchange = await self._exchange(scope, receive)
+        self._evil.request(exchange)
+        sent = False
+
+        async def replay() -> Any:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": exchange.request, "more_body": False}
+
+        async def collect(event: Any) -> None:
+            if event["type"] == "http.response.start":
+                exchange.status, exchange.headers = event["status"], list(event["headers"])
+            else:
+                exchange.body += event.get("body", b"")
+
+        headers = [(key, value) for key, value in scope["headers"] if key != b"content-length"]
+        length = (b"content-length", str(len(exchange.request)).encode())
+        await self._inner({**scope, "headers": [*headers, length]}, replay, collect)
+        await self._evil.reply(exchange)
+        await send({"type": "http.response.start", "status": exchange.status, "headers": exchange.headers})
+        if exchange.cut_after is not None:
+            await send({"type": "http.response.body", "body": exchange.body[: exchange.cut_after], "more_body": True})
+            raise ConnectionResetError("the attacker breaks the connection")
+        await send({"type": "http.response.body", "body": exchange.body, "more_body": False})
+
+    @staticmethod
+    async def _exchange(scope: Any, receive: Any) -> Exchange:
+        body, more = b"", True
+        while more:
+            event = await receive()
+            body, more = body + event.get("body", b""), event.get("more_body", False)
+        query = scope["query_string"].decode()
+        headers = dict(scope["headers"])
+        path = scope["path"] + ("?" + query if query else "")
+        return Exchange(scope["method"], path, headers.get(b"authorization", b"").decode(), body)
+
+
+def code_of(result: Result) -> str:
+    """The code in a delegate's signed answer."""
+    return parse_as(AnswerDocument, result.answer).document.code
+
+
+async def until(happened: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Waits until `happened`; fails when it takes longer."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not happened():
+        assert loop.time() < deadline, f"waited in vain for {what}"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,59 @@
+"""Measures the figures, each beside its floor, in one run: `python -m tests.bench [--only NAME] [--quick]`.
+
+A table on standard output and build/bench.json. A bound that isn't reached is told and doesn't fail the run; a figure
+that can't be measured does. `--quick` takes fewer samples (and 300 idle delegates instead of 1,000).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+
+from tests.bench import batch, delegate_memory, manager_memory, reveal, throughput
+from tests.bench.report import Row, table, write
+from tests.bench.rig import BUILD
+
+FIGURES: Mapping[str, Callable[[bool], Awaitable[list[Row]]]] = {
+    "reveal": reveal.measure,
+    "throughput": throughput.measure,
+    "batch": batch.measure,
+    "delegate": delegate_memory.measure,
+    "manager": manager_memory.measure,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """0 when every figure asked for was measured."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", choices=list(FIGURES), action="append", help="this figure; may be given again")
+    parser.add_argument("--quick", action="store_true", help="fewer samples")
+    chosen = parser.parse_args(arguments)
+    if platform.system() != "Linux":
+        print("The figures read /proc: they are measured on Linux only.", file=sys.stderr)
+        return 1
+    rows: list[Row] = []
+    failed = False
+    for name, figure in FIGURES.items():
+        if chosen.only and name not in chosen.only:
+            continue
+        began = time.monotonic()
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            rows += asyncio.run(figure(chosen.quick))  # type: ignore[arg-type]
+        except Exception:
+            failed = True
+            print(f"{name} could not be measured:", file=sys.stderr)
+            traceback.print_exc()
+        print(f"{name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(table(rows))
+    write(rows, BUILD / "bench.json")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

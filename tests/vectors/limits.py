@@ -1,0 +1,202 @@
+"""What each kind of document may not hold: edits of its smallest form that each cross one limit of docs/formats.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tests.vectors import actors as a
+
+Edit = Callable[[dict[str, Any]], object]
+
+_TOO_LONG = "a" * 129
+_STRAY_KEY = "A" * 42 + "B"
+_ID = a.opaque("some id")
+_KEY = a.READER.key
+
+
+def _put(**members: Any) -> Edit:
+    return lambda payload: payload.update(members)
+
+
+def _in(place: str, /, **members: Any) -> Edit:
+    """Change members of the object (or of the first in the list) at `place`."""
+
+    def edit(payload: dict[str, Any]) -> None:
+        inner = payload[place][0] if isinstance(payload[place], list) else payload[place]
+        inner.update(members)
+
+    return edit
+
+
+_EVERY: dict[str, Edit] = {
+    "an account id that is too short": _put(acct=a.ACCOUNT[:-1]),
+    "an account id in upper case": _put(acct=a.ACCOUNT.upper()),
+    "an account id with a line break": _put(acct=a.ACCOUNT + "\n"),
+    "iat below zero": _put(iat=-1),
+    "iat past the year 9999": _put(iat=253_402_300_800),
+}
+_REVISED: dict[str, Edit] = {
+    **_EVERY,
+    "revision zero": _put(rev=0),
+    "a revision past 2**53 - 1": _put(rev=2**53),
+    "a prev that is too short": _put(prev="A" * 42),
+    "a prev with stray bits": _put(prev=_STRAY_KEY),
+}
+_NAMED: dict[str, Edit] = {
+    "a name that is empty": _put(name=""),
+    "a name that begins with a space": _put(name=" a"),
+    "a name that is too long": _put(name=_TOO_LONG),
+    "a name with a line break": _put(name="a\n"),
+    "a name outside of ASCII": _put(name="é"),
+}
+_PLACED: dict[str, Edit] = {
+    **_REVISED,
+    **_NAMED,
+    "an id that is too short": _put(id=_ID[:-1]),
+    "an id in upper case": _put(id=_ID.upper()),
+    "a scope that is empty": _put(scope=""),
+    "a scope with a slash at the end": _put(scope="org/a/"),
+    "a scope without its organisation": _put(scope="project/a"),
+    "a scope that is too deep": _put(scope="org/a/project/b/project/c"),
+    "a scope with a point": _put(scope="org/a.b"),
+    "an identifier that begins with a digit": _put(identifier="1a"),
+    "an identifier with a hyphen": _put(identifier="a-b"),
+    "an identifier that is empty": _put(identifier=""),
+    "an identifier that is too long": _put(identifier=_TOO_LONG),
+    "an identifier with a line break": _put(identifier="a\n"),
+    "an identifier outside of ASCII": _put(identifier="é"),
+    "a description of 1025 characters": _put(description="x" * 1025),
+    "a tag with an empty name": _put(tags={"": "x"}),
+    "a tag with a space in its name": _put(tags={"a b": "x"}),
+    "a tag with a name that is too long": _put(tags={_TOO_LONG: "x"}),
+    "a tag with a value of 257 characters": _put(tags={"a": "x" * 257}),
+    "a tag that isn't a text": _put(tags={"a": 1}),
+    "deleted that isn't a boolean": _put(deleted=1),
+}
+
+LIMITS: Mapping[str, Mapping[str, Edit]] = {
+    "account": {
+        **_REVISED,
+        **_NAMED,
+        "no root": _put(roots=[]),
+        "nine roots": _put(roots=[_KEY] * 9),
+        "a root with stray bits": _put(roots=[_STRAY_KEY]),
+        "no administrator": _put(administrators=[]),
+        "sixty-five administrators": _put(administrators=[{"name": "a", "key": _KEY}] * 65),
+        "an administrator without a name": _put(administrators=[{"key": _KEY}]),
+        "an administrator with more than that": _in("administrators", admin=True),
+        "an administrator with a short key": _in("administrators", key=_KEY[:-1]),
+        "a consent of no key": _put(consents={"root": "A" * 86}),
+        "a consent that is too short": _put(consents={_KEY: "A" * 85}),
+        "a consent with stray bits": _put(consents={_KEY: "A" * 85 + "B"}),
+    },
+    "keyring": {
+        **_REVISED,
+        "an id that is no identifier": _put(id="a-b"),
+        "generation zero": _put(gen=0),
+        "a sealing key that is too short": lambda p: p.update(seal=p["seal"][:-2]),
+        "a sealing key with stray bits": lambda p: p.update(seal=p["seal"][:-1] + "B"),
+        "no certifier": _put(certifiers=[]),
+        "sixty-five certifiers": lambda p: p.update(certifiers=p["certifiers"] * 65),
+        "a certifier of generation zero": _in("certifiers", gen=0),
+        "a certifier with stray bits": _in("certifiers", key=_STRAY_KEY),
+        "a certifier with more than that": _in("certifiers", name="a"),
+    },
+    "status": {
+        **_REVISED,
+        "another id": _put(id="other"),
+        "exp below zero": _put(exp=-1),
+        "a grant that is no id": _put(grants=["x"]),
+        "a key that is no thumbprint": _put(keys=["x"]),
+        "a floor of no secret": _put(secrets={"x": 1}),
+        "a floor of zero": _put(secrets={_ID: 0}),
+        "a floor of no keyring": _put(keyrings={"a-b": 1}),
+        "a base with stray bits": _put(base=_STRAY_KEY),
+    },
+    "grant": {
+        **_REVISED,
+        "an id that is too long": _put(id=_ID + "a"),
+        "no permission": _put(permissions=[]),
+        "nine permissions": _put(permissions=["view"] * 9),
+        "a permission that is unknown": _put(permissions=["root"]),
+        "a scope that is malformed": _put(scope="org"),
+        "a resource that is no id": _put(resource="x"),
+        "a parent that is no id": _put(parent="x"),
+        "a principal of another type": _in("principal", type="team"),
+        "a principal with a name that is empty": _in("principal", name=""),
+        "a principal with stray bits": _in("principal", key=_STRAY_KEY),
+        "a principal with more than that": _in("principal", admin=True),
+    },
+    "scope": _PLACED,
+    "connector": {
+        **_PLACED,
+        "a type in lower case": _put(type="local"),
+        "a type that is too long": _put(type="A" * 65),
+        "a keyring that is no identifier": _put(keyring="a-b"),
+        "a selector in upper case": _put(selectors=["Linux"]),
+        "a selector with a space": _put(selectors=["a b"]),
+        "sixty-five selectors": _put(selectors=["a"] * 65),
+        "a spec that is a list": _put(spec=[]),
+        "a spec with a fraction": _put(spec={"a": 1.5}),
+        "a spec with a whole fraction": _put(spec={"a": 1.0}),
+        "a spec with an integer past 2**53 - 1": _put(spec={"a": 2**53}),
+        "a spec with an integer of thirty digits": _put(spec={"a": [10**29]}),
+        "a spec with a name outside of ASCII": _put(spec={"a": {"é": 1}}),
+    },
+    "secret": {
+        **_PLACED,
+        "a type that is unknown": _put(type="SecretCode"),
+        "a connector that is no id": _put(connector="local"),
+        "a file name of 256 characters": _put(filename="x" * 256),
+    },
+    "certificate": {
+        **_EVERY,
+        "a keyring that is no identifier": _put(keyring="a-b"),
+        "generation zero": _put(gen=0),
+        "a key with stray bits": _put(key=_STRAY_KEY),
+        "a name in upper case": _put(name="Delegate"),
+        "a tag that is empty": _put(tags=[""]),
+        "sixty-seven tags": _put(tags=["a"] * 67),
+        "exp that isn't a number": _put(exp="1"),
+    },
+    "task": {
+        **_EVERY,
+        "an operation that is unknown": _put(op="exec"),
+        "a repeat that is unknown": _put(repeat="once"),
+        "a recipient that is no thumbprint": _put(to="x"),
+        "no target": _put(targets=[]),
+        "a thousand and one targets": lambda p: p.update(targets=p["targets"] * 1001),
+        "a target with a negative version": _in("targets", n=-1),
+        "a target with n spelt out at its default": _in("targets", n=0),
+        "a target with latest spelt out at its default": _in("targets", latest=False),
+        "a target with null": _in("targets", connector=None),
+        "a target with a member that isn't known": _in("targets", value="x"),
+        "a target that is a list": _put(targets=[[]]),
+        "no pin": _put(pins=[]),
+        "a pin of three": _put(pins=[["account", "account", 1]]),
+        "a pin of five": lambda p: p["pins"][0].append(1),
+        "a pin that is an object": _put(pins=[{"kind": "account"}]),
+        "a pin of a kind that isn't pinned": lambda p: p["pins"][0].__setitem__(0, "status"),
+        "a pin with an id of 129 characters": lambda p: p["pins"][0].__setitem__(1, _TOO_LONG),
+        "a pin of revision zero": lambda p: p["pins"][0].__setitem__(2, 0),
+        "a pin with stray bits": lambda p: p["pins"][0].__setitem__(3, _STRAY_KEY),
+        "a selector of an unknown origin": _put(selectors=[["linux", "connector"]]),
+        "a selector in upper case": _put(selectors=[["Linux", "step"]]),
+        "sixty-five selectors": _put(selectors=[["a", "step"]] * 65),
+        "a status of one": _put(status=[1]),
+        "a status of three": lambda p: p["status"].append(1),
+        "a reader that is too short": lambda p: p.update(reader=p["reader"][:-2]),
+        "an input that is no digest": _put(input=["x"]),
+        "a jti that is no id": _put(jti="x"),
+        "exp past the year 9999": _put(exp=253_402_300_800),
+    },
+    "answer": {
+        **_EVERY,
+        "a task that is no digest": _put(task="x"),
+        "a code that is unknown": _put(code="fine"),
+        "a sealed that is no digest": _put(sealed="x"),
+        "a stored that is no digest": _put(stored=["x"]),
+        "a thousand and one stored": _put(stored=["A" * 43] * 1001),
+    },
+}
