@@ -1,0 +1,119 @@
+"""What is printed: tables and lines for people, JSON or YAML for programs, and errors on standard error.
+
+Promises: data goes to standard output, everything else to standard error; a claim of the manager can't move the cursor.
+Must not print a secret's value: only `reveal` writes one, and by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from shared.errors import PrivySealError
+
+Format = Literal["table", "json", "yaml"]
+
+
+class Output:
+    """Prints in one format."""
+
+    def __init__(self, format: Format, quiet: bool) -> None:
+        self.format = format
+        self.quiet = quiet
+
+    def table(self, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]], empty: str = "none") -> None:
+        """`columns` are (title, key); programs get every key of each row."""
+        if self.format != "table":
+            self.data(list(rows))
+            return
+        if not rows:
+            self.note(empty)
+            return
+        cells = [[plain(row.get(key)) for _, key in columns] for row in rows]
+        widths = [max(len(title), *(len(line[at]) for line in cells)) for at, (title, _) in enumerate(columns)]
+        for line in [[title for title, _ in columns], *cells]:
+            print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+    def record(self, fields: Mapping[str, Any]) -> None:
+        """One thing: a line for each field."""
+        if self.format != "table":
+            self.data(dict(fields))
+            return
+        width = max((len(key) for key in fields), default=0)
+        for key, value in fields.items():
+            shown = value if isinstance(value, list | tuple) and value else [value]
+            for at, part in enumerate(shown):
+                print(f"{key.replace('_', ' ') if not at else '':<{width}}  {plain(part)}".rstrip())
+
+    def done(self, text: str, **facts: Any) -> None:
+        """Something was done: a sentence for people, the facts for programs."""
+        if self.format != "table":
+            self.data(facts)
+        elif not self.quiet:
+            print(text)
+
+    def data(self, value: Any) -> None:
+        """A value as JSON or YAML."""
+        if self.format == "yaml":
+            import yaml
+
+            print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
+        else:
+            print(json.dumps(value, ensure_ascii=False, indent=2))
+
+    def note(self, text: str) -> None:
+        """A remark on standard error, unless quiet was asked for."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def warning(self, text: str) -> None:
+        """A warning on standard error, always."""
+        print(f"warning: {text}", file=sys.stderr)
+
+    def error(self, why: PrivySealError) -> None:
+        """An error on standard error: what is wrong, what to do, and who could not take a task and why."""
+        if self.format == "json":
+            print(json.dumps(why.problem(), ensure_ascii=False, default=str), file=sys.stderr)
+            return
+        print(f"error: {plain(why.detail)}", file=sys.stderr)
+        for line in refusals(why):
+            print(f"  {line}", file=sys.stderr)
+        if why.hint:
+            print(f"hint: {plain(why.hint)}", file=sys.stderr)
+
+
+def refusals(why: PrivySealError) -> list[str]:
+    """A line for each delegate that could not take a task, by the manager's word."""
+    told = why.facts.get("delegates")
+    lines = []
+    for one in told if isinstance(told, list) else []:
+        if isinstance(one, dict):
+            reasons = [plain(reason.get("detail") or reason.get("code")) for reason in one.get("reasons") or ()]
+            lines.append(f"{plain(one.get('name') or one.get('delegate'))}: {'; '.join(reasons) or 'no reason given'}")
+    if isinstance(told, list) and not told:
+        lines.append("no delegate is connected")
+    return lines
+
+
+def plain(value: object) -> str:
+    """Fit for one cell: one line, no control characters."""
+    match value:
+        case None | "":
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple() | set() | frozenset():
+            return ", ".join(plain(one) for one in value) or "-"
+        case dict():
+            return ", ".join(f"{plain(key)}={plain(one)}" for key, one in value.items()) or "-"
+    return "".join(one if one.isprintable() else "?" for one in str(value))
+
+
+def moment(seconds: object) -> str:
+    """Seconds since 1970 as a date and time in UTC."""
+    if not isinstance(seconds, int) or not 0 < seconds < 253_402_300_800:
+        return "-"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,224 @@
+"""`privyseal secret`: secrets by reference. A value comes from standard input, a file or a hidden prompt, never from argv."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from client.cli.output import moment
+from client.cli.prompts import confirm, hidden_value, read_value_file
+from client.cli.reveal import reveal
+from client.cli.session import Leaf, Nouns, session
+from shared.documents.secret import LARGEST_VALUE_BYTES
+from shared.errors import Malformed
+from shared.names import ACCOUNT_SCOPE
+
+if TYPE_CHECKING:
+    from client.sdk import Client
+    from client.secrets import Listed
+    from shared.documents.secret import SecretDocument
+
+
+@click.group(cls=Nouns)
+def secret() -> None:
+    """Set, list and delete secrets. A reference is account.NAME, org.NAME or NAME (in the chosen scope)."""
+
+
+secret.add_command(reveal)
+
+
+@secret.command("set", cls=Leaf)
+@click.argument("reference")
+@click.argument("value", nargs=-1)
+@click.option("--file", "file", metavar="FILE", help="the value is this file's content")
+@click.option("--from-stdin", is_flag=True, help="the value is all of standard input")
+@click.option("--strip-newline", is_flag=True, help="without the line break at the value's end")
+@click.option(
+    "--type", "kind", type=click.Choice(["text", "file"]), help="what it is; a file's value is a file by default"
+)
+@click.option("--connector", metavar="REF", help="the secret manager; the built-in by default")
+@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@click.option("--name", metavar="TEXT", help="display name")
+@click.option("--description", metavar="TEXT")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
+@click.pass_context
+def set_(
+    context: click.Context,
+    reference: str,
+    value: tuple[str, ...],
+    file: str | None,
+    from_stdin: bool,
+    strip_newline: bool,
+    kind: str | None,
+    connector: str | None,
+    delegates: tuple[str, ...],
+    name: str | None,
+    description: str | None,
+    tags: tuple[str, ...],
+) -> None:
+    """Store a secret's value: a new secret, or the next version of one. At most 10 MB."""
+    if value:
+        raise Malformed(
+            "value_in_arguments",
+            "a value is never given as an argument: other users and your shell's history would see it",
+            "pipe it in with --from-stdin, name a file with --file, or type it when asked",
+        )
+    if file and from_stdin:
+        raise Malformed("value_twice", "--file and --from-stdin are both given", "give one of them")
+    run = session(context)
+    run.check_reference(reference)
+    raw = _value(file, from_stdin, strip_newline)
+    if not file and raw.endswith(b"\n") and not strip_newline:
+        run.out.note("the value ends with a line break; --strip-newline leaves it out")
+    labels = _tags(tags)
+
+    async def act(client: Client) -> Any:
+        return await client.store(
+            reference,
+            raw,
+            type=None if kind is None else ("SecretFile" if kind == "file" else "SecretText"),
+            name=name,
+            description=description,
+            tags=labels,
+            filename=_filename(file),
+            connector=connector,
+            selectors=delegates,
+        )
+
+    stored = run.run(act)
+    document = stored.secret.document
+    run.out.done(
+        f"{'made' if stored.created else 'stored'} {document.identifier} in {document.scope}, version {stored.n}",
+        **_row(document),
+        version=stored.n,
+        digest=stored.version,
+        delegate=stored.delegate,
+        created=stored.created,
+    )
+
+
+def _value(file: str | None, from_stdin: bool, strip: bool) -> bytes:
+    if file:
+        raw = read_value_file(file)
+    elif from_stdin:
+        raw = sys.stdin.buffer.read(LARGEST_VALUE_BYTES + 2)
+    else:
+        raw = hidden_value("value")
+    if strip:
+        raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    if not raw:
+        raise Malformed("value_empty", "the value is empty", "nothing was stored; check where it comes from")
+    return raw
+
+
+def _filename(file: str | None) -> str:
+    from pathlib import PurePath
+
+    return PurePath(file).name[:255] if file else ""
+
+
+def _tags(tags: tuple[str, ...]) -> dict[str, str] | None:
+    if any("=" not in tag for tag in tags):
+        raise Malformed("tag_malformed", "a tag is written KEY=VALUE", "--tag team=payments")
+    return {key: value for key, _, value in (tag.partition("=") for tag in tags)} or None
+
+
+def _row(document: SecretDocument) -> dict[str, Any]:
+    return {
+        "identifier": document.identifier,
+        "scope": document.scope,
+        "name": document.name,
+        "type": document.type,
+        "description": document.description,
+        "tags": document.tags,
+        "filename": document.filename,
+        "id": document.id,
+        "connector": document.connector,
+        "changed": moment(document.iat),
+    }
+
+
+@secret.command("list", cls=Leaf)
+@click.option("--all", "everything", is_flag=True, help="of the whole account")
+@click.pass_context
+def list_(context: click.Context, everything: bool) -> None:
+    """List secrets in the chosen scope (and below with --all). Never their values."""
+    run = session(context)
+
+    async def act(client: Client) -> list[Listed]:
+        return await client.secrets.all(ACCOUNT_SCOPE if everything else client.here, below=everything)
+
+    rows = [
+        {**_row(one.document), "signer": one.signer, "state": one.refused.code if one.refused else "ok"}
+        for one in run.run(act)
+    ]
+    run.out.table(
+        [("SECRET", "identifier"), ("SCOPE", "scope"), ("TYPE", "type"), ("CHANGED", "changed"), ("STATE", "state")],
+        rows,
+        "no secrets here; see --all, --org and --project",
+    )
+
+
+@secret.command("get", cls=Leaf)
+@click.argument("reference")
+@click.pass_context
+def get(context: click.Context, reference: str) -> None:
+    """Show what is known of a secret, without its value."""
+    run = session(context)
+    known = run.run(lambda client: client.secrets.find(reference))
+    run.out.record(
+        {
+            **_row(known.secret.document),
+            "connector": f"{known.connector.document.identifier} ({known.connector.document.type})",
+            "keyring": known.connector.document.keyring,
+            "version": known.n,
+            "digest": known.version,
+            "signer": known.secret.kid,
+        }
+    )
+
+
+@secret.command("versions", cls=Leaf)
+@click.argument("reference")
+@click.pass_context
+def versions(context: click.Context, reference: str) -> None:
+    """List a secret's versions, the newest last."""
+    run = session(context)
+    found = run.run(lambda client: client.secrets.versions(reference))
+    rows = [
+        {
+            "n": one.n,
+            "stored": moment(one.stored_at),
+            "size": one.size,
+            "signer": one.signer,
+            "delegate": one.delegate,
+            "digest": one.digest,
+            "deleted": moment(one.deleted_at) if one.deleted_at else "",
+        }
+        for one in found
+    ]
+    run.out.table(
+        [("N", "n"), ("STORED", "stored"), ("RECORD BYTES", "size"), ("SIGNER", "signer")], rows, "no versions"
+    )
+
+
+@secret.command("delete", cls=Leaf)
+@click.argument("reference")
+@click.option("--yes", is_flag=True, help="don't ask")
+@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@click.pass_context
+def delete(context: click.Context, reference: str, yes: bool, delegates: tuple[str, ...]) -> None:
+    """Delete a secret with all its versions. It can't be undone."""
+    run = session(context)
+
+    async def act(client: Client) -> SecretDocument:
+        known = await client.secrets.find(reference)
+        document = known.secret.document
+        confirm(f"Delete {document.identifier} in {document.scope} with all {known.n} versions?", "--yes", yes)
+        await client.delete(reference, selectors=delegates)
+        return document
+
+    document = run.run(act)
+    run.out.done(f"deleted {document.identifier} in {document.scope}", **_row(document), deleted=True)

@@ -1,0 +1,244 @@
+"""The directory: which documents a secret's place stands for, and which version is its newest.
+
+Promises: what it gives was asked for by scope and identifier, is believed, and is no older than anything seen before.
+Resolved secrets are kept in memory, so that a long-lived client asks only for what it doesn't know; a stale one is found
+out by the pins of its next task. Must not hold values.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, TypeVar, cast
+
+import msgspec
+from msgspec import Meta
+
+from client.account import Account
+from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
+from shared.documents.fields import Count, Revisioned
+from shared.documents.jws import Verified, parse
+from shared.documents.secret import SecretDocument
+from shared.errors import Malformed, NotFound, PrivySealError, Tampered
+from shared.names import ACCOUNT_SCOPE, Reference, Scope
+
+CAPACITY = 10_000
+PAGE = 500
+MOST_AT_ONCE = 1_000
+
+D = TypeVar("D", bound=Revisioned)
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """A secret's newest version, by the manager's word: its number (0: none) and its store task's digest."""
+
+    n: Count
+    digest: Annotated[str, Meta(max_length=43)]
+
+
+_latest = dict[str, Latest]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A secret with its documents; `n` is 0 before its first version."""
+
+    secret: Verified[SecretDocument]
+    connector: Verified[ConnectorDocument]
+    n: int = 0
+    version: str | None = None
+
+
+class Directory:
+    """One account's secrets and connectors, as far as this process asked for them."""
+
+    def __init__(self, account: Account, capacity: int = CAPACITY) -> None:
+        self._account = account
+        self._capacity = capacity
+        self._known: OrderedDict[Reference, Known] = OrderedDict()
+        self._places: dict[str, Reference] = {}
+
+    async def find(self, references: Sequence[Reference], *, fresh: bool = False) -> list[Known | PrivySealError]:
+        """What each reference stands for, or why it stands for nothing; `fresh` asks even for what is known."""
+        wanted = list(dict.fromkeys(one for one in references if fresh or one not in self._known))
+        found: dict[Reference, Known | PrivySealError] = {}
+        for at in range(0, len(wanted), MOST_AT_ONCE):
+            found |= await self._resolve(wanted[at : at + MOST_AT_ONCE])
+        for reference in references:
+            if reference not in found:
+                found[reference] = self._known[reference]
+                self._known.move_to_end(reference)
+        return [found[reference] for reference in references]
+
+    async def one(self, reference: Reference, *, fresh: bool = False) -> Known:
+        """Raises NotFound, or why its document isn't believed."""
+        (found,) = await self.find([reference], fresh=fresh)
+        if isinstance(found, PrivySealError):
+            raise found
+        return found
+
+    async def connector(self, reference: Reference | None) -> Verified[ConnectorDocument]:
+        """A connector, by default the built-in. Raises NotFound."""
+        if reference is None or reference.identifier in BUILT_IN_ALIASES:
+            reference = Reference(ACCOUNT_SCOPE, BUILT_IN)
+        asked = [{"scope": str(reference.scope), "identifier": reference.identifier}]
+        body = (
+            await self._account.ask("POST", "resolve", json={"secrets": [], "connectors": asked}, repeatable=True)
+        ).json()
+        refused = self._account.believe_all(body.get("documents") or ())
+        for connector in self._believed(body, ConnectorDocument):
+            if _place(connector.document) == reference and not connector.document.deleted:
+                return connector
+        for compact, why in refused.items():
+            if _place(parse(compact).document) == reference:
+                raise why
+        raise NotFound(
+            "connector_unknown",
+            f"there is no connector {reference.identifier} in {reference.scope}",
+            "check its name and scope",
+        )
+
+    async def _resolve(self, wanted: Sequence[Reference]) -> dict[Reference, Known | PrivySealError]:
+        asked = [{"scope": str(one.scope), "identifier": one.identifier} for one in wanted]
+        reply = await self._account.ask("POST", "resolve", json={"secrets": asked, "connectors": []}, repeatable=True)
+        body = reply.json()
+        refused = self._account.believe_all(body.get("documents") or ())
+        latest = _read_latest(body.get("latest"))
+        connectors = {one.document.id: one for one in self._believed(body, ConnectorDocument)}
+        found: dict[Reference, Known | PrivySealError] = {}
+        for compact, why in refused.items():
+            place = _place(parse(compact).document)
+            if place is None:
+                raise why
+            found[place] = why
+        for secret in self._believed(body, SecretDocument):
+            place = _place(secret.document)
+            if place is None or place not in wanted:
+                raise Tampered("secret_unasked", "the manager answered with another secret than was asked for")
+            if not secret.document.deleted and not isinstance(found.get(place), Known):
+                found[place] = self._keep(place, secret, connectors, latest.get(secret.document.id))
+        return {one: found.get(one) or self._unknown(one) for one in wanted}
+
+    def _keep(
+        self,
+        place: Reference,
+        secret: Verified[SecretDocument],
+        connectors: Mapping[str, Verified[ConnectorDocument]],
+        latest: Latest | None,
+    ) -> Known | PrivySealError:
+        connector = connectors.get(secret.document.connector)
+        if connector is None:
+            return NotFound(
+                "connector_unknown", "the manager doesn't show the connector of the secret", "check the grants"
+            )
+        seen = self._account.state.seen.versions.get(secret.document.id)
+        if latest is None and seen is not None:
+            return Tampered(
+                "version_rolled_back",
+                f"the manager shows no version of a secret of which version {seen[0]} was seen before",
+                "don't trust this manager until you know why",
+            )
+        if latest is not None:
+            self._account.state.take_version(secret.document.id, latest.n, latest.digest)
+        known = Known(secret, connector, latest.n if latest else 0, latest.digest if latest else None)
+        self.remember(place, known)
+        return known
+
+    def remember(self, place: Reference, known: Known) -> None:
+        """Keeps what a place stands for."""
+        self._known[place] = known
+        self._known.move_to_end(place)
+        self._places[known.secret.document.id] = place
+        if len(self._known) > self._capacity:
+            _, forgotten = self._known.popitem(last=False)
+            self._places.pop(forgotten.secret.document.id, None)
+
+    def forget(self, references: Iterable[Reference]) -> None:
+        """Asks anew next time."""
+        for reference in references:
+            known = self._known.pop(reference, None)
+            if known is not None:
+                self._places.pop(known.secret.document.id, None)
+
+    def learn(self, facts: Mapping[str, Any]) -> None:
+        """Takes newer versions from a conflict's facts; its documents are in the book by now."""
+        for secret, latest in _read_latest(facts.get("latest")).items():
+            self._account.state.take_version(secret, latest.n, latest.digest)
+            place = self._places.get(secret)
+            if place is not None:
+                self._known[place] = replace(self._known[place], n=latest.n, version=latest.digest or None)
+
+    def current(self, reference: Reference) -> Known:
+        """What is known of a place, in the newest revisions that the book holds. Raises NotFound when it was deleted."""
+        known = self._known.get(reference)
+        if known is None:
+            raise self._unknown(reference)
+        now = replace(known, secret=self._newest(known.secret), connector=self._newest(known.connector))
+        if now.secret.document.deleted:
+            self.forget([reference])
+            raise self._unknown(reference)
+        self._known[reference] = now
+        return now
+
+    def _newest(self, one: Verified[D]) -> Verified[D]:
+        newest = self._account.book.newest(one.document)
+        if newest is None or newest[1] == one.digest:
+            return one
+        return cast("Verified[D] | None", self._account.book.find(newest[1])) or one
+
+    def _unknown(self, reference: Reference) -> NotFound:
+        place = f"{reference.scope}:{reference.identifier}"
+        hint = "check its name and scope: privyseal secret list --all"
+        if place in self._account.state.seen.places:
+            hint = (
+                "it was seen before: it has been deleted since, or the manager withholds it; see privyseal audit verify"
+            )
+        return NotFound("secret_unknown", f"there is no secret {reference.identifier} in {reference.scope}", hint)
+
+    def _believed(self, body: Mapping[str, Any], cls: type[D]) -> list[Verified[D]]:
+        """The documents of one kind in a reply that are the newest of their kind in the book."""
+        found = []
+        for compact in body.get("documents") or ():
+            unverified = parse(compact)
+            document = unverified.document
+            if isinstance(document, cls):
+                newest = self._account.book.newest(document)
+                one = self._account.book.find(newest[1]) if newest else None
+                if one is not None and isinstance(one.document, cls):
+                    found.append(cast(Verified[D], one))
+        return found
+
+    async def documents(
+        self, kind: str, cls: type[D], scope: Scope, *, below: bool = True
+    ) -> AsyncIterator[Verified[D] | tuple[str, PrivySealError]]:
+        """Every document of a kind in `scope` (and below), newest revisions; a refused one as (compact, why)."""
+        after: str | None = ""
+        while after is not None:
+            query: dict[str, str | int] = {"scope": str(scope), "limit": PAGE, **({"below": 1} if below else {})}
+            if after:
+                query["after"] = after
+            reply = await self._account.ask("GET", f"documents/{kind}", query=query)
+            body = reply.json()
+            compacts = [one for one in body.get("documents") or () if isinstance(one, str)]
+            for compact, why in self._account.believe_all(compacts).items():
+                if isinstance(why, Tampered | Malformed):
+                    raise why
+                yield compact, why
+            for one in self._believed({"documents": compacts}, cls):
+                yield one
+            after = cast("str | None", body.get("next") or None)
+
+
+def _read_latest(told: object) -> dict[str, Latest]:
+    try:
+        return msgspec.convert(told or {}, _latest)
+    except msgspec.ValidationError:
+        raise Malformed(
+            "manager_faulty", "the manager names a newest version in a form that is none", "update one of both"
+        ) from None
+
+
+def _place(document: object) -> Reference | None:
+    scope, identifier = getattr(document, "scope", None), getattr(document, "identifier", None)
+    return Reference(Scope.parse(scope), identifier) if isinstance(scope, str) and isinstance(identifier, str) else None

@@ -1,0 +1,160 @@
+"""Dispatch: sends a signed task, waits for its outcome, and signs again when the world has moved on.
+
+Promises: what may happen twice is sent again after a lost connection, as the same signed task; what may happen once is
+only asked after. After a conflict the newer documents are believed first, by the book's rules, and the task is signed
+anew, three times at most. Must not believe a code that isn't signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from client.account import Account
+from client.outcomes import FINAL_STATES, Opened, Outcome, open_outcome
+from client.tasks import SignedTask
+from client.transport import PROTOBUF, Reply, expired
+from shared.errors import (
+    Conflict,
+    Expired,
+    NotReady,
+    PrivySealError,
+    StaleRecipient,
+    Tampered,
+    Unauthenticated,
+    Unavailable,
+)
+from shared.wire import submission_pb2 as pb
+
+SIGNINGS = 4
+POLL_SECONDS = 30
+WAIT_SECONDS = 120.0
+_MOVED_ON = frozenset({"pin_stale", "pin_unknown", "version_exists", "version_newer"})
+_BEHIND = frozenset({"status_behind", "documents_missing", "generation_missing"})
+_BEHIND_PAUSE_SECONDS = 0.3
+
+Make = Callable[[], SignedTask]
+Learn = Callable[[Mapping[str, Any]], None]
+
+
+async def perform(
+    account: Account, make: Make, learn: Learn, wait_seconds: float = WAIT_SECONDS
+) -> tuple[SignedTask, Opened]:
+    """The task that was made last, and its verified outcome. `learn` is shown the facts of each conflict before the next try.
+
+    Raises the task's signed error, or what the manager claims (marked as its claim).
+    """
+    for signing in range(1, SIGNINGS + 1):
+        task = make()
+        try:
+            return task, await submit(account, task, wait_seconds)
+        except (Conflict, StaleRecipient) as why:
+            if signing == SIGNINGS or (isinstance(why, Conflict) and why.code not in _MOVED_ON):
+                raise
+            # The facts may come unsigned: the documents among them count only once they are admitted.
+            for refusal in account.believe_all(why.facts.get("documents") or ()).values():
+                if isinstance(refusal, Tampered):
+                    raise refusal from None
+            await account.sync(force=True)
+            learn(why.facts)
+        except NotReady as why:
+            if signing == SIGNINGS or why.code not in _BEHIND:
+                raise
+            await asyncio.sleep(_BEHIND_PAUSE_SECONDS * signing)
+            await account.sync(force=True)
+    raise AssertionError
+
+
+async def submit(account: Account, task: SignedTask, wait_seconds: float) -> Opened:
+    """The verified outcome of one signed task. Raises Expired when there is none in time."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_seconds
+    outcome = await _send(account, task, wait_seconds)
+    while outcome.state not in FINAL_STATES:
+        left = until - loop.time()
+        if left <= 0:
+            raise expired(f"the task {task.digest}", wait_seconds)
+        poll = max(1, min(POLL_SECONDS, int(left)))
+        reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": poll}, wait_seconds=poll)
+        outcome = _outcome(reply)
+    if not outcome.answer:
+        raise unanswered(outcome)
+    try:
+        try:
+            return _open(account, task, outcome)
+        except Unauthenticated as why:
+            if why.code != "certifier_unknown":
+                raise
+            # The keyring may have been rotated since; its newest document decides.
+            await account.sync(force=True)
+            return _open(account, task, outcome)
+    except PrivySealError as why:
+        why.facts.setdefault("task", task.digest)
+        raise
+
+
+def _open(account: Account, task: SignedTask, outcome: Outcome) -> Opened:
+    book = account.book
+    keyring = book.keyrings[task.document.keyring]
+    return open_outcome(outcome, task, keyring, book.status.document if book.status else None, account.clock())
+
+
+async def _send(account: Account, task: SignedTask, wait_seconds: float) -> Outcome:
+    body = pb.Submission(document=task.compact, inputs=task.inputs, documents=task.documents).SerializeToString()
+    wait = max(1, min(60, int(wait_seconds)))
+    again = task.document.repeat == "any"
+    try:
+        reply = await account.ask("POST", "tasks", data=body, query={"wait": wait}, repeatable=again, wait_seconds=wait)
+    except Unavailable as why:
+        if again or why.facts.get("unsigned"):
+            raise
+        # It may have arrived, and it must not happen twice: only ask what became of it.
+        reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": wait}, wait_seconds=wait)
+    except Conflict as why:
+        if why.code != "task_known":
+            raise
+        reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": wait}, wait_seconds=wait)
+    return _outcome(reply)
+
+
+def unanswered(outcome: Outcome) -> PrivySealError:
+    """The error for an outcome that no delegate signed: the manager's word alone."""
+    if outcome.state == "expired":
+        return Expired(
+            "task_expired",
+            "the manager says that no delegate took the task in time",
+            "see privyseal delegate list",
+            unsigned=True,
+        )
+    if outcome.state == "unknown":
+        return Unavailable(
+            "outcome_unknown",
+            "the manager says that the delegate was lost while it ran the task: it may have happened or not",
+            "look at what it was to change, then decide whether to do it again",
+            unsigned=True,
+        )
+    reason = outcome.code if outcome.code.replace("_", "").isalnum() else "failed"
+    return Unavailable(
+        reason,
+        f"the manager says that the task came to nothing ({reason})",
+        "see privyseal delegate list, then try again",
+        unsigned=True,
+    )
+
+
+def _outcome(reply: Reply) -> Outcome:
+    try:
+        told = pb.Outcome.FromString(reply.body)
+    except DecodeError:
+        raise Unavailable(
+            "manager_faulty", "the manager answered a task with something that is no outcome", "check the URL"
+        ) from None
+    if PROTOBUF not in reply.headers.get("Content-Type", ""):
+        raise Unavailable(
+            "manager_faulty", "the manager answered a task with something that is no outcome", "check the URL"
+        )
+    state = told.state or ("done" if told.answer else "queued")
+    return Outcome(told.task, state, told.code, told.answer, told.certificate, told.sealed)

@@ -1,0 +1,137 @@
+"""Keyrings: made here, written to a file that its owner guards, published by their public half only.
+
+Promises: a generation's seed is on disk before its public key is published, and the file before it is kept beside it; an
+interrupted rotation goes on where it stopped. Must not send a seed anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import structs
+
+from client.account import Account
+from client.directory import Directory
+from client.drafts import built_in_connector, next_status
+from client.home import read_private, write_private
+from client.publish import Publisher
+from shared.crypto.keyring import SEED_BYTES, Keyring
+from shared.documents.connector import ConnectorDocument
+from shared.documents.fields import Payload
+from shared.documents.jws import Verified
+from shared.documents.keyring import KeyringDocument
+from shared.documents.secret import SecretDocument
+from shared.errors import Conflict, Denied, Malformed, NotFound
+from shared.names import ACCOUNT_SCOPE, check_identifier
+
+
+def new_keyring(account: str, name: str) -> Keyring:
+    """A keyring of one generation, from fresh randomness."""
+    return Keyring(account, check_identifier(name, "keyring"), [(1, os.urandom(SEED_BYTES))])
+
+
+class Keyrings:
+    """One account's."""
+
+    def __init__(self, account: Account, publisher: Publisher, directory: Directory) -> None:
+        self._account = account
+        self._publisher = publisher
+        self._directory = directory
+
+    async def all(self) -> list[Verified[KeyringDocument]]:
+        """Every keyring, by name."""
+        await self._account.sync(force=True)
+        return [self._account.book.keyrings[name] for name in sorted(self._account.book.keyrings)]
+
+    async def create(self, name: str, out: Path) -> Keyring:
+        """Makes a keyring, writes its file to `out` and publishes it with a built-in connector of its own.
+
+        Raises Conflict when there is one of that name, Malformed when `out` exists, Denied for non-administrators.
+        """
+        check_identifier(name, "keyring")
+        self._must_administer(await self.all())
+        if name in self._account.book.keyrings:
+            raise Conflict("keyring_exists", f"there is a keyring {name} already", "choose another name, or rotate it")
+        keyring = new_keyring(self._account.id, name)
+        if out.exists():  # noqa: ASYNC240 (a local file, once)
+            keyring = self._resumed(out, name)
+        else:
+            write_private(out, keyring.text(), once=True)
+
+        def make(now: int) -> list[Payload]:
+            connector = built_in_connector(self._account.id, name, now)
+            named = structs.replace(connector, identifier=f"local_{name}"[:128], name=f"Built-in, keyring {name}"[:128])
+            return [keyring.document(1, None, now), named]
+
+        await self._publisher.publish(make)
+        return keyring
+
+    async def rotate(self, path: Path, *, compromised: bool) -> Keyring:
+        """Adds a generation to the keyring in the file at `path` and publishes it; the old file stays beside it.
+
+        `compromised` also excludes the older generations in the status. A rotation that stopped half-way is completed.
+        """
+        keyring = Keyring.parse(read_private(path, "keyring file"))
+        self._must_administer(await self.all())
+        published = self._account.book.keyrings.get(keyring.name)
+        if keyring.account != self._account.id or published is None:
+            raise NotFound(
+                "keyring_foreign",
+                "the keyring file belongs to no keyring of this account",
+                "check --context and the file",
+            )
+        behind = keyring.newest.number < published.document.gen
+        if not behind and keyring.newest.number == published.document.gen and not keyring.matches(published.document):
+            behind = True
+        if behind or keyring.newest.number > published.document.gen + 1:
+            raise Conflict(
+                "keyring_file_differs",
+                f"the keyring file ends with generation {keyring.newest.number}, the published one is {published.document.gen}",
+                "use the newest keyring file",
+            )
+        if keyring.newest.number == published.document.gen:
+            backup = path.with_name(f"{path.name}.generation-{keyring.newest.number}")
+            if not backup.exists():
+                write_private(backup, keyring.text(), once=True)
+            keyring = keyring.rotated(os.urandom(SEED_BYTES))
+            write_private(path, keyring.text())
+        new, newest = keyring, keyring.newest.number
+
+        def make(now: int) -> list[Payload]:
+            old = self._account.book.keyrings[new.name]
+            floor = newest if compromised else self._publisher.status().document.keyrings.get(new.name, 1)
+            payloads: list[Payload] = [new.document(old.document.rev + 1, old.digest, now, floor)]
+            if compromised:
+                payloads.append(next_status(self._publisher.status(), now, keyrings={new.name: newest}))
+            return payloads
+
+        await self._publisher.publish(make)
+        return keyring
+
+    async def dependents(self, name: str) -> list[Verified[SecretDocument]]:
+        """The living secrets whose connector belongs to a keyring: their values are to be rotated when it leaks."""
+        connectors = {
+            one.document.id
+            async for one in self._directory.documents("connector", ConnectorDocument, ACCOUNT_SCOPE)
+            if isinstance(one, Verified) and one.document.keyring == name
+        }
+        return [
+            one
+            async for one in self._directory.documents("secret", SecretDocument, ACCOUNT_SCOPE)
+            if isinstance(one, Verified) and not one.document.deleted and one.document.connector in connectors
+        ]
+
+    def _resumed(self, out: Path, name: str) -> Keyring:
+        """The keyring that an interrupted `create` left in its file. Raises Malformed for any other file."""
+        keyring = Keyring.parse(read_private(out, "keyring file"))
+        if (keyring.account, keyring.name, keyring.numbers) != (self._account.id, name, (1,)):
+            raise Malformed("file_exists", f"{out} exists and is not overwritten", "name another file, or move it away")
+        return keyring
+
+    def _must_administer(self, _synced: Sequence[object]) -> None:
+        if not self._account.is_administrator:
+            raise Denied(
+                "not_administrator", "only an administrator publishes keyrings", "privyseal account show lists them"
+            )

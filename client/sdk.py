@@ -1,0 +1,167 @@
+"""The SDK: `Client`, one account at one manager, as one principal.
+
+    async with Client.open() as client:
+        value = await client.reveal("account.token")
+
+Promises: everything that comes from the manager is verified before it is acted on; values are `Plaintext`, whose only exit
+is `reveal()`. One client serves many calls at once and keeps its connections; close it. Raises `shared.errors` only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from client.account import Account
+from client.audit import Audit
+from client.clock import Clock, system_clock
+from client.context import Context, Contexts, parse_here, parse_origin
+from client.directory import Directory
+from client.grants import Grants
+from client.home import Home
+from client.identities import Identities, Passphrase, from_environment
+from client.keyrings import Keyrings
+from client.publish import Publisher
+from client.readers import Readers
+from client.scopes import Scopes
+from client.secrets import Secrets, SecretType, Stored
+from client.state import State
+from client.transport import Transport
+from client.views import Views
+from shared.crypto.identity import Identity
+from shared.crypto.output import Item
+from shared.crypto.plaintext import Plaintext
+from shared.names import check_account
+
+__all__ = ["Client", "Plaintext"]
+
+
+class Client:
+    """Made by `open` from a stored context, or directly for programs that bring their own identity.
+
+    `home` None keeps nothing between runs: then what was seen before can't be compared, so give one where you can.
+    """
+
+    def __init__(
+        self,
+        manager: str,
+        account: str,
+        identity: Identity,
+        *,
+        org: str = "",
+        project: str = "",
+        ca_file: str = "",
+        home: Home | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
+        origin, account = parse_origin(manager), check_account(account)
+        self.transport = Transport(origin, account, identity, clock, ca_file=ca_file)
+        self.account = Account(self.transport, identity, State(account, home), clock)
+        self.directory = Directory(self.account)
+        self.publisher = Publisher(self.account)
+        self.here = parse_here(org, project)
+        self.secrets = Secrets(self.account, self.directory, Readers(), self.here)
+        self.grants = Grants(self.account, self.publisher, self.directory)
+        self.keyrings = Keyrings(self.account, self.publisher, self.directory)
+        self.scopes = Scopes(self.publisher, self.directory)
+        self.audit = Audit(self.account)
+        self.views = Views(self.account)
+
+    @staticmethod
+    def open(
+        context: str | None = None,
+        *,
+        home: str | Path | None = None,
+        org: str | None = None,
+        project: str | None = None,
+        ca_file: str | None = None,
+        passphrase: Passphrase = from_environment,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Client:
+        """The client of a stored context, by default the current one.
+
+        Raises NotReady without a context, NotFound for an unknown one or a missing identity, Denied for a locked or
+        exposed identity file.
+        """
+        place = Home.find(environ, str(home) if home else None)
+        _, chosen = Contexts(place).find(context or environ.get("PRIVYSEAL_CONTEXT"))
+        return Client.of_context(chosen, place, org=org, project=project, ca_file=ca_file, passphrase=passphrase)
+
+    @staticmethod
+    def of_context(
+        context: Context,
+        home: Home,
+        *,
+        org: str | None = None,
+        project: str | None = None,
+        ca_file: str | None = None,
+        passphrase: Passphrase = from_environment,
+        identity: Identity | None = None,
+    ) -> Client:
+        """The client of a context at hand; `identity` where the key is at hand too."""
+        same_org = org is None or org == context.org
+        return Client(
+            context.manager,
+            context.account,
+            identity or Identities(home).load(context.identity, passphrase),
+            org=context.org if org is None else org,
+            # Another organisation has other projects.
+            project=project if project is not None else (context.project if same_org else ""),
+            ca_file=ca_file or context.ca_file,
+            home=home,
+        )
+
+    async def store(
+        self,
+        reference: str,
+        value: bytes | Plaintext,
+        *,
+        type: SecretType | None = None,  # noqa: A002 (the document's word)
+        name: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        filename: str = "",
+        connector: str | None = None,
+        selectors: Sequence[str] = (),
+    ) -> Stored:
+        """Stores a new secret, or the next version of an existing one; at most 10,000,000 bytes. See `Secrets.store`."""
+        return await self.secrets.store(
+            reference,
+            value if isinstance(value, Plaintext) else Plaintext(value),
+            type=type,
+            name=name,
+            description=description,
+            tags=tags,
+            filename=filename,
+            connector=connector,
+            selectors=selectors,
+        )
+
+    async def reveal(self, reference: str, *, version: int | None = None, selectors: Sequence[str] = ()) -> Plaintext:
+        """A secret's value. One round trip once its documents are known. See `Secrets.reveal`."""
+        return await self.secrets.reveal(reference, version=version, selectors=selectors)
+
+    async def reveal_all(self, references: Sequence[str], *, selectors: Sequence[str] = ()) -> list[Item]:
+        """Many values at once, a thousand a task; an error stands in the place of a value that can't be revealed."""
+        return await self.secrets.reveal_all(references, selectors=selectors)
+
+    async def delete(self, reference: str, *, selectors: Sequence[str] = ()) -> None:
+        """Deletes a secret with all its versions."""
+        await self.secrets.delete(reference, selectors=selectors)
+
+    async def close(self) -> None:
+        """Keeps what was seen and ends the connections."""
+        try:
+            self.account.state.save()
+        finally:
+            await self.transport.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,336 @@
+"""Secrets: stored by sealing them here, revealed by opening them here, deleted by one named delegate.
+
+Promises: a value is sealed before it leaves and opened only from a delegate's signed answer; limits are told before
+anything is sent. A store that is refused leaves nothing behind: its documents are published together with its outcome.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from client.account import Account
+from client.directory import Directory, Known
+from client.dispatch import WAIT_SECONDS, perform
+from client.drafts import new_id, next_revision
+from client.outcomes import Opened
+from client.readers import Readers
+from client.reveals import Reveals
+from client.tasks import SignedTask, Subject, keyring_of, sign_task
+from client.versions import Version, versions_of
+from shared.crypto.identity import Identity
+from shared.crypto.output import Item
+from shared.crypto.plaintext import Plaintext
+from shared.documents.connector import ConnectorDocument
+from shared.documents.jws import Verified, parse_as, thumbprint
+from shared.documents.secret import LARGEST_VALUE_BYTES, SecretDocument
+from shared.errors import Malformed, NotFound, NotReady, PrivySealError
+from shared.names import Reference, Scope, check_name
+from shared.selectors import effective, missing, normalise_all
+from shared.trust.book import Book
+from shared.trust.certificate import check_certificate
+
+MOST_IN_A_TASK = 1_000
+_MOST_TASKS_AT_ONCE = 4
+
+SecretType = Literal["SecretText", "SecretFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store came to: the secret's document, its new version, and the delegate that stored it."""
+
+    secret: Verified[SecretDocument]
+    n: int
+    version: str
+    delegate: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A secret as it is listed; `refused` says why its document isn't believed, and then nothing in it counts."""
+
+    document: SecretDocument
+    signer: str
+    refused: PrivySealError | None = None
+
+
+class Secrets:
+    """One account's. `here` is where bare names live."""
+
+    def __init__(self, account: Account, directory: Directory, readers: Readers, here: Scope) -> None:
+        self._account = account
+        self._directory = directory
+        self._readers = readers
+        self.here = here
+        self.wait_seconds = WAIT_SECONDS
+        self._reveals = Reveals(account, directory, readers)
+
+    def reference(self, text: str) -> Reference:
+        """What `account.x`, `org.x`, `x` or an expression means here. Raises Malformed."""
+        return Reference.parse(text, self.here)
+
+    # ---- store
+
+    async def store(
+        self,
+        reference: str,
+        value: Plaintext,
+        *,
+        type: SecretType | None = None,  # noqa: A002 (the document's word)
+        name: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        filename: str = "",
+        connector: str | None = None,
+        selectors: Sequence[str] = (),
+    ) -> Stored:
+        """Stores `value` as a new secret or as the next version of an existing one.
+
+        `type` is by default what the secret is; for a new one, a file where there is a filename. Raises Malformed for a
+        value of more than 10,000,000 bytes or another type than the secret has, Denied, NotReady when no delegate takes
+        it, Conflict when others keep changing it.
+        """
+        check_size(value)
+        place = self.reference(reference)
+        await self._account.sync()
+        (found,) = await self._directory.find([place], fresh=True)
+        if isinstance(found, PrivySealError) and not isinstance(found, NotFound):
+            raise found
+        created = isinstance(found, PrivySealError)
+        wanted = Reference.parse(connector, place.scope) if connector else None
+        new = changed = None
+        via = found.connector if isinstance(found, Known) else await self._directory.connector(wanted)
+        if isinstance(found, Known):
+            await self._check_same(found, type, wanted)
+            changed = _changes(found.secret.document, name, description, tags, filename)
+        else:
+            kind: SecretType = type or ("SecretFile" if filename else "SecretText")
+            new = self._new_document(place, via, kind, name, description, tags, filename)
+
+        def make() -> SignedTask:
+            account, now, reader = self._account, self._account.clock(), self._readers.take()
+            draft = account.book.draft()
+            if new is not None:
+                subject = Subject(_admitted(draft, account.identity, new, now), via, 1)
+            else:
+                known = self._directory.current(place)
+                secret = known.secret
+                if changed:
+                    secret = _admitted(draft, account.identity, next_revision(secret, now, **changed), now)
+                subject = Subject(secret, known.connector, known.n + 1, known.version)
+            assert subject.secret is not None
+            documents = [subject.secret.compact] if new or changed else []
+            return sign_task(
+                draft,
+                account.identity,
+                "store",
+                [subject],
+                reader,
+                now,
+                values=[value],
+                selectors=selectors,
+                documents=documents,
+            )
+
+        task, opened = await perform(self._account, make, self._directory.learn, self.wait_seconds)
+        _raise_first(opened)
+        return self._stored(place, task, opened, via, created)
+
+    def _stored(
+        self, place: Reference, task: SignedTask, opened: Opened, via: Verified[ConnectorDocument], created: bool
+    ) -> Stored:
+        for compact in task.documents:
+            self._account.believe(compact)
+        target = task.document.targets[0]
+        known = self._directory.current(place) if not created else None
+        pin = next(pin for pin in task.document.pins if pin.kind == "secret")
+        found = self._account.book.find(pin.digest)
+        assert found is not None
+        assert isinstance(found.document, SecretDocument)
+        assert target.secret is not None
+        secret: Verified[SecretDocument] = found  # type: ignore[assignment]
+        self._account.state.take_version(target.secret, target.n, task.digest)
+        self._directory.remember(place, Known(secret, known.connector if known else via, target.n, task.digest))
+        self._account.state.save()
+        return Stored(secret, target.n, task.digest, opened.name, created)
+
+    async def _check_same(self, found: Known, type_: SecretType | None, wanted: Reference | None) -> None:
+        if type_ is not None and found.secret.document.type != type_:
+            raise Malformed(
+                "secret_type_differs",
+                f"the secret exists as {found.secret.document.type}, and its type can't change",
+                "give the same type, or delete the secret first",
+            )
+        if wanted is not None and (await self._directory.connector(wanted)).document.id != found.connector.document.id:
+            raise Malformed(
+                "secret_connector_differs",
+                "the secret exists at another connector",
+                "leave --connector out, or delete the secret first",
+            )
+
+    def _new_document(
+        self,
+        place: Reference,
+        via: Verified[ConnectorDocument],
+        type_: SecretType,
+        name: str | None,
+        description: str | None,
+        tags: Mapping[str, str] | None,
+        filename: str,
+    ) -> SecretDocument:
+        return SecretDocument(
+            v=1,
+            acct=self._account.id,
+            id=new_id(),
+            rev=1,
+            iat=self._account.clock(),
+            scope=str(place.scope),
+            identifier=place.identifier,
+            name=check_name(name or place.identifier, "name"),
+            description=description or "",
+            tags=dict(tags or {}),
+            type=type_,
+            connector=via.document.id,
+            filename=filename if type_ == "SecretFile" else "",
+        )
+
+    # ---- reveal
+
+    async def reveal(self, reference: str, *, version: int | None = None, selectors: Sequence[str] = ()) -> Plaintext:
+        """The value of a secret: its newest version, or the given one. Raises its error."""
+        place = self.reference(reference)
+        if version is not None:
+            return await self._reveals.version(place, version, selectors)
+        (item,) = await self._reveals.newest([place], selectors)
+        if isinstance(item, PrivySealError):
+            raise item
+        return item
+
+    async def reveal_all(self, references: Sequence[str], *, selectors: Sequence[str] = ()) -> list[Item]:
+        """The newest value of each, in order; what couldn't be revealed is an error in its place.
+
+        Those of one keyring and one set of selectors travel as one task, a thousand at most.
+        """
+        return await self._reveals.newest([self.reference(text) for text in references], selectors)
+
+    # ---- looking
+
+    async def find(self, reference: str) -> Known:
+        """A secret's documents and its newest version. Raises NotFound."""
+        await self._account.sync()
+        return await self._directory.one(self.reference(reference), fresh=True)
+
+    async def all(self, scope: Scope, *, below: bool) -> list[Listed]:
+        """The living secrets at `scope`, or at it and below it, by place."""
+        await self._account.sync()
+        found = [
+            Listed(parse_as(SecretDocument, one[0]).document, "", one[1])
+            if isinstance(one, tuple)
+            else Listed(one.document, one.kid)
+            async for one in self._directory.documents("secret", SecretDocument, scope, below=below)
+        ]
+        living = [one for one in found if not one.document.deleted]
+        return sorted(living, key=lambda one: (one.document.scope, one.document.identifier))
+
+    async def versions(self, reference: str) -> list[Version]:
+        """All versions of a secret, oldest first. Raises NotFound, Tampered."""
+        return await versions_of(self._account, await self.find(reference))
+
+    # ---- delete
+
+    async def delete(self, reference: str, *, selectors: Sequence[str] = ()) -> Verified[SecretDocument]:
+        """Has one named delegate delete every version, then publishes the secret's last revision. Raises NotReady, Denied."""
+        place = self.reference(reference)
+        await self._account.sync()
+        known = await self._directory.one(place, fresh=True)
+        to = await self._candidate(known, selectors)
+        account = self._account
+
+        def make() -> SignedTask:
+            now_known = self._directory.current(place)
+            subject = Subject(now_known.secret, now_known.connector)
+            return sign_task(
+                account.book,
+                account.identity,
+                "delete",
+                [subject],
+                self._readers.take(),
+                account.clock(),
+                selectors=selectors,
+                to=to,
+            )
+
+        _, opened = await perform(account, make, self._directory.learn, self.wait_seconds)
+        _raise_first(opened)
+        last = account.identity.sign_document(
+            next_revision(self._directory.current(place).secret, account.clock(), deleted=True)
+        )
+        await account.post([last])
+        self._directory.forget([place])
+        return known.secret
+
+    async def _candidate(self, known: Known, selectors: Sequence[str]) -> str:
+        """The thumbprint of a delegate that the keyring certifies and that carries the selectors. Raises NotReady."""
+        account = self._account
+        keyring = keyring_of(account.book, known.connector)
+        wanted = effective(((one, "step") for one in normalise_all(selectors)), known.connector.document.selectors)
+        plan = {
+            "keyring": keyring.document.id,
+            "gen": keyring.document.gen,
+            "kinds": [known.connector.document.type],
+            "scope": known.secret.document.scope,
+            "selectors": sorted(wanted),
+        }
+        body = (await account.ask("POST", "plan", json=plan, repeatable=True)).json()
+        status = account.live_status().document
+        fit: list[str] = []
+        for one in body.get("candidates") or ():
+            certificate = check_certificate(str(one.get("certificate")), keyring, status, account.clock())
+            if not missing(wanted, certificate.document.tags):
+                fit.append(thumbprint(certificate.document.key))
+        if not fit:
+            raise NotReady(
+                "no_delegate",
+                "no delegate can take the task now",
+                "see privyseal delegate list",
+                delegates=body.get("refused") or [],
+            )
+        return random.choice(fit)  # noqa: S311 (any will do)
+
+
+def check_size(value: Plaintext) -> None:
+    """Raises Malformed for a value that is too long to be stored."""
+    if len(value) > LARGEST_VALUE_BYTES:
+        raise Malformed(
+            "value_too_long",
+            f"the value has {len(value)} bytes; the limit is {LARGEST_VALUE_BYTES} (10 MB)",
+            "store a key to it instead, and the data elsewhere",
+        )
+
+
+def _changes(
+    document: SecretDocument, name: str | None, description: str | None, tags: Mapping[str, str] | None, filename: str
+) -> dict[str, Any]:
+    """The fields that differ from what is asked for."""
+    asked: dict[str, Any] = {
+        "name": check_name(name, "name") if name else None,
+        "description": description,
+        "tags": dict(tags) if tags else None,
+        "filename": filename if filename and document.type == "SecretFile" else None,
+    }
+    return {field: value for field, value in asked.items() if value is not None and value != getattr(document, field)}
+
+
+def _admitted(draft: Book, identity: Identity, document: SecretDocument, now: int) -> Verified[SecretDocument]:
+    """The document, signed, as everybody else will judge it. Raises Denied where nobody would believe it."""
+    return cast(Verified[SecretDocument], draft.admit(identity.sign_document(document), now))
+
+
+def _raise_first(opened: Opened) -> None:
+    for item in opened.items:
+        if isinstance(item, PrivySealError):
+            raise item

@@ -1,0 +1,178 @@
+"""What this client has seen of an account, kept between runs, so that nobody can show it an older world later.
+
+Promises: a lower revision, a lower version or two things with one number raise Tampered, in this run and every later one.
+Two processes that save at once keep the union of what both saw. Must not hold a value; only public documents and digests.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from client.home import Home
+from shared.audit import Head
+from shared.canonical import b64u, unb64u
+from shared.documents.fields import Payload, Revisioned
+from shared.documents.jws import Unverified, Verified, kind_of
+from shared.documents.secret import SecretDocument
+from shared.errors import Malformed, Tampered
+from shared.trust.revision import name_of
+
+FOLDER = "seen"
+SKEW_SECONDS = 120
+
+
+class Seen(msgspec.Struct):
+    """The file. `documents`: the trust documents, in an order in which they can be taken in; `etag` goes with them."""
+
+    v: int = 1
+    etag: str = ""
+    documents: list[str] = []
+    revisions: dict[str, tuple[int, str]] = {}
+    """`KIND NAME` to (revision, digest)."""
+    versions: dict[str, tuple[int, str]] = {}
+    """Secret id to (newest version, digest of its store task)."""
+    places: dict[str, tuple[str, int]] = {}
+    """`SCOPE:IDENTIFIER` to (secret id, when its document was signed)."""
+    audit: tuple[int, str] = (0, "")
+
+
+_decoder = msgspec.json.Decoder(Seen)
+
+
+class State:
+    """One account's memory. Without a home it lives as long as the process."""
+
+    def __init__(self, account: str, home: Home | None = None) -> None:
+        self._home = home
+        self._parts = (FOLDER, f"{account}.json")
+        self.seen = self._load()
+        self._changed = False
+
+    def check(self, new: Unverified[Payload]) -> None:
+        """Raises Tampered when a newer revision than `new` was seen, or another with its number."""
+        document = new.document
+        if not isinstance(document, Revisioned):
+            return
+        known = self.seen.revisions.get(_key(new.kind, document))
+        if known is None:
+            return
+        if document.rev < known[0]:
+            raise Tampered(
+                "revision_rolled_back",
+                f"the manager shows revision {document.rev} of a {new.kind} document of which {known[0]} was seen before",
+                "don't trust this manager until you know why: it was restored from an old backup, or somebody changed it",
+            )
+
+    def take(self, new: Verified[Revisioned]) -> None:
+        """Remembers a document that was believed. Raises Tampered for a fork or a secret put in a newer one's place."""
+        key, entry = _key(new.kind, new.document), (new.document.rev, new.digest)
+        self._merge_revision(self.seen.revisions, key, entry)
+        if isinstance(new.document, SecretDocument):
+            self._take_place(new.document)
+
+    def _take_place(self, document: SecretDocument) -> None:
+        place = f"{document.scope}:{document.identifier}"
+        known = self.seen.places.get(place)
+        if known is not None and known[0] != document.id and document.iat < known[1] - SKEW_SECONDS:
+            raise Tampered(
+                "secret_rolled_back",
+                "the manager shows another, older secret in the place of one that was seen before",
+                "don't trust this manager until you know why",
+            )
+        if known != (document.id, document.iat) and (
+            known is None or document.iat >= known[1] or known[0] != document.id
+        ):
+            self.seen.places[place] = (document.id, document.iat)
+            self._changed = True
+
+    def take_version(self, secret: str, n: int, digest: str) -> None:
+        """Remembers a secret's newest version. Raises Tampered when a higher one was seen, or another with its number."""
+        known = self.seen.versions.get(secret)
+        if known is not None and n < known[0]:
+            raise Tampered(
+                "version_rolled_back",
+                f"the manager says that version {n} is the newest of a secret of which version {known[0]} was seen before",
+                "don't trust this manager until you know why: it was restored from an old backup, or somebody changed it",
+                secret=secret,
+                n=n,
+                seen=known[0],
+            )
+        if known is not None and n == known[0] and digest != known[1]:
+            raise Tampered(
+                "version_forked",
+                f"the manager shows another version {n} of a secret than was seen before",
+                secret=secret,
+                n=n,
+            )
+        if n and (known is None or n > known[0]):
+            self.seen.versions[secret] = (n, digest)
+            self._changed = True
+
+    def take_trust(self, documents: list[str], etag: str) -> None:
+        """Keeps the trust documents."""
+        if (documents, etag) != (self.seen.documents, self.seen.etag):
+            self.seen.documents, self.seen.etag = documents, etag
+            self._changed = True
+
+    @property
+    def audit(self) -> Head:
+        """How far the audit was verified."""
+        seq, hash_ = self.seen.audit
+        return Head(seq, unb64u(hash_, 32)) if seq else Head()
+
+    def take_audit(self, head: Head) -> None:
+        """Remembers how far the audit was verified."""
+        if head.seq > self.seen.audit[0]:
+            self.seen.audit = (head.seq, b64u(head.hash))
+            self._changed = True
+
+    def save(self) -> None:
+        """Writes what changed. Raises Tampered when another process saw something that contradicts it."""
+        if not self._changed or self._home is None:
+            return
+        with self._home.lock(*self._parts):
+            other = self._load()
+            mine = self.seen
+            for key, entry in other.revisions.items():
+                self._merge_revision(mine.revisions, key, entry)
+            for secret, (n, digest) in other.versions.items():
+                if mine.versions.get(secret, (0, ""))[0] < n:
+                    mine.versions[secret] = (n, digest)
+            for place, entry_ in other.places.items():
+                if mine.places.get(place, ("", -1))[1] < entry_[1]:
+                    mine.places[place] = entry_
+            if other.audit[0] > mine.audit[0]:
+                mine.audit = other.audit
+            self._home.write(msgspec.json.encode(mine), *self._parts)
+        self._changed = False
+
+    def _merge_revision(self, into: dict[str, tuple[int, str]], key: str, entry: tuple[int, str]) -> None:
+        known = into.get(key)
+        if known is not None and known[0] == entry[0] and known[1] != entry[1]:
+            kind = key.partition(" ")[0]
+            raise Tampered(
+                "revision_forked",
+                f"two {kind} documents with the revision {entry[0]} were shown to this client",
+                "don't trust this manager, or whoever signed both, until you know why",
+            )
+        if known is None or entry[0] > known[0]:
+            into[key] = entry
+            self._changed = True
+
+    def _load(self) -> Seen:
+        raw = self._home.read(*self._parts) if self._home is not None else None
+        if raw is None:
+            return Seen()
+        try:
+            return _decoder.decode(raw)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            assert self._home is not None
+            raise Malformed(
+                "seen_malformed",
+                f"{self._home.path(*self._parts)} is damaged: what this client saw before can't be compared",
+                "remove it to begin anew, and run privyseal audit verify",
+            ) from None
+
+
+def _key(kind: str, document: Revisioned) -> str:
+    return f"{kind_of(document)} {name_of(document)}"

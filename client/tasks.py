@@ -1,0 +1,182 @@
+"""Tasks: what is asked of a delegate, with every document that it may act on pinned, signed and sealed.
+
+Promises: the pins carry the whole credential chain as this client believes it now, so that a manager can neither add nor
+exchange a document. Time, randomness and the reader key are arguments; nothing is sent here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from client.drafts import new_id
+from shared.aad import Aad
+from shared.canonical import b64u, blob_digest, digest
+from shared.crypto.identity import Identity
+from shared.crypto.plaintext import Plaintext
+from shared.crypto.seal import SealingKey, seal
+from shared.documents.connector import ConnectorDocument
+from shared.documents.fields import Revisioned
+from shared.documents.jws import Verified
+from shared.documents.keyring import KeyringDocument
+from shared.documents.secret import SecretDocument
+from shared.documents.task import LONGEST_SECONDS, REPEAT, KnownStatus, Pin, Target, TaskDocument, WantedSelector
+from shared.errors import NotReady
+from shared.labels import INPUT
+from shared.names import Scope
+from shared.selectors import effective, normalise_all
+from shared.trust.authority import Authority
+from shared.trust.book import Book
+from shared.trust.status import live
+from shared.trust.warrant import PERMISSION
+from shared.values import recipient_of_keyring
+
+Operation = Literal["check", "delete", "reveal", "store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One target with its documents. `n` and `version` are as in `Target`; `secret` is None for a check."""
+
+    secret: Verified[SecretDocument] | None
+    connector: Verified[ConnectorDocument]
+    n: int = 0
+    version: str | None = None
+    latest: bool = False
+
+    def target(self) -> Target:
+        """The task's words for it."""
+        if self.secret is None:
+            return Target(connector=self.connector.document.id)
+        return Target(secret=self.secret.document.id, n=self.n, version=self.version, latest=self.latest)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTask:
+    """A task ready to be sent, with what is needed to verify and open its answer."""
+
+    document: TaskDocument
+    compact: str
+    digest: str
+    reader: SealingKey
+    selectors: frozenset[str]
+    inputs: tuple[bytes, ...] = ()
+    documents: tuple[str, ...] = ()
+    """New documents that are published together with its outcome."""
+
+
+def sign_task(
+    book: Book,
+    identity: Identity,
+    op: Operation,
+    subjects: Sequence[Subject],
+    reader: SealingKey,
+    now: int,
+    *,
+    values: Sequence[Plaintext] = (),
+    selectors: Iterable[str] = (),
+    to: str | None = None,
+    documents: Sequence[str] = (),
+    lasting_seconds: int | None = None,
+) -> SignedTask:
+    """A signed task on `subjects`, which all belong to one keyring; `values` are sealed to it, one a subject.
+
+    `to` is the thumbprint of the one delegate for an operation that may happen once only. Raises NotReady for an expired
+    status, Denied where a chain doesn't hold.
+    """
+    status = live(book.status, now)
+    keyring = keyring_of(book, subjects[0].connector)
+    wanted = normalise_all(selectors)
+    inputs = tuple(
+        _sealed(book.id, keyring, subject, value) for subject, value in zip(subjects, values, strict=bool(values))
+    )
+    longest = LONGEST_SECONDS[REPEAT[op]]
+    document = TaskDocument(
+        v=1,
+        acct=book.id,
+        keyring=keyring.document.id,
+        gen=keyring.document.gen,
+        op=op,
+        repeat="any" if REPEAT[op] == "any" else "never",
+        to=to,
+        targets=tuple(subject.target() for subject in subjects),
+        pins=_pins(book, identity.kid, op, subjects, keyring, now),
+        selectors=tuple(WantedSelector(selector, "step") for selector in wanted),
+        status=KnownStatus(status.document.rev, status.digest),
+        reader=b64u(reader.public.raw),
+        input=tuple(blob_digest(one) for one in inputs),
+        jti=new_id(),
+        iat=now,
+        exp=now + min(longest, lasting_seconds or longest),
+    )
+    compact = identity.sign_document(document)
+    return SignedTask(
+        document,
+        compact,
+        digest(compact),
+        reader,
+        effective(
+            ((selector, "step") for selector in wanted),
+            (selector for subject in subjects for selector in subject.connector.document.selectors),
+        ),
+        inputs,
+        tuple(documents),
+    )
+
+
+def keyring_of(book: Book, connector: Verified[ConnectorDocument]) -> Verified[KeyringDocument]:
+    """The keyring that serves a connector. Raises NotReady when no document of it is known."""
+    keyring = book.keyrings.get(connector.document.keyring)
+    if keyring is None:
+        raise NotReady(
+            "keyring_missing",
+            f"no document of the keyring {connector.document.keyring} is known",
+            "an administrator publishes it: privyseal keyring new",
+        )
+    return keyring
+
+
+def _sealed(account: str, keyring: Verified[KeyringDocument], subject: Subject, value: Plaintext) -> bytes:
+    assert subject.secret is not None
+    secret = subject.secret.document
+    place = Aad(
+        "store", account, keyring.document.id, secret.scope, secret.id, subject.n, "", subject.connector.document.id
+    )
+    return seal(recipient_of_keyring(keyring), value, place.encode(INPUT)).raw
+
+
+def _pins(
+    book: Book, kid: str, op: Operation, subjects: Sequence[Subject], keyring: Verified[KeyringDocument], now: int
+) -> tuple[Pin, ...]:
+    """The account, the keyring, each secret and connector, and the grants that carry their signers and the task's."""
+    if book.account is None:
+        raise NotReady("account_documents_missing", "no account document is known yet", "sync first")
+    authority = book.authority
+    pins: dict[str, Pin] = {}
+    for document in (book.account, keyring):
+        _pin(pins, document)
+    for subject in subjects:
+        about = subject.secret or subject.connector
+        scope, resource = Scope.parse(about.document.scope), about.document.id
+        _pin_chain(pins, authority, kid, op, scope, resource, now)
+        for thing in (subject.secret, subject.connector):
+            if thing is not None and thing.digest not in pins:
+                _pin(pins, thing)
+                chain = authority.chain(thing.kid, "edit", Scope.parse(thing.document.scope), thing.document.id, now)
+                for grant in chain.grants:
+                    _pin(pins, grant)
+    return tuple(pins.values())
+
+
+def _pin_chain(
+    pins: dict[str, Pin], authority: Authority, kid: str, op: Operation, scope: Scope, resource: str, now: int
+) -> None:
+    for grant in authority.chain(kid, PERMISSION[op], scope, resource, now).grants:
+        _pin(pins, grant)
+
+
+def _pin(pins: dict[str, Pin], one: Verified[Revisioned]) -> None:
+    kind = one.kind
+    assert kind in {"account", "keyring", "grant", "connector", "secret"}
+    pins.setdefault(one.digest, Pin(kind, getattr(one.document, "id", ""), one.document.rev, one.digest))  # type: ignore[arg-type]

@@ -1,0 +1,286 @@
+"""HTTP to the manager: proves who asks, retries what may be retried, and turns problems into errors.
+
+Promises: plain http only to this machine, no redirect is followed, nothing is kept that the manager claims. A problem that
+comes back is the manager's word, unsigned, and says so. Must not judge documents: that is the account's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from multidict import CIMultiDictProxy
+
+from client.clock import Clock
+from shared.canonical import b64u
+from shared.crypto.identity import Identity
+from shared.errors import Expired, Malformed, PrivySealError, Unavailable, from_problem
+from shared.names import opaque_id
+
+TOKEN_SECONDS = 300
+TOKEN_REUSED_SECONDS = 240
+ATTEMPTS = 4
+LARGEST_BODY_BYTES = 64 * 1024 * 1024
+PROTOBUF = "application/x-protobuf"
+_PAUSE_SECONDS = 0.15
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response that isn't a problem."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The object in the body. Raises Unavailable when there is none: the manager, or something before it, is faulty."""
+        try:
+            return msgspec.json.decode(self.body, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise _nonsense() from None
+
+
+class Transport:
+    """One manager, asked as one principal (or, with a one-time token, as an operator's guest)."""
+
+    def __init__(
+        self,
+        origin: str,
+        account: str,
+        identity: Identity | None,
+        clock: Clock,
+        *,
+        ca_file: str = "",
+        token: str = "",
+        connect_seconds: float = 10.0,
+        reply_seconds: float = 30.0,
+    ) -> None:
+        self.origin = origin
+        self.account = account
+        self._identity = identity
+        self._clock = clock
+        self._ca_file = ca_file
+        self._one_time = token
+        self._connect_seconds = connect_seconds
+        self._reply_seconds = reply_seconds
+        self._token = ("", 0)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Ends its connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        data: bytes | None = None,
+        query: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+        wait_seconds: float = 0.0,
+    ) -> Reply:
+        """Asks, and answers 2xx or 304. `path` begins at the origin; `wait_seconds` is how long the manager may take on purpose.
+
+        `repeatable` says that asking twice is harmless (by default: GET and DELETE are); then it is asked again, with
+        jittered pauses, after a lost connection or a retryable problem. Raises the problem, Unavailable, Expired.
+        """
+        again = method in {"GET", "DELETE"} if repeatable is None else repeatable
+        body = msgspec.json.encode(json) if json is not None else data
+        for attempt in range(1, ATTEMPTS + 1):
+            pause = _PAUSE_SECONDS * 2**attempt * (0.5 + random.random())  # noqa: S311 (jitter)
+            try:
+                return await self._once(method, path, body, json is not None, query, headers, wait_seconds)
+            except PrivySealError as why:
+                if not (again and why.retryable) or attempt == ATTEMPTS:
+                    raise
+                pause = max(pause, float(why.facts.get("retry_after_seconds", 0.0)))
+            await asyncio.sleep(min(pause, _LONGEST_PAUSE_SECONDS))
+        raise AssertionError
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        is_json: bool,
+        query: Mapping[str, str | int] | None,
+        headers: Mapping[str, str] | None,
+        wait_seconds: float,
+    ) -> Reply:
+        sent = {"Authorization": self._authorization(), **(headers or {})}
+        if body is not None:
+            sent["Content-Type"] = "application/json" if is_json else PROTOBUF
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=self._connect_seconds, sock_read=self._reply_seconds + wait_seconds
+        )
+        try:
+            async with self._open().request(
+                method,
+                self.origin + path,
+                data=body,
+                params=query,
+                headers=sent,
+                allow_redirects=False,
+                timeout=timeout,
+            ) as response:
+                content = await self._content(response)
+                if response.status < 300 or response.status == 304:
+                    return Reply(response.status, response.headers, content)
+                raise _problem(response, content)
+        except aiohttp.ClientSSLError as why:
+            raise Unavailable(
+                "tls_failed",
+                f"the manager at {self.origin} doesn't prove who it is: {_reason(why)}",
+                "check the URL; give its certificate authority with --ca-file",
+            ) from None
+        except TimeoutError:
+            raise Unavailable(
+                "manager_silent", f"the manager at {self.origin} doesn't answer in time", "try again later"
+            ) from None
+        except (aiohttp.ClientError, OSError) as why:
+            raise Unavailable(
+                "manager_unreachable",
+                f"the manager at {self.origin} can't be reached: {_reason(why)}",
+                "check the URL, the network and whether the manager is running",
+            ) from None
+
+    async def _content(self, response: aiohttp.ClientResponse) -> bytes:
+        if (response.content_length or 0) > LARGEST_BODY_BYTES:
+            raise _nonsense()
+        parts, size = [], 0
+        async for part in response.content.iter_any():
+            size += len(part)
+            if size > LARGEST_BODY_BYTES:
+                raise _nonsense()
+            parts.append(part)
+        return b"".join(parts)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            secure = self.origin.startswith("https:")
+            context: ssl.SSLContext | bool = True
+            if secure:
+                try:
+                    context = ssl.create_default_context(cafile=self._ca_file or None)
+                except OSError:
+                    raise Malformed(
+                        "ca_file_unreadable", "the file of certificate authorities can't be read", "check --ca-file"
+                    ) from None
+                context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=context, limit=256),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("Accept-Encoding",),
+                headers={"User-Agent": "privyseal"},
+                # Proxies of the environment are for other machines.
+                trust_env=secure and os.environ.get("PRIVYSEAL_NO_PROXY") is None,
+            )
+        return self._session
+
+    def _authorization(self) -> str:
+        if self._one_time:
+            return f"Token {self._one_time}"
+        if self._identity is None:
+            raise Malformed(
+                "identity_missing", "no identity is chosen to ask the manager with", "privyseal identity new"
+            )
+        now = self._clock()
+        token, since = self._token
+        if not token or not since <= now < since + TOKEN_REUSED_SECONDS:
+            token = bearer(self._identity, self.account, self.origin, now)
+            self._token = (token, now)
+        return f"Bearer {token}"
+
+
+def bearer(identity: Identity, account: str, origin: str, now: int) -> str:
+    """A self-signed bearer token (RFC 7519, EdDSA of RFC 8037), good for five minutes at one manager for one account."""
+    header = msgspec.json.encode({"alg": "EdDSA", "kid": identity.kid, "typ": "JWT"}, order="sorted")
+    claims = msgspec.json.encode(
+        {
+            "sub": identity.kid,
+            "acct": account,
+            "aud": origin,
+            "iat": now,
+            "exp": now + TOKEN_SECONDS,
+            "jti": opaque_id(os.urandom(16)),
+        },
+        order="sorted",
+    )
+    signing_input = f"{b64u(header)}.{b64u(claims)}"
+    return f"{signing_input}.{b64u(identity.sign(signing_input.encode()))}"
+
+
+def _problem(response: aiohttp.ClientResponse, content: bytes) -> PrivySealError:
+    """The manager's claim of what is wrong; `facts["unsigned"]` marks it as such."""
+    try:
+        told = msgspec.json.decode(content, type=dict[str, Any]) if "json" in response.content_type else {}
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        told = {}
+    if not told.get("code"):
+        busy = response.status in {408, 425, 429, 500, 502, 503, 504}
+        return (Unavailable if busy else Malformed)(
+            "manager_faulty",
+            f"the manager, or something before it, answered with HTTP status {response.status} and no reason",
+            "check the URL and the manager's log",
+        )
+    told.setdefault("detail", "it doesn't say why")
+    error = from_problem(
+        {**told, "detail": f"the manager says: {_clean(told['detail'])}", "hint": _clean(told.get("hint", ""))}
+    )
+    if told.get("title") == "internal" or response.status == 500:
+        error = Unavailable(str(told["code"]), error.detail, error.hint)
+    error.facts["unsigned"] = True
+    after = response.headers.get("Retry-After", "")
+    if after.isdigit():
+        error.facts["retry_after_seconds"] = min(int(after), 60)
+    return error
+
+
+def _clean(text: object) -> str:
+    """A claim, fit to be shown on a terminal."""
+    return "".join(character for character in str(text)[:2000] if character.isprintable())
+
+
+def _reason(why: BaseException) -> str:
+    """What the system says about a connection, without addresses' details."""
+    inner = getattr(why, "os_error", None) or getattr(why, "certificate_error", None) or why
+    if (
+        isinstance(inner, OSError)
+        and isinstance(inner.errno, int)
+        and inner.errno > 0
+        and not isinstance(inner, ssl.SSLError)
+    ):
+        return os.strerror(inner.errno).lower()
+    return _clean(getattr(inner, "verify_message", "") or type(inner).__name__)
+
+
+def _nonsense() -> Unavailable:
+    return Unavailable("manager_faulty", "the manager answered with something that is no answer", "check the URL")
+
+
+def origin_host(origin: str) -> str:
+    """The host of an origin, for a context's name."""
+    return urlsplit(origin).hostname or origin
+
+
+def expired(what: str, seconds: float) -> Expired:
+    """The error for a wait that ended without an answer."""
+    return Expired(
+        "wait_over", f"{what} wasn't answered within {seconds:.0f} seconds", "look at it with privyseal task list"
+    )

@@ -1,0 +1,57 @@
+"""Views: what the manager tells of delegates and tasks.
+
+Promises: says of each delegate whether the account's keyring really certifies it. Everything else here is the manager's
+word, for looking at, and nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from client.account import Account, page_of
+from shared.errors import PrivySealError
+from shared.trust.certificate import check_certificate
+
+
+class Views:
+    """One account's."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    async def delegates(self) -> list[dict[str, Any]]:
+        """As the manager lists them, each with `certified`: `yes`, or the code of what is wrong with its certificate."""
+        await self._account.sync()
+        reply = await self._account.ask("GET", "delegates")
+        found, _ = page_of(reply, "delegates")
+        return [{**one, "certified": self._certified(one)} for one in found]
+
+    def _certified(self, told: dict[str, Any]) -> str:
+        book = self._account.book
+        keyring = book.keyrings.get(str(told.get("keyring")))
+        if keyring is None:
+            return "keyring_unknown"
+        try:
+            status = book.status.document if book.status else None
+            check_certificate(str(told.get("certificate", "")), keyring, status, self._account.clock())
+        except PrivySealError as why:
+            return why.code
+        return "yes"
+
+    async def tasks(self, most: int = 50) -> list[dict[str, Any]]:
+        """The newest tasks first, at most `most`."""
+        found: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None and len(found) < most:
+            query: dict[str, str | int] = {"limit": min(most - len(found), 200), **({"after": after} if after else {})}
+            page, after = page_of(await self._account.ask("GET", "tasks", query=query), "tasks")
+            found += page
+        return found
+
+    async def task(self, digest: str) -> dict[str, Any]:
+        """One task. Raises NotFound."""
+        return (await self._account.ask("GET", f"tasks/{digest}")).json()
+
+    async def cancel(self, digest: str) -> None:
+        """Gives a task up. What runs already may have happened all the same."""
+        await self._account.ask("DELETE", f"tasks/{digest}")
