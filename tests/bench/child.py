@@ -34,7 +34,7 @@ class Child:
         self.arguments = arguments
         with log.open("ab") as out:
             self.began = time.monotonic()
-            self._process = subprocess.Popen(  # noqa: S603 (our own programs)
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,

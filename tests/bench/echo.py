@@ -1,10 +1,8 @@
-"""The floor's two programs: a manager that only echoes, and a delegate that only answers.
+"""The floor's manager, which only echoes: `python -m tests.bench.echo HTTP_PORT GRPC_PORT`.
 
-    python -m tests.bench.echo manager HTTP_PORT GRPC_PORT
-    python -m tests.bench.echo delegate GRPC_PORT REPLY_BYTES
-
-The same servers as the product's, on the same event loops, with nothing in between: raw bytes, no protobuf, no database,
-no cryptography. `POST /echo?bytes=N` answers with N bytes; `GET /stream?count=N&bytes=M` times N round trips of M bytes
+The same servers as the product's, on the same event loop, with nothing in between: raw bytes, no protobuf, no database,
+no cryptography. Its counterpart is `echo_delegate`. `POST /echo?bytes=N`
+answers with N bytes; `GET /stream?count=N&bytes=M` times N round trips of M bytes
 down the delegate's stream, one after the other, and answers with the seconds of each.
 """
 
@@ -25,8 +23,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-METHOD = "/floor.Echo/Connect"
 
 
 class EchoManager:
@@ -51,7 +47,13 @@ class EchoManager:
             ]
         )
         config = uvicorn.Config(
-            app, port=http_port, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="off"
+            app,
+            port=http_port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            lifespan="off",
         )
         await uvicorn.Server(config).serve()
 
@@ -80,22 +82,10 @@ class EchoManager:
         return Response(msgspec.json.encode(seconds))
 
 
-async def answer(grpc_port: int, reply_bytes: int) -> None:
-    """The delegate: one stream, one reply for each message."""
-    reply = bytes(reply_bytes)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
-        call = channel.stream_stream(METHOD)()
-        while await call.read() is not grpc.aio.EOF:
-            await call.write(reply)
-
-
 def main(arguments: list[str]) -> None:
-    """Runs one of the two."""
-    match arguments:
-        case ["manager", http_port, grpc_port]:
-            uvloop.run(EchoManager().serve(int(http_port), int(grpc_port)))
-        case ["delegate", grpc_port, reply_bytes]:
-            asyncio.run(answer(int(grpc_port), int(reply_bytes)))
+    """Serves until the process is ended."""
+    http_port, grpc_port = map(int, arguments)
+    uvloop.run(EchoManager().serve(http_port, grpc_port))
 
 
 if __name__ == "__main__":

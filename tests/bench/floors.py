@@ -66,13 +66,11 @@ class Floors:
     async def __aenter__(self) -> Floors:
         http_port, grpc_port = free_port(), free_port()
         self._origin = f"http://127.0.0.1:{http_port}"
-        module, log = "tests.bench.echo", self._folder
-        manager = Child([module, "manager", str(http_port), str(grpc_port)], log / "echo-manager.log")
+        manager = Child(["tests.bench.echo", str(http_port), str(grpc_port)], self._folder / "echo-manager.log")
         self._children.append(manager)
         await manager.until(lambda: listens(http_port) and listens(grpc_port), "listening")
-        self._children.append(
-            Child([module, "delegate", str(grpc_port), str(self._sizes.up)], log / "echo-delegate.log")
-        )
+        arguments = ["tests.bench.echo_delegate", str(grpc_port), str(self._sizes.up)]
+        self._children.append(Child(arguments, self._folder / "echo-delegate.log"))
         await manager.until(lambda: answers(f"{self._origin}/ready"), "connected")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=256),
@@ -128,7 +126,7 @@ class Floors:
         execute = self._database.execute
         execute("BEGIN IMMEDIATE")
         for table, row in zip(("task", "audit"), self._sizes.rows, strict=True):
-            execute(f"INSERT INTO {table} VALUES (NULL{', ?' * len(row)})", row)  # noqa: S608 (our own names)
+            execute(f"INSERT INTO {table} VALUES (NULL{', ?' * len(row)})", row)
         execute("COMMIT")
 
 
@@ -183,9 +181,7 @@ class Crypto:
 
 def costs(crypto: Crypto, count: int) -> dict[str, Sequence[float]]:
     """Seconds of each primitive, for the reader of the report."""
-    return {
-        name: _times(getattr(crypto, name), count) for name in ("sign", "verify", "seal", "open", "make")
-    }
+    return {name: _times(getattr(crypto, name), count) for name in ("sign", "verify", "seal", "open", "make")}
 
 
 def _times(function: Callable[[], object], count: int) -> list[float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from client import Client
 from client.transport import Reply, Transport
@@ -84,8 +85,8 @@ async def _sizes(client: Client) -> Sizes:
     seen: list[tuple[bytes, Reply]] = []
 
     class Seeing(Transport):
-        async def request(self, method: str, path: str, **arguments: object) -> Reply:  # type: ignore[override]
-            reply = await transport.request(method, path, **arguments)  # type: ignore[arg-type]
+        async def request(self, method: str, path: str, **arguments: Any) -> Reply:
+            reply = await transport.request(method, path, **arguments)
             data = arguments.get("data")
             if isinstance(data, bytes):
                 seen.append((data, reply))
