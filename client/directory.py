@@ -190,7 +190,7 @@ class Directory:
     def _unknown(self, reference: Reference) -> NotFound:
         place = f"{reference.scope}:{reference.identifier}"
         hint = "check its name and scope: privyseal secret list --all"
-        if place in self._account.state.seen.places:
+        if self._account.state.seen.places.get(place, ("", 0))[0]:
             hint = (
                 "it was seen before: it has been deleted since, or the manager withholds it; see privyseal audit verify"
             )

@@ -128,8 +128,10 @@ def unfinished(home: Home, name: str) -> Founding:
         raise Malformed("founding_malformed", "the file of the unfinished founding is damaged", "begin anew") from None
 
 
-async def complete(home: Home, founding: Founding, token: str, identity_key: Identity, clock: Clock) -> Context:
-    """Makes the account at the manager and keeps its context. Raises what the manager says; then it can be tried again."""
+async def complete(
+    home: Home, founding: Founding, token: str, identity_key: Identity, clock: Clock, *, use: bool = True
+) -> Context:
+    """Makes the account at the manager and keeps its context (`use`: as the current one). Raises what the manager says; then it can be tried again."""
     if not await _exists(founding, identity_key, clock):
         transport = Transport(founding.manager, founding.account, None, clock, ca_file=founding.ca_file, token=token)
         try:
@@ -143,7 +145,7 @@ async def complete(home: Home, founding: Founding, token: str, identity_key: Ide
     context = Context(founding.manager, founding.account, founding.identity, ca_file=founding.ca_file)
     async with Client.of_context(context, home, identity=identity_key) as client:
         await client.account.sync(force=True)
-    Contexts(home).put(founding.name, context)
+    Contexts(home).put(founding.name, context, use=use)
     home.path(FOLDER, f"{founding.name}.json").unlink(missing_ok=True)
     return context
 

@@ -32,7 +32,7 @@ class Seen(msgspec.Struct):
     versions: dict[str, tuple[int, str]] = {}
     """Secret id to (newest version, digest of its store task)."""
     places: dict[str, tuple[str, int]] = {}
-    """`SCOPE:IDENTIFIER` to (secret id, when its document was signed)."""
+    """`SCOPE:IDENTIFIER` to (secret id, empty once it was deleted, and when its document was signed)."""
     audit: tuple[int, str] = (0, "")
 
 
@@ -47,6 +47,7 @@ class State:
         self._parts = (FOLDER, f"{account}.json")
         self.seen = self._load()
         self._changed = False
+        self._trust_changed = False
 
     def check(self, new: Unverified[Payload]) -> None:
         """Raises Tampered when a newer revision than `new` was seen, or another with its number."""
@@ -112,7 +113,7 @@ class State:
         """Keeps the trust documents."""
         if (documents, etag) != (self.seen.documents, self.seen.etag):
             self.seen.documents, self.seen.etag = documents, etag
-            self._changed = True
+            self._changed = self._trust_changed = True
 
     @property
     def audit(self) -> Head:
@@ -143,8 +144,10 @@ class State:
                     mine.places[place] = entry_
             if other.audit[0] > mine.audit[0]:
                 mine.audit = other.audit
+            if not self._trust_changed:
+                mine.documents, mine.etag = other.documents, other.etag
             self._home.write(msgspec.json.encode(mine), *self._parts)
-        self._changed = False
+        self._changed = self._trust_changed = False
 
     def _merge_revision(self, into: dict[str, tuple[int, str]], key: str, entry: tuple[int, str]) -> None:
         known = into.get(key)

@@ -102,7 +102,7 @@ class Link:
         self._clock = clock
         self._metrics = metrics
         self.changed: Callable[[], None] = lambda: None
-        """Called when the stream has opened or closed, and when documents have come."""
+        """Called when documents have come, and when the stream has closed."""
         self._stream: Stream | None = None
         self._draining = self._finishing = False
         self._opened = 0
@@ -214,7 +214,6 @@ class Link:
         if self._draining:
             stream.say(Drain())
         self._replenish(stream)
-        self.changed()
 
     def _closed(self) -> None:
         if self._stream is not None:

@@ -61,6 +61,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextI
 
 async def serve(configuration: Configuration) -> int:
     """Run a delegate until it is told to end."""
+    # gRPC's core writes to standard error past every logger; what matters it also tells us.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import structlog
 
     from delegate.build import build

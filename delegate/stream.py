@@ -33,7 +33,7 @@ _STATUSES: dict[grpc.StatusCode, type[PrivySealError]] = {
 }
 
 
-END: Any = vars(grpc.aio)["EOF"]
+END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
 class Lost(Exception):

@@ -282,11 +282,13 @@ class Tasks:
     ) -> Finished:
         done = assignment.life.state is State.DONE
         versions = _versions(allowed, assignment, result, answer, self._clock.now()) if done else []
+        failed = {use.target.secret for use in allowed.uses} - {version.secret for version in versions}
+        # A secret whose first value couldn't be stored isn't made.
+        published = [one for one in fresh if done and getattr(one.document, "id", "") not in failed]
         row = self._row(caller, assignment, allowed.task.document, assignment.life.code)
 
         def run(transaction: Transaction) -> None:
-            if done and fresh:
-                transaction.publish(caller.account, [row_of(one) for one in fresh])
+            transaction.publish(caller.account, [row_of(one) for one in published])
             for version in versions:
                 transaction.add_version(caller.account, version)
             transaction.put_task(caller.account, row)
@@ -297,8 +299,8 @@ class Tasks:
             audit=[self._entry(caller, assignment, allowed.task.document, assignment.life.code)],
             size=sum(len(one) for one in result.stored),
         )
-        if done and fresh:
-            self._books.take(await self._books.book(caller.account), fresh)
+        if published:
+            self._books.take(await self._books.book(caller.account), published)
         self._metrics.finished(assignment.op, "completed" if done else "failed", answer.code)
         finished = Finished(
             task=assignment.id,
@@ -379,7 +381,7 @@ def _check_inputs(document: TaskDocument, inputs: tuple[bytes, ...]) -> None:
 def _versions(
     allowed: Warrant, assignment: Assignment, result: Result, answer: AnswerDocument, now: int
 ) -> list[StoredVersion]:
-    """The versions that a store made; none for another operation."""
+    """The versions that a store made, none for another operation; an empty record is a target that failed."""
     task = allowed.task
     if task.document.op != "store":
         return []
@@ -403,4 +405,5 @@ def _versions(
             record=record,
         )
         for use, record in zip(allowed.uses, result.stored, strict=True)
+        if record
     ]

@@ -45,6 +45,8 @@ class Need(msgspec.Struct, forbid_unknown_fields=True):
     keyring: str
     gen: int
     kinds: list[str]
+    scope: str = "account"
+    """Delegates decide over scopes by their own policy, which the manager doesn't know: taken, and not used yet."""
     selectors: list[str] = []
 
 
