@@ -104,7 +104,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(BIN)/uv ## Resolve pyproject.toml into deploy/locks anew; UPGRADE=--upgrade takes the newest versions
 	@$(COMPILE) pyproject.toml --group setup --all-extras -o $(LOCKS)/dev.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt --group setup -o $(LOCKS)/uv.txt
-	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra manager --extra delegate --extra client -o $(LOCKS)/runtime.txt
+	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --group setup --extra manager --extra delegate --extra client \
+		-o $(LOCKS)/runtime.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra manager --extra postgresql -o $(LOCKS)/manager.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra delegate -o $(LOCKS)/delegate.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra client -o $(LOCKS)/client.txt

@@ -1,0 +1,94 @@
+"""A `Plaintext` has one exit, `reveal()`, and these files alone may use it."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.architecture.source import PACKAGES, lies_in, sources
+
+EXITS = {
+    "shared/crypto/aead.py": "encrypts it",
+    "shared/crypto/output.py": "packs answers, themselves a Plaintext, before they are sealed to the reader",
+    "shared/crypto/seal.py": "seals it",
+    "delegate/secret_managers/enveloped.py": "a data key opens its record",
+    "client/cli/reveal.py": "shows a value to the person who may see it",
+}
+# `x.reveal` that is another thing's verb: named, never called without arguments.
+OTHER_VERBS = {
+    "delegate/operations.py": "the operation of that name, chosen from a table",
+}
+
+
+def exits(path: str, text: str) -> dict[str, list[int]]:
+    """Lines that call `.reveal()` without arguments ("calls") or reach for it in another way ("mentions").
+
+    The client's verb `reveal(reference)` takes arguments and isn't meant.
+    """
+    tree = ast.parse(text, path)
+    found: dict[str, list[int]] = {"calls": [], "mentions": []}
+    called = {id(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    looked_up = {
+        id(one)
+        for call in called.values()
+        if isinstance(call.func, ast.Name) and call.func.id in {"getattr", "attrgetter", "methodcaller"}
+        for one in call.args
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in {"reveal", "_Plaintext__value"}:
+            call = called.get(id(node))
+            if call is None:
+                found["mentions"].append(node.lineno)
+            elif not (call.args or call.keywords) or ast.unparse(node.value).endswith("Plaintext"):
+                found["calls"].append(node.lineno)
+        elif isinstance(node, ast.Constant) and node.value == "reveal" and id(node) in looked_up:
+            found["mentions"].append(node.lineno)
+    return found
+
+
+def judged() -> dict[str, dict[str, list[int]]]:
+    return {path: found for path, text in sources(*PACKAGES, "deploy") if any((found := exits(path, text)).values())}
+
+
+def test_a_plaintext_leaves_only_through_the_files_that_may() -> None:
+    wrong = [
+        f"{path}:{line} takes a value out of its Plaintext"
+        for path, found in judged().items()
+        for line in [
+            *(found["calls"] if path not in EXITS else []),
+            *(found["mentions"] if path not in OTHER_VERBS else []),
+        ]
+    ]
+    assert wrong == []
+
+
+def test_every_file_that_may_take_a_value_out_does() -> None:
+    found = judged()
+    assert [path for path in EXITS if not found.get(path, {}).get("calls")] == []
+    assert [path for path in OTHER_VERBS if not found.get(path, {}).get("mentions")] == []
+    assert [path for path in EXITS if lies_in(path, ("manager",))] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print(plaintext.reveal())",
+        "leak = plaintext.reveal",
+        "getattr(plaintext, 'reveal')()",
+        "map(methodcaller('reveal'), plaintexts)",
+        "f'{(await fetch()).reveal()}'",
+        "plaintext.Plaintext.reveal(value)",
+        "value._Plaintext__value",
+    ],
+)
+def test_an_exit_is_seen(text: str) -> None:
+    found = exits("manager/bad.py", text)
+    assert found["calls"] or found["mentions"]
+
+
+def test_the_clients_verb_is_no_exit() -> None:
+    assert exits("client/sdk.py", "await client.reveal('account.token')\nawait self.reveal_all(x)") == {
+        "calls": [],
+        "mentions": [],
+    }
