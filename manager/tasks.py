@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import msgspec
 
@@ -293,12 +294,15 @@ class Tasks:
                 transaction.add_version(caller.account, version)
             transaction.put_task(caller.account, row)
 
-        await self._store.write(
-            run,
-            account=caller.account,
-            audit=[self._entry(caller, assignment, allowed.task.document, assignment.life.code)],
-            size=sum(len(one) for one in result.stored),
-        )
+        try:
+            await self._store.write(
+                run,
+                account=caller.account,
+                audit=[self._entry(caller, assignment, allowed.task.document, assignment.life.code)],
+                size=sum(len(one) for one in result.stored),
+            )
+        except Conflict as why:
+            await self._lose(caller, assignment, allowed, why)
         if published:
             self._books.take(await self._books.book(caller.account), published)
         self._metrics.finished(assignment.op, "completed" if done else "failed", answer.code)
@@ -312,6 +316,16 @@ class Tasks:
         )
         self._keep(caller, finished)
         return finished
+
+    async def _lose(self, caller: Caller, assignment: Assignment, allowed: Warrant, why: Conflict) -> NoReturn:
+        """Another was durable first: what the delegate did counts for nothing, and the submitter learns what is newest."""
+        assignment.life = replace(assignment.life, state=State.FAILED, code=why.code)
+        await self._record(caller, assignment, allowed.task.document, why.code)
+        if why.code == "version_exists":
+            secrets = [use.target.secret or "" for use in allowed.uses]
+            latest = await self._store.latest_many(caller.account, secrets)
+            why.facts["latest"] = {secret: {"n": row.n, "digest": row.digest} for secret, row in latest.items()}
+        raise why
 
     def _keep(self, caller: Caller, finished: Finished) -> None:
         self._kept[caller.account, finished.task] = (caller.kid, finished)
