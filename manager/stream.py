@@ -7,8 +7,10 @@ coroutine a stream and no task besides, since thousands of them are idle most of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine
+from functools import partial
 from typing import Any
 
 import grpc
@@ -48,6 +50,9 @@ from shared.wire import delegate_pb2, delegate_pb2_grpc
 HELLO_SECONDS = 10.0
 """How long a stranger may keep a stream without saying who he is."""
 
+CUT_SECONDS = 1.0
+"""How long a peer that is cut off may take to be told."""
+
 _log = structlog.get_logger()
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
@@ -77,6 +82,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         self._silence_ms = silence_ms
         self._strangers = most_strangers
         self._numbers = 0
+        self._beaten: dict[Delegate, asyncio.Task[None]] = {}
 
     async def Connect(  # noqa: N802 (the name is gRPC's)
         self, request_iterator: AsyncIterator[delegate_pb2.FromDelegate], context: Any
@@ -86,6 +92,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "strangers_too_many: try again in a few seconds")
         stream = _Stream(context, self)
         delegate: Delegate | None = None
+        is_cut = False
         try:
             self._strangers -= 1
             try:
@@ -107,12 +114,19 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             await context.abort(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "hello_late: the delegate didn't say who it is in time."
             )
+        except _Cut:
+            is_cut = True
         finally:
             if delegate is not None:
                 self._fleet.leave(delegate, self._clock.now())
                 self._dispatcher.lost(delegate)
                 self._metrics.delegates.set(sum(1 for _ in self._fleet))
                 _log.info("stream.closed", account=delegate.account, delegate=delegate.name)
+        if is_cut:
+            # Last, since a peer that has stopped reading doesn't take the status either.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CUT_SECONDS):
+                    await context.abort(grpc.StatusCode.CANCELLED, "the manager cut the stream")
 
     async def _greet(self, stream: _Stream) -> Delegate:
         nonce = secrets.token_bytes(32)
@@ -208,8 +222,19 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             if (moment - delegate.heard) * 1000 > self._silence_ms:
                 _log.warning("stream.silent", account=delegate.account, delegate=delegate.name)
                 delegate.cut()
-            elif (moment - delegate.spoke) * 1000 >= self._heartbeat_ms / 2:
-                await delegate.send(Heartbeat())
+            elif (moment - delegate.spoke) * 1000 >= self._heartbeat_ms / 2 and delegate not in self._beaten:
+                # Not waited for: one that doesn't read mustn't keep the others from being told.
+                self._beaten[delegate] = beating = asyncio.create_task(self._tell(delegate))
+                beating.add_done_callback(partial(self._told, delegate))
+
+    @staticmethod
+    async def _tell(delegate: Delegate) -> None:
+        await delegate.send(Heartbeat())
+
+    def _told(self, delegate: Delegate, beating: asyncio.Task[None]) -> None:
+        del self._beaten[delegate]
+        if not beating.cancelled() and (why := beating.exception()) is not None:
+            _log.error("heartbeat.crashed", delegate=delegate.name, exc_info=why)
 
     async def push(self, account: str, compacts: Collection[str]) -> None:
         """New account, status and keyring documents for every connected delegate; cuts those that they exclude."""
@@ -240,16 +265,22 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         return self._numbers
 
 
+class _Cut(Exception):
+    """The stream was ended from this side."""
+
+
 class _Stream:
     """Reads and writes one stream, keeping its session."""
 
-    __slots__ = ("_context", "_lock", "_owner", "_reader", "delegate", "session")
+    __slots__ = ("_context", "_is_cut", "_lock", "_owner", "_reader", "_waiting", "delegate", "session")
 
     def __init__(self, context: Any, owner: Streams) -> None:
         self._context = context
         self._owner = owner
         self._reader = DelegateReader()
         self._lock: asyncio.Lock | None = None
+        self._is_cut = False
+        self._waiting: set[asyncio.Task[Any]] = set()
         self.session = Session()
         self.delegate: Delegate | None = None
 
@@ -262,8 +293,8 @@ class _Stream:
         async with self._lock:
             try:
                 for wire in manager_messages(message, self._owner.number()):
-                    await self._context.write(wire)
-            except (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.UsageError):
+                    await self._unless_cut(self._context.write(wire))
+            except (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.BaseError, _Cut):
                 return
         if self.delegate is not None:
             self.delegate.spoke = self._owner._clock.monotonic()
@@ -271,7 +302,7 @@ class _Stream:
     async def read(self) -> FromDelegate | None:
         """The next message that is known; None at the end. Raises Malformed."""
         while True:
-            wire = await self._context.read()
+            wire = await self._unless_cut(self._context.read())
             if wire is _EOF:
                 return None
             if self.delegate is not None:
@@ -283,5 +314,27 @@ class _Stream:
                 return message
 
     def cut(self) -> None:
-        """Ends the stream from this side."""
-        self._context.cancel()
+        """Ends the stream from this side, with everybody who waits for the peer."""
+        if not self._is_cut:
+            self._is_cut = True
+            for task in self._waiting:
+                task.cancel()
+
+    async def _unless_cut(self, waiting: Awaitable[Any]) -> Any:
+        """Waits for the peer. Raises _Cut. gRPC's servicers have no way to cancel a call, so its waiters are cancelled."""
+        if self._is_cut:
+            if isinstance(waiting, Coroutine):
+                waiting.close()
+            raise _Cut
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting.add(task)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            # Somebody else may have cancelled the same task: that one goes on as usual.
+            if not self._is_cut or task.uncancel():
+                raise
+            raise _Cut from None
+        finally:
+            self._waiting.discard(task)
