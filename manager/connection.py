@@ -43,7 +43,7 @@ class Connection(HttpToolsProtocol):
     def _complete_in(self, data: bytes) -> bool:
         # One read may bring the end of a small head together with the beginning of a large body.
         end = data.find(b"\r\n\r\n")
-        return 0 <= end and self._head_bytes - len(data) + end <= LARGEST_HEAD_BYTES
+        return end >= 0 and self._head_bytes - len(data) + end <= LARGEST_HEAD_BYTES
 
     def on_headers_complete(self) -> None:
         """The head is there; what follows is the body, which the endpoint bounds."""

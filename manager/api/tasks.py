@@ -161,11 +161,10 @@ async def _row(request: Request, parts: Services, book: Book, caller: Caller) ->
 
 async def outcome(request: Request) -> Response:
     """The outcome of a task of the caller's own, waited for; kept for a short while after its end."""
-    parts, book, caller = await authenticated(request)
+    parts, _, caller = await authenticated(request)
     id = request.path_params["task"]
-    assignment = parts.dispatcher.running(book.id).get(id)
-    running = parts.tasks.running(book.id, id)
-    if running is not None and assignment is not None and assignment.principal == caller.kid:
+    running = parts.tasks.running(caller, id)
+    if running is not None:
         return await _outcome(running, wait_seconds(request, 60))
     kept = parts.tasks.kept(caller, id)
     if kept is None:

@@ -1,0 +1,116 @@
+"""What is written down of tasks: one row and one audit entry each, in the same transaction as what they changed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from manager.authentication import Caller
+from manager.clock import Clock
+from manager.dispatch import Assignment
+from manager.metrics import ManagerMetrics
+from manager.rows import TaskRow
+from manager.store import Store
+from shared.canonical import digest
+from shared.documents.task import TaskDocument
+from shared.errors import Conflict, PrivySealError
+from shared.task import FINAL, State
+
+Entry = dict[str, str | int]
+
+
+class History:
+    """Writes rows and entries; whoever changes something else too takes them from `row` and `entry`."""
+
+    def __init__(self, store: Store, clock: Clock, metrics: ManagerMetrics) -> None:
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+
+    def row(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> TaskRow:
+        """The task's row, as it stands."""
+        life = assignment.life
+        return TaskRow(
+            task=assignment.id,
+            op=document.op,
+            principal=caller.kid,
+            state=life.state.value,
+            code=life.code,
+            delegate=life.delegate,
+            attempts=life.attempt,
+            submitted_at=assignment.submitted_at,
+            finished_at=self._clock.now() if life.state in FINAL else None,
+            jti=document.jti,
+            keyring=document.keyring,
+            summary=msgspec.json.encode({"targets": _targets(document), "name": assignment.name}).decode(),
+        )
+
+    def entry(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> Entry:
+        """The task's audit entry, as it stands."""
+        life = assignment.life
+        return self._entry(caller, document, assignment.id, life.state.value, life.code, life.delegate)
+
+    async def begin(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
+        """What may not run twice is written down before it is sent, so that a restart knows of it. Raises Conflict."""
+        known = await self._store.task(caller.account, assignment.id)
+        if known is not None:
+            detail = f"the task was submitted before and is {known.state}"
+            raise Conflict("task_known", detail, "sign a new one", state=known.state)
+        row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
+        await self._store.put_task(caller.account, row, [{**entry, "outcome": "submitted"}])
+
+    async def failed(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
+        """It ended without an answer."""
+        life = assignment.life
+        self._metrics.finished(document.op, "timed_out" if life.state is State.EXPIRED else "failed", life.code)
+        row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
+        await self._store.put_task(caller.account, row, [entry])
+
+    async def refused(self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError) -> None:
+        """It was refused before it ran."""
+        self._metrics.rejected(document.op, why.code)
+        entry = self._entry(caller, document, digest(compact), "refused", why.code, "")
+        await self._store.audit(caller.account, [entry])
+
+    async def recover(self) -> None:
+        """After a restart: what was under way and may not run twice has an unknown outcome."""
+        after = ""
+        while True:
+            accounts = await self._store.accounts(after)
+            for account in accounts.items:
+                await self._recover(account.account)
+            if not accounts.next:
+                return
+            after = accounts.next
+
+    async def _recover(self, account: str) -> None:
+        while page := (await self._store.tasks(account, state=State.QUEUED.value)).items:
+            for row in page:
+                now, code = self._clock.now(), "manager_restarted"
+                lost = msgspec.structs.replace(row, state=State.UNKNOWN.value, code=code, finished_at=now)
+                entry: Entry = {
+                    "at": now,
+                    "principal": row.principal,
+                    "op": row.op,
+                    "task": row.task,
+                    "outcome": lost.state,
+                    "code": code,
+                }
+                await self._store.put_task(account, lost, [entry])
+
+    def _entry(
+        self, caller: Caller, document: TaskDocument, task: str, outcome: str, code: str, delegate: str
+    ) -> Entry:
+        return {
+            "at": self._clock.now(),
+            "principal": caller.kid,
+            "op": document.op,
+            "task": task,
+            "targets": _targets(document),
+            "outcome": outcome,
+            "code": code,
+            "delegate": delegate,
+        }
+
+
+def _targets(document: TaskDocument) -> str:
+    return ",".join(target.secret or target.connector or "" for target in document.targets)

@@ -1,0 +1,121 @@
+"""What a task acts on and leaves behind in the store: the records it opens, the versions it makes.
+
+Records are opaque here. What decides is that they are those that the signed task names, and none newer was meant.
+"""
+
+from __future__ import annotations
+
+from manager.dispatch import Assignment
+from manager.rows import StoredVersion
+from manager.store import Store
+from shared.canonical import blob_digest
+from shared.documents.answer import AnswerDocument
+from shared.documents.secret import LARGEST_VALUE_BYTES
+from shared.documents.task import TaskDocument
+from shared.errors import Conflict, Malformed, NotFound
+from shared.messages import Result
+from shared.trust.warrant import Warrant
+
+LARGEST_TOGETHER = LARGEST_VALUE_BYTES + 4_096
+"""All values of one task together."""
+
+_SEALED_OVERHEAD, _RECORD_OVERHEAD = 2_048, 1_024
+
+
+def check_inputs(document: TaskDocument, inputs: tuple[bytes, ...]) -> None:
+    """Raises Malformed unless these are the sealed inputs that the task was signed over, and not too large."""
+    if sum(map(len, inputs)) > LARGEST_TOGETHER + _SEALED_OVERHEAD * len(inputs):
+        raise Malformed("value_too_large", "the values are larger than 10 MB together", "store fewer or smaller values")
+    if tuple(blob_digest(one) for one in inputs) != document.input:
+        raise Malformed("input_foreign", "the sealed inputs are not those that the task was signed over")
+
+
+class Records:
+    """Loads records and answers which version is the newest."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def opened(self, account: str, task: str, document: TaskDocument) -> tuple[bytes, ...]:
+        """The records that the task (named by its digest) opens, one a target.
+
+        Raises Conflict where it means another newest version than there is, NotFound for one that isn't there.
+        """
+        match document.op:
+            case "store":
+                await self._check_next(account, task, document)
+                return ()
+            case "reveal":
+                return await self._named(account, document)
+        return ()
+
+    async def newest(self, account: str, secrets: list[str]) -> dict[str, dict[str, int | str]]:
+        """The newest version of each secret that has one, for the facts of a Conflict."""
+        rows = await self._store.latest_many(account, secrets)
+        return {secret: {"n": row.n, "digest": row.digest} for secret, row in rows.items()}
+
+    async def _check_next(self, account: str, task: str, document: TaskDocument) -> None:
+        secrets = [target.secret or "" for target in document.targets]
+        latest = await self._store.latest_many(account, secrets)
+        for target, secret in zip(document.targets, secrets, strict=True):
+            newest = latest.get(secret)
+            # The same task again, whose answer was lost on its way, may run again: its version stays the first one.
+            if newest is not None and newest.digest == task:
+                continue
+            if (target.n, target.version) != ((newest.n + 1, newest.digest) if newest else (1, None)):
+                raise _other_newest("version_exists", newest, secret)
+
+    async def _named(self, account: str, document: TaskDocument) -> tuple[bytes, ...]:
+        places = [(target.secret or "", target.n) for target in document.targets]
+        versions = await self._store.version_many(account, places)
+        meant_latest = [target.secret or "" for target in document.targets if target.latest]
+        latest = await self._store.latest_many(account, meant_latest) if meant_latest else {}
+        records = []
+        for target, place in zip(document.targets, places, strict=True):
+            version = versions.get(place)
+            if version is None or version.digest != target.version or version.record is None:
+                raise NotFound(
+                    "version_not_found", "there is no such version, or it was deleted", "privyseal secret versions"
+                )
+            if target.latest and latest[place[0]].n != target.n:
+                raise _other_newest("version_newer", latest[place[0]], place[0])
+            records.append(version.record)
+        if sum(map(len, records)) > LARGEST_TOGETHER + _RECORD_OVERHEAD * len(records):
+            raise Malformed("records_too_large", "the values asked for are too large together", "ask for fewer at once")
+        return tuple(records)
+
+
+def _other_newest(code: str, newest: StoredVersion | None, secret: str) -> Conflict:
+    latest = {secret: {"n": newest.n if newest else 0, "digest": newest.digest if newest else ""}}
+    return Conflict(code, "there is another newest version than the task means", "sync and sign again", latest=latest)
+
+
+def versions_of(
+    allowed: Warrant, assignment: Assignment, result: Result, answer: AnswerDocument, now: int
+) -> list[StoredVersion]:
+    """The versions that a store made, none for another operation; an empty record is a target that failed."""
+    task = allowed.task
+    if task.document.op != "store":
+        return []
+    if len(result.stored) != len(allowed.uses) or tuple(blob_digest(one) for one in result.stored) != answer.stored:
+        raise Malformed("answer_malformed", "the delegate's records are not those that it signed")
+    return [
+        StoredVersion(
+            secret=use.target.secret or "",
+            n=use.target.n,
+            digest=task.digest,
+            prev=use.target.version or "",
+            size=len(record),
+            keyring=task.document.keyring,
+            generation=task.document.gen,
+            connector=use.connector.document.id,
+            signer=task.kid,
+            stored_at=now,
+            delegate=assignment.life.delegate,
+            deleted_at=None,
+            compact=task.compact,
+            record=record,
+        )
+        for use, record in zip(allowed.uses, result.stored, strict=True)
+        if record
+    ]
