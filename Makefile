@@ -51,8 +51,10 @@ demo: $(READY) ## Show the main job with real processes: store, reveal, refuse a
 run: $(READY) ## Start a manager and a delegate here, set up an account, and stay up until Ctrl-C
 	@$(BIN)/privyseal dev
 
+NODE_MODULES := tests/node/node_modules/.package-lock.json
+
 .PHONY: test
-test: $(DEV) tests/node/node_modules/.package-lock.json ## All tests, Node's verifier, the coverage gate; T=tests/unit runs only those
+test: $(DEV) $(if $(T),,$(NODE_MODULES)) ## All tests, the coverage gate, Node's verifier; T=tests/unit runs only those
 ifdef T
 	@$(BIN)/python -m pytest $(T)
 else
@@ -61,20 +63,25 @@ else
 	@node tests/node/verify.mjs
 endif
 
-tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/package-lock.json
+$(NODE_MODULES): tests/node/package.json tests/node/package-lock.json
 	@command -v npm >/dev/null || { echo "Node.js 20 or later is needed for the independent verifier: install node and npm"; exit 1; }
 	@npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .PHONY: check
 check: $(DEV) ## Formatting, lint, types, and that generated files are up to date
-	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy $(PROGRAMS)
 	@rm -rf build/wire && mkdir -p build/wire && $(call generate,build/wire)
 	@diff -r -x __init__.py -x __pycache__ build/wire/shared/wire shared/wire \
 		|| { echo "shared/wire is not what proto/ says: make proto"; exit 1; }
 	@$(BIN)/python -m tests.vectors.generate --check
+
+.PHONY: format
+format: $(DEV) ## Format the code and repair what the linter can
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
 
 .PHONY: bench
 bench: $(DEV) ## Measure, each figure beside its floor; also written to build/bench.json
