@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -50,7 +51,9 @@ def sha256(data: bytes) -> bytes:
 
 
 def digest(compact: str) -> str:
-    """The digest that names a document: SHA-256 of its compact form, in base64url."""
+    """The digest that names a document: SHA-256 of its compact form, in base64url. Raises Malformed outside of ASCII."""
+    if not compact.isascii():
+        raise Malformed("document_malformed", "a document has other characters than base64url and points")
     return b64u(sha256(compact.encode("ascii")))
 
 
@@ -79,6 +82,7 @@ def unlp(data: bytes, count: int) -> list[bytes]:
 
 
 _encoder = msgspec.json.Encoder(order="sorted")
+_path = re.compile(r"`\$[a-z\[\]0-9.]*`")
 
 
 def encode(value: Any) -> bytes:
@@ -92,20 +96,25 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T], what: str) -> T:
     Re-encoding must give the same bytes, which refuses doubled keys, white space, other escapes, other number forms
     and spelt-out defaults at once. Raises Malformed.
     """
+    code = f"{what.replace(' ', '_')}_malformed"
     try:
         value = decoder.decode(data)
         again = _encoder.encode(value)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise Malformed(f"{what}_malformed", f"the {what} is malformed: {_without_input(str(error))}") from None
+        raise Malformed(code, f"the {what} is malformed: {_without_input(error)}") from None
     if again != data:
-        raise Malformed(f"{what}_malformed", f"the {what} is not in canonical form")
+        raise Malformed(code, f"the {what} is not in canonical form")
     return value
 
 
-def _without_input(message: str) -> str:
-    """msgspec repeats unknown field names and enumeration values; an error must not repeat input."""
+def _without_input(error: Exception) -> str:
+    """msgspec repeats unknown field names and enumeration values, Python undecodable bytes; an error must not."""
+    if not isinstance(error, msgspec.MsgspecError):
+        return "it is no UTF-8, or too deep"
+    message = str(error)
     for opening in ("Object contains unknown field", "Invalid enum value"):
         if message.startswith(opening):
-            _, at, path = message.rpartition(" - at ")
-            return opening + at + path
+            # At the top there is no path, and what follows the last `at` is then the input's.
+            _, _, path = message.rpartition(" - at ")
+            return f"{opening} - at {path}" if _path.fullmatch(path) else opening
     return message

@@ -203,25 +203,24 @@ class _Assembly:
     """Chunked messages that haven't arrived whole."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, list[bytes]] = {}
+        self._messages: dict[int, tuple[int, bytearray]] = {}
         self._bytes = 0
 
     def add(self, chunk: pb.Chunk) -> bytes | None:
-        parts = self._parts.get(chunk.stream)
-        if parts is None:
-            if chunk.index or len(self._parts) >= MOST_CHUNKED_AT_ONCE:
-                raise _malformed()
-            parts = self._parts[chunk.stream] = []
-        self._bytes += len(chunk.data)
-        if chunk.index != len(parts) or self._bytes > LARGEST_BYTES or not chunk.data:
+        """The whole message with its last chunk. In one buffer each: a list of tiny parts would take many times more."""
+        index, data = self._messages.get(chunk.stream, (0, bytearray()))
+        if not index and len(self._messages) >= MOST_CHUNKED_AT_ONCE:
             raise _malformed()
-        parts.append(chunk.data)
+        if chunk.index != index or self._bytes + len(chunk.data) > LARGEST_BYTES or not chunk.data:
+            raise _malformed()
+        self._bytes += len(chunk.data)
+        data += chunk.data
+        self._messages[chunk.stream] = index + 1, data
         if not chunk.last:
             return None
-        del self._parts[chunk.stream]
-        data = b"".join(parts)
+        del self._messages[chunk.stream]
         self._bytes -= len(data)
-        return data
+        return bytes(data)
 
 
 def _malformed() -> Malformed:

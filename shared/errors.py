@@ -149,11 +149,16 @@ def from_problem(problem: Mapping[str, Any]) -> PrivySealError:
 
     Only for display and retry decisions: a problem is not signed, so nothing may be believed because of it.
     """
-    error = CLASSES.get(str(problem.get("title", "")), Unavailable)
-    facts = {str(key): value for key, value in problem.items() if key not in _STANDARD and str(key).isidentifier()}
+    error = CLASSES.get(_text(problem, "title", ""), Unavailable)
+    facts = {key: value for key, value in problem.items() if key not in _STANDARD and key.isidentifier()}
     return error(
-        str(problem.get("code", "internal")),
-        str(problem.get("detail", "the other side failed without saying why")),
-        str(problem.get("hint", "")),
+        _text(problem, "code", "internal"),
+        _text(problem, "detail", "the other side failed without saying why"),
+        _text(problem, "hint", ""),
         **facts,
     )
+
+
+def _text(problem: Mapping[str, Any], member: str, otherwise: str) -> str:
+    value = problem.get(member)
+    return value if isinstance(value, str) else otherwise

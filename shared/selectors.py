@@ -23,7 +23,8 @@ _selector = re.compile(SELECTOR)
 
 def normalise(text: str) -> str:
     """One selector, trimmed and lower-cased. Raises Malformed."""
-    selector = text.strip().lower()
+    # Some letters outside of ASCII have their lower-case form within it: two spellings would mean one thing.
+    selector = text.strip().lower() if text.isascii() else ""
     if not _selector.match(selector):
         raise Malformed(
             "selector_malformed",

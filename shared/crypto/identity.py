@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -36,6 +37,8 @@ class Identity:
         """From PKCS#8. Raises Malformed, and Denied for a missing or wrong passphrase."""
         try:
             private = serialization.load_pem_private_key(pem, passphrase)
+        except UnsupportedAlgorithm:
+            raise Malformed("identity_malformed", "the identity's file holds another kind of key than Ed25519") from None
         except TypeError:
             raise Denied(
                 "passphrase_needed", "the identity is locked with a passphrase, or given one that it doesn't need",

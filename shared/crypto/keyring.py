@@ -24,6 +24,8 @@ from shared.errors import Malformed, NotReady
 from shared.labels import KEYRING_CERTIFY, KEYRING_KEK, KEYRING_MAC, KEYRING_SEAL
 
 SEED_BYTES = 32
+LAST_GENERATION = 2**32 - 1
+"""A record has four bytes for it."""
 
 
 class Generation:
@@ -87,6 +89,8 @@ class Keyring:
         self.name = name
         self._seeds = tuple(generations)
         self._generations = {number: Generation(account, name, number, seed) for number, seed in generations}
+        if max(self._generations, default=0) > LAST_GENERATION:
+            raise Malformed("keyring_malformed", "a keyring's generation is higher than can be")
         if list(self._generations) != sorted(self._generations) or len(self._generations) != len(generations):
             raise Malformed("keyring_malformed", "a keyring's generations are in order, each once")
 

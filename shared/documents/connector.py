@@ -15,6 +15,10 @@ BUILT_IN_ALIASES = frozenset({BUILT_IN, "harnessSecretManager"})
 """What users may call it; `harnessSecretManager` is what their YAML says today."""
 
 
+DEEPEST = 16
+"""Levels of objects and lists in `spec`, itself included."""
+
+
 class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     """`type` is the kind, by its YAML name; `spec` its settings, which the kind itself validates."""
 
@@ -35,12 +39,17 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
             raise ValueError("Expected texts, whole numbers, booleans, lists and objects - at `$.spec`")
 
 
-def _is_plain(value: object) -> bool:
-    """JSON whose text form is the same everywhere: no fractions, no integers beyond 2**53, no keys outside of ASCII."""
+def _is_plain(value: object, levels: int = DEEPEST) -> bool:
+    """JSON whose text form is the same everywhere: no fractions, no integers beyond 2**53, no keys outside of ASCII.
+
+    And not so deep that one reader gives up where another doesn't.
+    """
     match value:
         case dict():
-            return all(str(key).isascii() and _is_plain(member) for key, member in value.items())
+            return levels > 0 and all(
+                str(key).isascii() and _is_plain(member, levels - 1) for key, member in value.items()
+            )
         case list():
-            return all(_is_plain(member) for member in value)
+            return levels > 0 and all(_is_plain(member, levels - 1) for member in value)
         case _:
             return value is None or isinstance(value, str | bool) or (type(value) is int and abs(value) < 2**53)

@@ -23,7 +23,7 @@ from shared.documents.account import AccountDocument
 from shared.documents.answer import AnswerDocument
 from shared.documents.certificate import CertificateDocument
 from shared.documents.connector import ConnectorDocument
-from shared.documents.fields import Payload
+from shared.documents.fields import Digest, Payload
 from shared.documents.grant import GrantDocument
 from shared.documents.keyring import KeyringDocument
 from shared.documents.scope import ScopeDocument
@@ -58,7 +58,7 @@ _kind_of: Mapping[type[Payload], str] = {cls: kind for kind, cls in KINDS.items(
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alg: str
-    kid: str
+    kid: Digest
     typ: str
 
 
@@ -131,7 +131,7 @@ def _header(text: str) -> tuple[str, str]:
     raw = unb64u(text)
     header = decode(raw, _header_decoder, "document header")
     kind = header.typ.removeprefix("privyseal-").removesuffix("+jws")
-    if raw != header_bytes(kind, header.kid) or len(header.kid) != 43:
+    if raw != header_bytes(kind, header.kid):
         raise Malformed("document_malformed", "the header of a document has another form than it must have")
     if kind in RESERVED:
         raise Malformed("document_kind_reserved", "the document is of a kind that this version doesn't know yet")

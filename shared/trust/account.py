@@ -21,8 +21,8 @@ def accept_account(
 ) -> Verified[AccountDocument]:
     """`new` as the account's document after `current` (None: as its first).
 
-    Raises Tampered for a document that the chain doesn't carry, Conflict for an older one, NotReady where one between the
-    two is missing.
+    Raises Tampered for a document that the chain doesn't carry and for a second one with one revision, Conflict for an
+    older one, NotReady where one between the two is missing.
     """
     document = new.document
     if document.acct != account:
@@ -33,8 +33,10 @@ def accept_account(
         if account_id(document) != account:
             raise Tampered("account_forged", "the first account document doesn't make the account id that it claims")
         return _verified(new, document.roots)
-    if document.rev <= current.document.rev:
+    if document.rev < current.document.rev:
         raise Conflict("revision_stale", "the account document is older than the newest known one")
+    if document.rev == current.document.rev:
+        raise Tampered("revision_forked", "there are two account documents with one revision")
     if document.rev != current.document.rev + 1:
         raise NotReady("account_documents_missing", "an account document in between is missing", "send all of them in order")
     if document.prev != current.digest:

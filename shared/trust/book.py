@@ -8,8 +8,8 @@ one number, is refused. No I/O; time is an argument.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TypeVar, cast
+from collections.abc import Collection, Iterable
+from typing import NamedTuple, TypeVar, cast
 
 from shared.canonical import digest
 from shared.documents.account import AccountDocument
@@ -21,11 +21,11 @@ from shared.documents.keyring import KeyringDocument
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
-from shared.errors import Denied, Malformed, NotReady, PrivySealError, Tampered, Unauthenticated
+from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError, Tampered, Unauthenticated
 from shared.names import Scope
 from shared.trust.account import accept_account
 from shared.trust.authority import LONGEST_CHAIN, Authority
-from shared.trust.revision import check_change, check_first, check_order, name_of
+from shared.trust.revision import check_change, check_first, check_order, id_of, scope_of
 from shared.trust.status import accept_status
 
 P = TypeVar("P", bound=Payload)
@@ -39,8 +39,18 @@ _PASSES = 8
 _FIRM = frozenset({"account", "grant", "keyring", "status"})
 
 
+class _Entry(NamedTuple):
+    rev: int
+    digest: str
+    scope: str
+
+
 class Book:
-    """One account's documents, as far as this party knows and believes them."""
+    """One account's documents, as far as this party knows and believes them.
+
+    `keyrings` and `status` are those behind which an administrator stands now; one that is removed or revoked takes
+    what he signed with him, until another signs a next revision.
+    """
 
     def __init__(self, account: str, capacity: int = CAPACITY) -> None:
         self.id = account
@@ -48,20 +58,23 @@ class Book:
         self.status: Verified[StatusDocument] | None = None
         self.grants: dict[str, Verified[GrantDocument]] = {}
         self.keyrings: dict[str, Verified[KeyringDocument]] = {}
-        self._status_base: Verified[StatusDocument] | None = None
+        self._last_status: Verified[StatusDocument] | None = None
         self._documents: OrderedDict[str, Verified[Revisioned]] = OrderedDict()
-        self._newest: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
+        self._newest: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._firm_documents: dict[str, Verified[Revisioned]] = {}
-        self._firm_newest: dict[tuple[str, str], tuple[int, str]] = {}
+        self._firm_newest: dict[tuple[str, str], _Entry] = {}
         self._keys: dict[str, VerifyingKey] = {}
         self._capacity = capacity
+        self._authority: Authority | None = None
         self._authorities: dict[frozenset[str], Authority] = {}
         self._below: Book | None = None
 
     @property
     def authority(self) -> Authority:
         """Decides by all grants known. Raises NotReady before the first account document."""
-        return self.authority_of(self.grants.values())
+        if self._authority is None:
+            self._authority = self.authority_of(self.grants.values())
+        return self._authority
 
     def authority_of(self, grants: Collection[Verified[GrantDocument]]) -> Authority:
         """Decides by these grants alone. Raises NotReady before the first account document."""
@@ -70,7 +83,9 @@ class Book:
         name = frozenset(grant.digest for grant in grants)
         known = self._authorities.get(name)
         if known is None:
-            known = Authority(self.account.document, self.status.document if self.status else None, grants)
+            # The last status revokes even when nobody stands behind it any more: that only ever takes away.
+            status = self._last_status.document if self._last_status else None
+            known = Authority(self.account.document, status, grants)
             if len(self._authorities) > 1_000:
                 self._authorities.clear()
             self._authorities[name] = known
@@ -79,7 +94,7 @@ class Book:
     def draft(self) -> Book:
         """A book to try documents in: it knows what this one knows, and what it takes in doesn't reach this one."""
         draft = Book(self.id, self._capacity)
-        draft.account, draft.status, draft._status_base = self.account, self.status, self._status_base
+        draft.account, draft.status, draft._last_status = self.account, self.status, self._last_status
         draft.grants, draft.keyrings = dict(self.grants), dict(self.keyrings)
         draft._firm_documents, draft._firm_newest = dict(self._firm_documents), dict(self._firm_newest)
         draft._keys, draft._below = dict(self._keys), self
@@ -92,22 +107,13 @@ class Book:
 
     def newest(self, document: Revisioned) -> tuple[int, str] | None:
         """(revision, digest) of the newest revision seen of the thing that `document` is a revision of."""
-        name = (kind_of(document), name_of(document))
-        found = self._firm_newest.get(name) if name[0] in _FIRM else self._newest.get(name)
-        return self._below.newest(document) if found is None and self._below is not None else found
+        found = self._seen(kind_of(document), document)
+        return None if found is None or found.scope != scope_of(document) else (found.rev, found.digest)
 
-    def seen(self) -> dict[str, list[int | str]]:
-        """The newest revisions, for a party that keeps them from one run to the next: `KIND NAME` to [revision, digest]."""
-        return {
-            f"{name[0]} {name[1]}": [*entry] for table in (self._firm_newest, self._newest) for name, entry in table.items()
-        }
-
-    def restore(self, seen: Mapping[str, Sequence[int | str]]) -> None:
-        """Remember revisions that `seen` gave in an earlier run; lower ones are then refused."""
-        for text, (rev, sha256) in seen.items():
-            kind, _, name = text.partition(" ")
-            table = self._firm_newest if kind in _FIRM else self._newest
-            table[kind, name] = (int(rev), str(sha256))
+    def _seen(self, kind: str, document: Revisioned) -> _Entry | None:
+        name = (kind, id_of(document))
+        found = self._firm_newest.get(name) if kind in _FIRM else self._newest.get(name)
+        return self._below._seen(kind, document) if found is None and self._below is not None else found
 
     def key(self, kid: str) -> VerifyingKey | None:
         """The key of that thumbprint, if an administrator or a principal of a known grant has it."""
@@ -131,12 +137,14 @@ class Book:
         waiting = list(dict.fromkeys(compacts))
         refused: dict[str, PrivySealError] = {}
         for _ in range(_PASSES):
-            refused, again = {}, []
+            again = []
             for compact in waiting:
+                name = digest(compact) if compact.isascii() else ""
+                refused.pop(name, None)
                 try:
                     self.admit(compact, now)
                 except PrivySealError as why:
-                    refused[digest(compact) if compact.isascii() else ""] = why
+                    refused[name] = why
                     # What may pass once another has been taken in.
                     if isinstance(why, NotReady | Unauthenticated | Denied):
                         again.append(compact)
@@ -147,29 +155,40 @@ class Book:
 
     def admit(self, compact: str, now: int) -> Verified[Revisioned]:
         """Take in one document. Raises what is wrong with it; the book is then as before."""
-        known = self.find(digest(compact)) if compact.isascii() else None
+        known = self.find(digest(compact))
         if known is not None:
             return known
         unverified = parse(compact)
         if isinstance(unverified.document, AccountDocument):
             account = accept_account(cast(Unverified[AccountDocument], unverified), self.account, self.id)
             self.account = account
-            return self._take(account)
+            self._take(account)
+            self._drop_unfounded()
+            return account
         if not isinstance(unverified.document, Revisioned):
             raise Malformed("document_unexpected", f"a {unverified.kind} document isn't kept")
         new = cast(Verified[Revisioned], self.verify(unverified))
+        check_first(new.kind, new.document)
         if isinstance(new.document, StatusDocument):
             self._accept_status(cast(Verified[StatusDocument], new), now)
-            return self._take(new)
-        check_first(new.kind, new.document)
-        newest = self.newest(new.document)
-        if newest is not None:
-            check_order(new.kind, new.document, newest)
-            old = self.find(newest[1])
-            if old is not None:
-                check_change(new, old)
+            self._take(new)
+            self._drop_unfounded()
+            return new
+        self._check_order(new)
         self._check_signer(new, now)
         return self._take(new)
+
+    def _check_order(self, new: Verified[Revisioned]) -> None:
+        seen = self._seen(new.kind, new.document)
+        # A document that was forgotten for want of room comes back as what it was.
+        if seen is None or seen.digest == new.digest:
+            return
+        if seen.scope != scope_of(new.document):
+            raise Conflict("field_immutable", f"the {new.kind}'s id belongs to another scope", "ids are made anew, at random")
+        check_order(new.kind, new.document, (seen.rev, seen.digest))
+        old = self.find(seen.digest)
+        if old is not None:
+            check_change(new, old)
 
     def _check_signer(self, new: Verified[Revisioned], now: int) -> None:
         match new.document:
@@ -198,14 +217,35 @@ class Book:
         founded.found(grant, min(now, *(link.document.exp - 1 for link in links)))
 
     def _accept_status(self, new: Verified[StatusDocument], now: int) -> None:
-        base = next((one for one in (self._status_base, self.status) if one and one.digest == new.document.base), None)
-        accept_status(new, self.status, base, self.authority, now)
-        self.status = new
-        if new.document.base is None:
-            self._status_base = new
+        base = self.find(new.document.base) if new.document.base is not None else None
+        if base is not None and not isinstance(base.document, StatusDocument):
+            base = None
+        accept_status(new, self._last_status, cast("Verified[StatusDocument] | None", base), self.authority, now)
+        self._last_status = new
+
+    def _drop_unfounded(self) -> None:
+        """Keyrings and status stand on administrators: what one signed who is none any more would be refused now."""
+        assert self.account is not None
+        administrators = {thumbprint(person.key) for person in self.account.document.administrators}
+        last = self._last_status
+        # A status is judged without itself, so that an administrator can revoke his own lost key.
+        self.status = last if last is not None and self._founder(last) in administrators else None
+        newest = (self._firm_documents[seen.digest] for name, seen in self._firm_newest.items() if name[0] == "keyring")
+        self.keyrings = {
+            one.document.id: one
+            for one in cast("Iterable[Verified[KeyringDocument]]", newest)
+            if self.authority.is_administrator(one.kid)
+        }
+
+    def _founder(self, status: Verified[StatusDocument]) -> str:
+        """Who signed it as an administrator."""
+        base = self.find(status.document.base) if status.document.base is not None else status
+        assert base is not None
+        return base.kid
 
     def _take(self, new: Verified[Revisioned]) -> Verified[Revisioned]:
-        name, entry = (new.kind, name_of(new.document)), (new.document.rev, new.digest)
+        name = (new.kind, id_of(new.document))
+        entry = _Entry(new.document.rev, new.digest, scope_of(new.document))
         match new.document:
             case AccountDocument() as account:
                 self._keys |= {thumbprint(person.key): VerifyingKey.of(person.key) for person in account.administrators}
@@ -219,6 +259,7 @@ class Book:
         if new.kind in _FIRM:
             self._firm_newest[name] = entry
             self._firm_documents[new.digest] = new
+            self._authority = None
             self._authorities.clear()
             return new
         self._newest[name] = entry

@@ -12,14 +12,23 @@ from shared.documents.secret import SecretDocument
 from shared.errors import Conflict, Malformed, Tampered
 
 
-def name_of(document: Revisioned) -> str:
-    """What makes two documents of a kind revisions of one thing: the id, and the scope that vouches for it.
+def id_of(document: Revisioned) -> str:
+    """What makes two documents of a kind revisions of one thing."""
+    return str(getattr(document, "id", ""))
 
-    The scope is part of it, so that somebody who may edit one scope can't revise what lives in another by reusing its id.
+
+def scope_of(document: Revisioned) -> str:
+    """The scope that vouches for the thing for good; empty for what belongs to the account, and for grants.
+
+    An id stays in the scope where it was first seen, so that somebody who may edit one scope can neither revise nor
+    replace what lives in another by reusing its id.
     """
-    scope = getattr(document, "scope", "")
-    id = getattr(document, "id", "account")
-    return id if isinstance(document, GrantDocument) else f"{scope}:{id}"
+    return "" if isinstance(document, GrantDocument) else str(getattr(document, "scope", ""))
+
+
+def name_of(document: Revisioned) -> str:
+    """Scope and id as one text, for a party that keeps what it has seen."""
+    return id_of(document) if isinstance(document, GrantDocument) else f"{scope_of(document)}:{id_of(document)}"
 
 
 def check_first(kind: str, document: Revisioned) -> None:

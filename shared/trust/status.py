@@ -8,6 +8,9 @@ from shared.errors import Conflict, Denied, NotReady, Tampered
 from shared.names import ACCOUNT_SCOPE
 from shared.trust.authority import SKEW_SECONDS, Authority
 
+MOST_RENEWALS = 100_000
+"""Serials that renewals may use up, so that nobody with `renew` alone can take the last one and end all revoking."""
+
 
 def accept_status(
     new: Verified[StatusDocument],
@@ -38,6 +41,8 @@ def accept_status(
     authority.chain(new.kid, "renew", ACCOUNT_SCOPE, None, now)
     if base is None or base.digest != document.base:
         raise NotReady("status_base_missing", "the status that this one renews is missing")
+    if document.rev - base.document.rev > MOST_RENEWALS:
+        raise Denied("status_too_far", "the status renews another one with a serial that leaves too few to administrators")
     if base.document.base is not None or not authority.is_administrator(base.kid):
         raise Denied("status_unfounded", "the status renews one that no administrator signed")
     if current is not None and document.base != (current.document.base or current.digest):

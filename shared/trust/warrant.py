@@ -59,9 +59,14 @@ def warrant(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
     _check_status(document, status)  # (2)
     pinned = _Pinned(book, document.pins)  # (3)
     authority = book.authority_of(pinned.grants)
-    keyring = pinned.keyring(document.keyring)
+    keyring = pinned.one(KeyringDocument, document.keyring)
+    if not authority.is_administrator(keyring.kid):
+        raise Denied("keyring_unfounded", "the keyring is signed by nobody who is an administrator now")
     _check_generation(document, keyring, status.document)  # (4)
     uses = tuple(_use(document, target, pinned, authority, task.kid, status.document, now) for target in document.targets)
+    if document.op == "store" and len({target.secret for target in document.targets}) != len(uses):
+        # One place per task and secret: else a manager could give out one input's record for the other's.
+        raise Malformed("task_malformed", "the task stores one secret twice")
     if len(document.input) != (len(uses) if document.op == "store" else 0):  # (9)
         raise Malformed("task_malformed", "the task has another number of inputs than its operation takes")
     selectors = effective(
@@ -107,6 +112,8 @@ def _use(
     if task.op == "check":
         if target.secret is not None or target.connector is None:
             raise Malformed("task_malformed", "a check is of a connector")
+        if target.n or target.version is not None:
+            raise Malformed("task_malformed", "a check is of no version")
         connector = pinned.one(ConnectorDocument, target.connector)
         scope, resource = Scope.parse(connector.document.scope), connector.document.id
     else:
@@ -182,6 +189,3 @@ class _Pinned:
         if found is None:
             raise Malformed("pin_missing", "the task doesn't pin a document that it acts on")
         return found  # type: ignore[return-value]
-
-    def keyring(self, id: str) -> Verified[KeyringDocument]:
-        return self.one(KeyringDocument, id)
