@@ -131,7 +131,10 @@ def unfinished(home: Home, name: str) -> Founding:
 async def complete(
     home: Home, founding: Founding, token: str, identity_key: Identity, clock: Clock, *, use: bool = True
 ) -> Context:
-    """Makes the account at the manager and keeps its context (`use`: as the current one). Raises what the manager says; then it can be tried again."""
+    """Makes the account at the manager and keeps its context (`use`: as the current one).
+
+    Raises what the manager says; then it can be tried again.
+    """
     if not await _exists(founding, identity_key, clock):
         transport = Transport(founding.manager, founding.account, None, clock, ca_file=founding.ca_file, token=token)
         try:

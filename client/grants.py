@@ -6,6 +6,7 @@ published, and can be adopted in the same step. Must not look up a key: the gran
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -13,20 +14,20 @@ from typing import cast
 from client.account import Account
 from client.directory import Directory
 from client.drafts import new_grant, next_revision, next_status, parent_of
-from client.publish import Publisher
+from client.publish import Publisher, Signable
 from shared.documents.connector import ConnectorDocument
-from shared.documents.fields import Payload, Permission, Revisioned
+from shared.documents.fields import Permission, Revisioned
 from shared.documents.grant import DAY, LONGEST_SECONDS, GrantDocument, Principal
 from shared.documents.jws import Verified, VerifyingKey, parse
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
 from shared.errors import Denied, Malformed, NotFound, PrivySealError
-from shared.names import ACCOUNT_SCOPE, Scope, check_name
+from shared.names import ACCOUNT_SCOPE, OPAQUE, Reference, Scope, check_name
 from shared.trust.authority import Authority
 
 MOST_AT_ONCE = 200
-_OWNED: tuple[tuple[str, type[Revisioned], Permission], ...] = (
+OWNED: tuple[tuple[str, type[Revisioned], Permission], ...] = (
     ("scope", ScopeDocument, "admin"),
     ("connector", ConnectorDocument, "edit"),
     ("secret", SecretDocument, "edit"),
@@ -92,18 +93,26 @@ class Grants:
         """
         account = self._account
 
-        def make(now: int) -> list[Payload]:
+        def make(now: int) -> list[Signable]:
             parent, until = parent_of(account.book.authority, account.identity.kid, permissions, scope, resource, now)
             return [new_grant(account.id, principal, permissions, scope, resource, parent, days, now, until)]
 
         return cast(Verified[GrantDocument], (await self._publisher.publish(make))[0])
+
+    async def resource(self, text: str, scope: Scope, here: Scope) -> tuple[Scope, str]:
+        """(scope, id) of what a grant is narrowed to: an id in `scope`, or a secret by its reference. Raises NotFound."""
+        if re.match(OPAQUE, text):
+            return scope, text
+        await self._account.sync()
+        document = (await self._directory.one(Reference.parse(text, here), fresh=True)).secret.document
+        return Scope.parse(document.scope), document.id
 
     async def renew(self, id: str, days: int | None = None) -> Verified[GrantDocument]:  # noqa: A002
         """Lets a grant last `days` from now. Raises Denied, NotFound, Malformed."""
         await self._account.sync(force=True)
         account, grant = self._account, self.find(id)
 
-        def make(now: int) -> list[Payload]:
+        def make(now: int) -> list[Signable]:
             old = account.book.grants[grant.document.id]
             document = old.document
             scope = Scope.parse(document.scope)
@@ -159,7 +168,7 @@ class Grants:
         for grant in account.book.grants.values():
             if grant.document.id not in status.grants and grant.document.exp > now and _falls(after, grant, now):
                 fallen.grants.append(grant)
-        for kind, cls, permission in _OWNED:
+        for kind, cls, permission in OWNED:
             async for one in self._directory.documents(kind, cls, ACCOUNT_SCOPE):
                 document = self._signed(one) if isinstance(one, tuple) else one
                 if document is None or getattr(document.document, "deleted", False):

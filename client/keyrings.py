@@ -16,10 +16,9 @@ from client.account import Account
 from client.directory import Directory
 from client.drafts import built_in_connector, next_status
 from client.home import read_private, write_private
-from client.publish import Publisher
+from client.publish import Publisher, Signable
 from shared.crypto.keyring import SEED_BYTES, Keyring
 from shared.documents.connector import ConnectorDocument
-from shared.documents.fields import Payload
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.secret import SecretDocument
@@ -60,7 +59,7 @@ class Keyrings:
         else:
             write_private(out, keyring.text(), once=True)
 
-        def make(now: int) -> list[Payload]:
+        def make(now: int) -> list[Signable]:
             connector = built_in_connector(self._account.id, name, now)
             named = structs.replace(connector, identifier=f"local_{name}"[:128], name=f"Built-in, keyring {name}"[:128])
             return [keyring.document(1, None, now), named]
@@ -68,18 +67,18 @@ class Keyrings:
         await self._publisher.publish(make)
         return keyring
 
-    async def rotate(self, path: Path, *, compromised: bool) -> Keyring:
-        """Adds a generation to the keyring in the file at `path` and publishes it; the old file stays beside it.
+    async def rotate(self, name: str, path: Path, *, compromised: bool) -> Keyring:
+        """Adds a generation to the keyring `name`, whose file is at `path`, and publishes it; the old file stays beside it.
 
         `compromised` also excludes the older generations in the status. A rotation that stopped half-way is completed.
         """
         keyring = Keyring.parse(read_private(path, "keyring file"))
         self._must_administer(await self.all())
         published = self._account.book.keyrings.get(keyring.name)
-        if keyring.account != self._account.id or published is None:
+        if keyring.account != self._account.id or keyring.name != name or published is None:
             raise NotFound(
                 "keyring_foreign",
-                "the keyring file belongs to no keyring of this account",
+                f"the file doesn't belong to a keyring {name} of this account",
                 "check --context and the file",
             )
         behind = keyring.newest.number < published.document.gen
@@ -99,16 +98,26 @@ class Keyrings:
             write_private(path, keyring.text())
         new, newest = keyring, keyring.newest.number
 
-        def make(now: int) -> list[Payload]:
+        def make(now: int) -> list[Signable]:
             old = self._account.book.keyrings[new.name]
             floor = newest if compromised else self._publisher.status().document.keyrings.get(new.name, 1)
-            payloads: list[Payload] = [new.document(old.document.rev + 1, old.digest, now, floor)]
+            payloads: list[Signable] = [new.document(old.document.rev + 1, old.digest, now, floor)]
             if compromised:
                 payloads.append(next_status(self._publisher.status(), now, keyrings={new.name: newest}))
             return payloads
 
         await self._publisher.publish(make)
         return keyring
+
+    async def exclude(self, name: str) -> int:
+        """Excludes all generations of a keyring but the current one; the floor. Raises NotFound, Denied."""
+        self._must_administer(await self.all())
+        keyring = self._account.book.keyrings.get(name)
+        if keyring is None:
+            raise NotFound("keyring_unknown", f"there is no keyring {name}", "privyseal keyring show")
+        floor = keyring.document.gen
+        await self._publisher.publish(lambda now: [next_status(self._publisher.status(), now, keyrings={name: floor})])
+        return floor
 
     async def dependents(self, name: str) -> list[Verified[SecretDocument]]:
         """The living secrets whose connector belongs to a keyring: their values are to be rotated when it leaks."""

@@ -16,13 +16,16 @@ from shared.documents.fields import Payload, Revisioned
 from shared.documents.grant import DAY
 from shared.documents.jws import Verified
 from shared.documents.status import LONGEST_SECONDS, StatusDocument
-from shared.errors import Conflict, Malformed, NotReady
+from shared.errors import Conflict, Denied, Malformed, NotReady
 
 ATTEMPTS = 4
 RENEWED_AFTER_SECONDS = DAY
 
-Make = Callable[[int], Sequence[Payload]]
-"""Given the time: the documents to sign, from what the book holds at that moment."""
+Signable = Payload | str
+"""A document for this identity to sign, or one that another key signed already."""
+
+Make = Callable[[int], Sequence[Signable]]
+"""Given the time: the documents to publish, made from what the book holds at that moment."""
 
 
 class Publisher:
@@ -31,21 +34,20 @@ class Publisher:
     def __init__(self, account: Account) -> None:
         self.account = account
 
-    async def publish(self, make: Make, *, signed: Sequence[str] = (), sync: bool = True) -> list[Verified[Revisioned]]:
-        """Signs and publishes what `make` gives, after `signed` documents of others; all of them as they are believed then.
+    async def publish(self, make: Make) -> list[Verified[Revisioned]]:
+        """Signs and publishes what `make` gives; all of it as it is believed then.
 
         Raises Conflict when others keep changing the same, Denied for what this identity may not sign.
         """
         account = self.account
-        if sync:
-            await account.sync(force=True)
+        await account.sync(force=True)
         for attempt in range(1, ATTEMPTS + 1):
             now = account.clock()
-            payloads = [*make(now), *self._due(now)]
+            payloads: list[Signable] = [*make(now), *self._due(now)]
             if sum(isinstance(one, StatusDocument) for one in payloads) > 1:
                 # Whoever changes the status also renews it.
                 payloads.pop()
-            compacts = [*signed, *(account.identity.sign_document(one) for one in payloads)]
+            compacts = [one if isinstance(one, str) else account.identity.sign_document(one) for one in payloads]
             try:
                 await account.post(compacts)
             except Conflict:
@@ -75,7 +77,7 @@ class Publisher:
             )
         seconds = days * DAY if days else None
 
-        def make(now: int) -> list[Payload]:
+        def make(now: int) -> list[Signable]:
             if self.account.is_administrator:
                 return [next_status(self.status(), now, seconds=seconds)]
             return [renewed_status(self.status(), now, seconds)]
@@ -83,7 +85,17 @@ class Publisher:
         await self.publish(make)
         return self.status()
 
-    def _due(self, now: int) -> list[Payload]:
+    async def revoke_key(self, kid: str) -> None:
+        """Blocks a key by its thumbprint, a delegate's or a principal's. Raises Denied for non-administrators."""
+        if not self.account.is_administrator:
+            await self.account.sync(force=True)
+        if not self.account.is_administrator:
+            raise Denied(
+                "not_administrator", "only an administrator revokes", "ask one: privyseal account show lists them"
+            )
+        await self.publish(lambda now: [next_status(self.status(), now, keys=[kid])])
+
+    def _due(self, now: int) -> list[Signable]:
         status = self.status()
         if not self.account.is_administrator or now - status.document.iat < RENEWED_AFTER_SECONDS:
             return []

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from client.account import Account
+from client.administrators import Administrators
 from client.audit import Audit
 from client.clock import Clock, system_clock
 from client.context import Context, Contexts, parse_here, parse_origin
@@ -65,6 +66,7 @@ class Client:
         self.secrets = Secrets(self.account, self.directory, Readers(), self.here)
         self.grants = Grants(self.account, self.publisher, self.directory)
         self.keyrings = Keyrings(self.account, self.publisher, self.directory)
+        self.administrators = Administrators(self.account, self.publisher, self.directory)
         self.scopes = Scopes(self.publisher, self.directory)
         self.audit = Audit(self.account)
         self.views = Views(self.account)

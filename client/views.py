@@ -6,10 +6,11 @@ word, for looking at, and nothing is decided by it.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from client.account import Account, page_of
-from shared.errors import PrivySealError
+from shared.errors import NotFound, PrivySealError
 from shared.trust.certificate import check_certificate
 
 
@@ -38,12 +39,25 @@ class Views:
             return why.code
         return "yes"
 
-    async def tasks(self, most: int = 50) -> list[dict[str, Any]]:
-        """The newest tasks first, at most `most`."""
+    async def thumbprint(self, text: str) -> str:
+        """The whole thumbprint of a delegate: `text` itself, or the only one that begins with it or has that name."""
+        if re.match(r"[0-9A-Za-z_\-]{43}\Z", text):
+            return text
+        known = await self.delegates()
+        found = {str(one["delegate"]) for one in known if text == one["name"] or str(one["delegate"]).startswith(text)}
+        if len(found) != 1:
+            raise NotFound(
+                "delegate_unknown", "there is no delegate, or more than one, of that id", "privyseal delegate list"
+            )
+        return found.pop()
+
+    async def tasks(self, most: int = 50, *, everybody: bool = False) -> list[dict[str, Any]]:
+        """One's own tasks, or everybody's, the newest first, at most `most`."""
         found: list[dict[str, Any]] = []
         after: str | None = ""
         while after is not None and len(found) < most:
             query: dict[str, str | int] = {"limit": min(most - len(found), 200), **({"after": after} if after else {})}
+            query |= {"all": 1} if everybody else {}
             page, after = page_of(await self._account.ask("GET", "tasks", query=query), "tasks")
             found += page
         return found
