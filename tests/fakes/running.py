@@ -66,9 +66,10 @@ class Manager:
 async def manager(folder: Path, world: World, **changes: Any) -> AsyncIterator[Manager]:
     """The manager, running; `changes` are fields of its configuration."""
     http, grpc = free_port(), free_port()
+    scheme = "https" if changes.get("tls") else "http"
     settings: dict[str, Any] = {
-        "url": f"http://127.0.0.1:{http}",
-        "delegate_urls": (f"http://127.0.0.1:{grpc}",),
+        "url": f"{scheme}://127.0.0.1:{http}",
+        "delegate_urls": (f"{scheme}://127.0.0.1:{grpc}",),
         "http": ("127.0.0.1", http),
         "grpc": ("127.0.0.1", grpc),
         "database": f"sqlite:///{folder}/manager.db",
@@ -110,5 +111,5 @@ async def found(running: Manager) -> None:
     """Makes the world's account, with everything that it has published."""
     headers = {"Authorization": f"Token {TOKEN}"}
     body = {"documents": running.world.documents}
-    async with running.http.post(f"{running.url}/v1/accounts", headers=headers, json=body) as reply:
+    async with running.http.post(f"{running.url}/v1/accounts", headers=headers, json=body, ssl=False) as reply:
         assert reply.status == 201, await reply.text()
