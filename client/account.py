@@ -7,8 +7,8 @@ older than one that was seen. Must not send a value anywhere; sealing and openin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -21,7 +21,7 @@ from shared.documents.account import AccountDocument
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse
 from shared.documents.status import StatusDocument
-from shared.errors import Conflict, Malformed, NotFound, NotReady, PrivySealError, Tampered
+from shared.errors import Conflict, Malformed, NotFound, NotReady, PrivySealError, Tampered, Unavailable
 from shared.trust.authority import SKEW_SECONDS
 from shared.trust.book import Book
 from shared.trust.status import live
@@ -73,12 +73,17 @@ class Account:
             self._status_base = new.compact
         return new
 
-    def believe_all(self, compacts: Iterable[object]) -> dict[str, PrivySealError]:
+    def believe_all(self, told: object) -> dict[str, PrivySealError]:
         """Takes in documents in whatever order makes sense; the refusals by compact form.
 
-        What was superseded while its response was on the way counts as neither.
+        What was superseded while its response was on the way counts as neither. Raises Unavailable where `told`, as the
+        manager gave it, is no list of texts.
         """
-        waiting = [compact for compact in dict.fromkeys(compacts) if isinstance(compact, str)]
+        if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
+            raise Unavailable(
+                "manager_faulty", "the manager answered with something that is no list of documents", "check the URL"
+            )
+        waiting: list[str] = list(dict.fromkeys(told))
         refused: dict[str, PrivySealError] = {}
         while True:
             before = len(waiting)
@@ -132,6 +137,9 @@ class Account:
             raise NotFound(
                 "account_unknown", "the manager shows no such account", "check the account id and the manager's URL"
             )
+        for head in (self.book.account, self.book.status):
+            if head is not None:
+                self.state.check_head(head)
         self.state.take_trust(self.trust_documents(), reply.headers.get("ETag", ""))
 
     def trust_documents(self) -> list[str]:
@@ -200,8 +208,16 @@ def page_of(reply: Reply, field: str) -> tuple[list[dict[str, Any]], str | None]
     """The objects of one page and where the next one begins. Raises Malformed when it isn't one."""
     body = reply.json()
     try:
-        return msgspec.convert(body.get(field), list[dict[str, Any]]), cast(str | None, body.get("next") or None)
+        return msgspec.convert(body.get(field), list[dict[str, Any]]), following(body)
     except msgspec.ValidationError:
         raise Malformed(
             "manager_faulty", "the manager answered with something that is no list", "check the URL"
         ) from None
+
+
+def following(body: Mapping[str, Any]) -> str | None:
+    """Where the next page begins, by the manager's word. Raises Malformed."""
+    after = body.get("next") or None
+    if after is not None and not isinstance(after, str):
+        raise Malformed("manager_faulty", "the manager names a next page in a form that is none", "check the URL")
+    return after

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
-from client.account import Account
+from client.account import Account, following
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
 from shared.documents.fields import Count, Revisioned
 from shared.documents.jws import Verified, parse
@@ -191,9 +191,7 @@ class Directory:
         place = f"{reference.scope}:{reference.identifier}"
         hint = "check its name and scope: privyseal secret list --all"
         if self._account.state.seen.places.get(place, ("", 0))[0]:
-            hint = (
-                "it was seen before: it has been deleted since, or the manager withholds it; see privyseal audit verify"
-            )
+            hint = "it was seen before: it was deleted, it lies outside of your grants, or the manager withholds it"
         return NotFound("secret_unknown", f"there is no secret {reference.identifier} in {reference.scope}", hint)
 
     def _believed(self, body: Mapping[str, Any], cls: type[D]) -> list[Verified[D]]:
@@ -220,14 +218,14 @@ class Directory:
                 query["after"] = after
             reply = await self._account.ask("GET", f"documents/{kind}", query=query)
             body = reply.json()
-            compacts = [one for one in body.get("documents") or () if isinstance(one, str)]
+            compacts = body.get("documents") or ()
             for compact, why in self._account.believe_all(compacts).items():
                 if isinstance(why, Tampered | Malformed):
                     raise why
                 yield compact, why
             for one in self._believed({"documents": compacts}, cls):
                 yield one
-            after = cast("str | None", body.get("next") or None)
+            after = following(body)
 
 
 def _read_latest(told: object) -> dict[str, Latest]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from client.account import Account
+from client.account import Account, page_of
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
@@ -285,10 +285,11 @@ class Secrets:
             "scope": known.secret.document.scope,
             "selectors": sorted(wanted),
         }
-        body = (await account.ask("POST", "plan", json=plan, repeatable=True)).json()
+        reply = await account.ask("POST", "plan", json=plan, repeatable=True)
+        candidates, _ = page_of(reply, "candidates")
         status = account.live_status().document
         fit: list[str] = []
-        for one in body.get("candidates") or ():
+        for one in candidates:
             certificate = check_certificate(str(one.get("certificate")), keyring, status, account.clock())
             if not missing(wanted, certificate.document.tags):
                 fit.append(thumbprint(certificate.document.key))
@@ -297,7 +298,7 @@ class Secrets:
                 "no_delegate",
                 "no delegate can take the task now",
                 "see privyseal delegate list",
-                delegates=body.get("refused") or [],
+                delegates=reply.json().get("refused") or [],
             )
         return random.choice(fit)  # noqa: S311 (any will do)
 

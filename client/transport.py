@@ -239,12 +239,13 @@ def _problem(response: aiohttp.ClientResponse, content: bytes) -> PrivySealError
             f"the manager, or something before it, answered with HTTP status {response.status} and no reason",
             "check the URL and the manager's log",
         )
+    # Ours, from the header: not for a problem to set.
+    told.pop("retry_after_seconds", None)
     told.setdefault("detail", "it doesn't say why")
-    error = from_problem(
-        {**told, "detail": f"the manager says: {_clean(told['detail'])}", "hint": _clean(told.get("hint", ""))}
-    )
+    shown = {"detail": f"the manager says: {_clean(told['detail'])}", "hint": _clean(told.get("hint", ""))}
+    error = from_problem({**told, **shown, "code": _clean(told["code"])[:64]})
     if told.get("title") == "internal" or response.status == 500:
-        error = Unavailable(str(told["code"]), error.detail, error.hint)
+        error = Unavailable(error.code, error.detail, error.hint)
     error.facts["unsigned"] = True
     after = response.headers.get("Retry-After", "")
     if after.isdigit():
