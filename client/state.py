@@ -50,17 +50,21 @@ class State:
         self._trust_changed = False
 
     def check(self, new: Unverified[Payload]) -> None:
-        """Raises Tampered when a newer revision than `new` was seen, or another with its number."""
+        """Raises Tampered when a newer revision than `new` was seen. Account and status come with earlier ones: see below."""
         document = new.document
-        if not isinstance(document, Revisioned):
-            return
-        known = self.seen.revisions.get(_key(new.kind, document))
-        if known is None:
-            return
-        if document.rev < known[0]:
+        if isinstance(document, Revisioned) and new.kind not in {"account", "status"}:
+            self._check_revision(_key(new.kind, document), new.kind, document.rev)
+
+    def check_head(self, new: Verified[Revisioned]) -> None:
+        """Raises Tampered when the newest account or status document that is shown is older than one that was seen."""
+        self._check_revision(_key(new.kind, new.document), new.kind, new.document.rev)
+
+    def _check_revision(self, key: str, kind: str, rev: int) -> None:
+        known = self.seen.revisions.get(key)
+        if known is not None and rev < known[0]:
             raise Tampered(
                 "revision_rolled_back",
-                f"the manager shows revision {document.rev} of a {new.kind} document of which {known[0]} was seen before",
+                f"the manager shows revision {rev} of the {kind} document; revision {known[0]} was seen before",
                 "don't trust this manager until you know why: it was restored from an old backup, or somebody changed it",
             )
 
@@ -80,10 +84,9 @@ class State:
                 "the manager shows another, older secret in the place of one that was seen before",
                 "don't trust this manager until you know why",
             )
-        if known != (document.id, document.iat) and (
-            known is None or document.iat >= known[1] or known[0] != document.id
-        ):
-            self.seen.places[place] = (document.id, document.iat)
+        entry = ("" if document.deleted else document.id, document.iat)
+        if known is None or (known != entry and (document.iat >= known[1] or known[0] != document.id)):
+            self.seen.places[place] = entry
             self._changed = True
 
     def take_version(self, secret: str, n: int, digest: str) -> None:
