@@ -6,6 +6,7 @@ anybody being deceived; it does it so that nobody wastes a delegate's time or th
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -84,7 +85,14 @@ class Books:
         missing = [digest for digest in digests if book.find(digest) is None]
         for at in range(0, len(missing), MOST_AT_ONCE):
             rows = await self._store.by_digest(book.id, missing[at : at + MOST_AT_ONCE])
-            book.admit_all((row.compact for row in rows.values()), self._clock.now())
+            for row in rows.values():
+                with contextlib.suppress(PrivySealError):
+                    self.recall(book, row)
+
+    @staticmethod
+    def recall(book: Book, row: StoredDocument) -> Verified[Revisioned]:
+        """A secret, connector or scope from the store: it was verified when it was published. Raises Conflict."""
+        return book.find(row.digest) or book.recall(row.compact)
 
     def try_documents(self, book: Book, compacts: Sequence[str]) -> tuple[Book, list[Verified[Revisioned]]]:
         """A draft of the book with these documents in it. Raises what is wrong with the first that isn't right."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
+
 import msgspec
+import structlog
 
 from manager.authentication import Caller
 from manager.clock import Clock
@@ -16,6 +20,8 @@ from shared.errors import Conflict, PrivySealError
 from shared.task import FINAL, State
 
 Entry = dict[str, str | int]
+
+_log = structlog.get_logger()
 
 
 class History:
@@ -48,6 +54,24 @@ class History:
         """The task's audit entry, as it stands."""
         life = assignment.life
         return self._entry(caller, document, assignment.id, life.state.value, life.code, life.delegate)
+
+    def access(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> Awaitable[None]:
+        """That somebody asks for what he may read; to be awaited before he is answered, whatever the answer is."""
+        writing = self._store.audit(caller.account, [{**self.entry(caller, assignment, document), "outcome": "asked"}])
+        writing = asyncio.ensure_future(writing)
+        # Nobody awaits it where the task fails; that failure is written for itself.
+        writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return writing
+
+    def ended(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
+        """How a task ended whose access is durable already; nobody waits for it."""
+        row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
+        try:
+            writing = self._store.put_task(caller.account, row, [entry])
+        except PrivySealError as why:
+            _log.error("outcome.unwritten", code=why.code)
+        else:
+            asyncio.ensure_future(writing).add_done_callback(_noted)
 
     async def begin(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
         """What may not run twice is written down before it is sent, so that a restart knows of it. Raises Conflict."""
@@ -110,6 +134,11 @@ class History:
             "code": code,
             "delegate": delegate,
         }
+
+
+def _noted(writing: asyncio.Future[None]) -> None:
+    if not writing.cancelled() and (why := writing.exception()) is not None:
+        _log.error("outcome.unwritten", code=getattr(why, "code", "internal"))
 
 
 def _targets(document: TaskDocument) -> str:

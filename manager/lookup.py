@@ -66,6 +66,7 @@ class Lookup:
             ids,
             lambda id: ("head", account, kind, id),
             lambda missing: self._reads.heads(account, kind, missing),
+            lambda row: ("digest", account, row.digest),
         )
 
     async def by_name(self, account: str, kind: str, scope: str, identifier: str) -> StoredDocument | None:
@@ -80,6 +81,7 @@ class Lookup:
             names,
             lambda name: ("name", account, kind, *name),
             lambda missing: self._reads.by_names(account, kind, missing),
+            lambda row: ("digest", account, row.digest),
         )
 
     async def by_digest(self, account: str, digests: Sequence[str]) -> dict[str, StoredDocument]:
@@ -186,8 +188,13 @@ class Lookup:
         return found
 
     async def _through(
-        self, names: Sequence[K], key: Callable[[K], tuple[Any, ...]], read: Callable[[list[K]], dict[K, T]]
+        self,
+        names: Sequence[K],
+        key: Callable[[K], tuple[Any, ...]],
+        read: Callable[[list[K]], dict[K, T]],
+        lasting: Callable[[T], tuple[Any, ...]] | None = None,
     ) -> dict[K, T]:
+        """`lasting` gives a key under which the same value stays for ever, so that it can't be overtaken by a write."""
         found: dict[K, T] = {}
         missing: list[K] = []
         for name in names:
@@ -202,6 +209,8 @@ class Lookup:
             try:
                 for name, value in (await self._read(read, missing)).items():
                     self._cache.fill(mark, key(name), value, _cost(value))
+                    if lasting is not None:
+                        self._cache.apply([(lasting(value), value, _cost(value))])
                     found[name] = value
             finally:
                 self._cache.forget(mark, keys)

@@ -66,19 +66,19 @@ class Records:
                 raise _other_newest("version_exists", newest, secret)
 
     async def _named(self, account: str, document: TaskDocument) -> tuple[bytes, ...]:
-        places = [(target.secret or "", target.n) for target in document.targets]
+        latest = await self._store.latest_many(account, [one.secret or "" for one in document.targets if one.latest])
+        places = [(one.secret or "", one.n) for one in document.targets if not one.latest]
         versions = await self._store.version_many(account, places)
-        meant_latest = [target.secret or "" for target in document.targets if target.latest]
-        latest = await self._store.latest_many(account, meant_latest) if meant_latest else {}
         records = []
-        for target, place in zip(document.targets, places, strict=True):
-            version = versions.get(place)
-            if version is None or version.digest != target.version or version.record is None:
+        for target in document.targets:
+            secret = target.secret or ""
+            version = latest.get(secret) if target.latest else versions.get((secret, target.n))
+            if target.latest and version is not None and version.n > target.n:
+                raise _other_newest("version_newer", version, secret)
+            if version is None or (version.n, version.digest) != (target.n, target.version) or version.record is None:
                 raise NotFound(
                     "version_not_found", "there is no such version, or it was deleted", "privyseal secret versions"
                 )
-            if target.latest and latest[place[0]].n != target.n:
-                raise _other_newest("version_newer", latest[place[0]], place[0])
             records.append(version.record)
         if sum(map(len, records)) > LARGEST_TOGETHER + _RECORD_OVERHEAD * len(records):
             raise Malformed("records_too_large", "the values asked for are too large together", "ask for fewer at once")

@@ -191,6 +191,11 @@ class Store(Lookup):
         """Removes up to `limit` tasks of any account that finished before that second; how many."""
         return self.write(lambda transaction: transaction.prune_tasks(before, limit), account="")
 
+    async def settled(self, account: str) -> None:
+        """Waits until everything that was handed over before is durable, or has failed."""
+        if self._writing().waiting_writes:
+            await self.write(None, account=account)
+
     async def check(self) -> None:
         """For readiness: returns at once while writing works, and tries a real commit after one failed.
 

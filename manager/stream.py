@@ -198,6 +198,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             match message:
                 case Result() | Need():
                     self._dispatcher.replied(delegate, message)
+                    # Whoever waits for it goes first: reading on takes the loop for a while.
+                    await asyncio.sleep(0)
                 case Credit():
                     self._dispatcher.offer(delegate)
                 case Progress():

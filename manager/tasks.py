@@ -2,8 +2,8 @@
 
     parse, verify, warrant  ->  load what it acts on  ->  dispatch  ->  write outcome and audit  ->  answer
 
-Nothing is answered before the audit entry is durable, and what a task changes (a version, its documents) is written in
-the same transaction as that entry.
+Nothing is answered before the audit entry is durable. What a task changes (a version, its documents) is written in the same
+transaction as that entry; the access of one that only reads is written down before it is known how it ends.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from shared.messages import Result
 from shared.task import Life, State
 from shared.trust.book import Book
 from shared.trust.warrant import Warrant, warrant
+
+_READS = frozenset({"check", "reveal"})
 
 KEPT_OUTCOMES = 1_000
 KEPT_BYTES = 64 * 1024 * 1024
@@ -138,13 +140,21 @@ class Tasks:
         assignment = self._assign(allowed, submitted, stored, draft)
         if document.repeat == "never":
             await self._history.begin(caller, assignment, document)
+        reads = document.op in _READS and not fresh
+        # What only reads is written down while the delegate works, since no more of it need be known: that costs no time.
+        access = self._history.access(caller, assignment, document) if reads else None
         try:
             result, answer = await self._dispatcher.run(assignment)
         except PrivySealError:
             await self._history.failed(caller, assignment, document)
             raise
         # (4) It is over when it is written.
-        return await self._finish(caller, assignment, allowed, result, answer, fresh)
+        if access is not None:
+            await access
+            self._history.ended(caller, assignment, document)
+        else:
+            await self._write(caller, assignment, allowed, result, answer, fresh)
+        return self._finished(caller, assignment, result)
 
     async def _warrant(self, book: Book, task: Verified[TaskDocument]) -> Warrant:
         try:
@@ -193,7 +203,7 @@ class Tasks:
             submitted_at=self._clock.now(),
         )
 
-    async def _finish(
+    async def _write(
         self,
         caller: Caller,
         assignment: Assignment,
@@ -201,7 +211,8 @@ class Tasks:
         result: Result,
         answer: AnswerDocument,
         fresh: Sequence[Verified[Revisioned]],
-    ) -> Finished:
+    ) -> None:
+        """What the task changes, its row and its audit entry: all of it or, by raising, none."""
         done = assignment.life.state is State.DONE
         versions = versions_of(allowed, assignment, result, answer, self._clock.now()) if done else []
         failed = {use.target.secret for use in allowed.uses} - {version.secret for version in versions}
@@ -226,7 +237,10 @@ class Tasks:
             await self._lose(caller, assignment, allowed, why)
         if published:
             self._books.take(await self._books.book(caller.account), published)
-        self._metrics.finished(assignment.op, "completed" if done else "failed", answer.code)
+
+    def _finished(self, caller: Caller, assignment: Assignment, result: Result) -> Finished:
+        done = assignment.life.state is State.DONE
+        self._metrics.finished(assignment.op, "completed" if done else "failed", assignment.life.code)
         finished = Finished(
             task=assignment.id,
             state=assignment.life.state.value,

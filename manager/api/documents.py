@@ -13,7 +13,7 @@ from manager.policy import may_see, must_see, not_found
 from manager.rows import StoredDocument
 from manager.store import Transaction
 from shared.documents.fields import Revisioned
-from shared.documents.jws import Verified, parse_as
+from shared.documents.jws import Verified
 from shared.documents.secret import SecretDocument
 from shared.errors import Malformed
 from shared.names import Scope, check_identifier
@@ -168,8 +168,9 @@ async def resolve(request: Request) -> Response:
         else:
             found[row.id] = row
     latest = await parts.store.latest_many(book.id, list(found))
-    documents = [parse_as(SecretDocument, row.compact).document for row in found.values()]
-    ids = {document.connector for document in documents} | {one.id for one in wanted.connectors if one.id}
+    documents = [parts.books.recall(book, row).document for row in found.values()]
+    ids = {one.connector for one in documents if isinstance(one, SecretDocument)}
+    ids |= {one.id for one in wanted.connectors if one.id}
     connectors = await parts.store.heads(book.id, "connector", list(ids))
     named = await parts.store.by_names(
         book.id, "connector", [(one.scope, one.identifier) for one in wanted.connectors if not one.id]

@@ -100,6 +100,7 @@ async def listing(request: Request) -> Response:
     if request.query_params.get("all"):
         must_administer(book.authority, caller.kid, parts.clock.now())
         principal = ""
+    await parts.store.settled(book.id)
     page = await parts.store.tasks(
         book.id, principal=principal, before=request.query_params.get("after", ""), limit=page_limit(request)
     )
@@ -148,6 +149,7 @@ async def show(request: Request) -> Response:
 async def _row(request: Request, parts: Services, book: Book, caller: Caller) -> TaskSummary | None:
     id = request.path_params["task"]
     running = next((one for one in _running(parts, book, "") if one.task == id), None)
+    await parts.store.settled(book.id)
     stored = await parts.store.task(book.id, id) if running is None else None
     row = _summary(stored) if stored is not None else running
     if row is None or row.principal == caller.kid:
