@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from delegate.clock import Clock
 from delegate.configuration import Configuration
 from delegate.daemon import Daemon
@@ -11,7 +13,7 @@ from delegate.metrics import DelegateMetrics
 from delegate.passport import Passport
 from delegate.runner import Runner
 from delegate.secret_managers.interface import Randomness, Surroundings
-from delegate.secret_managers.registry import Registry, installed_kinds
+from delegate.secret_managers.registry import Loadable, Registry, installed_kinds
 from delegate.tasks import Tasks
 from delegate.trust import Trust
 from delegate.zone import Zone
@@ -20,9 +22,13 @@ from shared.trust.book import Book
 
 
 def build(
-    configuration: Configuration, version: str, randomness: Randomness, clock: Clock | None = None
+    configuration: Configuration,
+    version: str,
+    randomness: Randomness,
+    clock: Clock | None = None,
+    kinds: Mapping[str, Loadable] | None = None,
 ) -> tuple[Daemon, HealthServer | None]:
-    """A delegate that hasn't started."""
+    """A delegate that hasn't started; `kinds` are the installed ones unless given."""
     clock = clock or Clock()
     keyring, policy = configuration.keyring, configuration.policy
     metrics = DelegateMetrics(version)
@@ -30,7 +36,7 @@ def build(
     book = Book(keyring.account)
     zone = Zone(keyring, book)
     trust = Trust(book, zone, clock)
-    registry = Registry(installed_kinds(), Surroundings(zone, policy, randomness))
+    registry = Registry(installed_kinds() if kinds is None else kinds, Surroundings(zone, policy, randomness))
     passport = Passport(
         identity=identity,
         keyring=keyring,

@@ -75,12 +75,14 @@ def _check_private(found: os.stat_result, path: str) -> None:
 
 
 def _read(descriptor: int, path: str, what: str) -> bytes:
+    # Not through a file object yet: it refuses a folder with an error of its own.
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Malformed(f"{what}_malformed", f"{path} is not a file", f"give the path of the {what} file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Malformed(f"{what}_malformed", f"{path} is not a file", f"give the path of the {what} file")
         data = file.read(LARGEST_BYTES + 1)
     if len(data) > LARGEST_BYTES:
-        raise Malformed(f"{what}_malformed", f"{path} is too long to be a {what} file")
+        raise Malformed(f"{what}_malformed", f"{path} is too long to be a {what} file", "check its path")
     return data
 
 

@@ -172,8 +172,8 @@ class Link:
     async def _connect(self) -> None:
         """One stream from its beginning to its end, on a channel of its own."""
         channel = self._channel()
+        stream = Stream(channel, self._clock)
         try:
-            stream = Stream(channel, self._clock)
             try:
                 async with asyncio.timeout(HELLO_SECONDS):
                     welcome = await self._greet(stream)
@@ -189,6 +189,7 @@ class Link:
                     await self._handle(stream, await stream.read())
         finally:
             self._closed()
+            stream.close()
             await channel.close(None)
 
     async def _greet(self, stream: Stream) -> Welcome:

@@ -136,10 +136,12 @@ class Runner:
             del self._running[execution.message.id]
             if not self._running:
                 self._idle.set()
-        self._report(execution.message, performed, self._clock.monotonic() - began, timed_out)
         if isinstance(performed.reply, Result) and performed.code in {"ok", "partial"}:
             self._remember(performed)
         execution.outlet.reply(replace(performed.reply, attempt=execution.message.attempt))
+        # When the reply is on its way: writing the line takes as long as some of the checks.
+        seconds = self._clock.monotonic() - began
+        asyncio.get_running_loop().call_soon(self._report, execution.message, performed, seconds, timed_out)
 
     def _remember(self, performed: Performed) -> None:
         """Keep the result of a task that may be delivered twice; one that may not is refused when it comes again."""

@@ -108,9 +108,13 @@ class Stream:
         try:
             yield
         finally:
-            self._ended.set()
             watch.cancel()
-            self._call.cancel()
+
+    def close(self) -> None:
+        """End the stream here and now. Left alone, the coroutine that feeds it would wait for ever."""
+        self._ended.set()
+        self._call.cancel()
+        self._queue.put_nowait(None)
 
     def finish(self) -> None:
         """Say nothing more; the manager ends the stream when it has read everything."""
@@ -151,7 +155,7 @@ class Stream:
 
 
 def _unreachable(text: str) -> PrivySealError:
-    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
+    if any(word in text.lower() for word in ("certificate", "verification")):
         return Unavailable(
             "manager_untrusted",
             "the manager's TLS certificate isn't one that this delegate trusts",

@@ -93,9 +93,11 @@ class Tasks:
             needed = self._needed(unverified.document)  # (2)
             if needed:
                 return Performed(Need(message.id, message.attempt, needed), "need")
+            # Before anything is judged, since nothing may change between the judgement and the act.
+            digests = await compute(sum(map(len, message.inputs)), _digests, message.inputs)
             task = cast("Verified[TaskDocument]", self._trust.book.verify(unverified))  # (3)
             granted = warrant(self._trust.book, task, self._clock.now())  # (4)
-            self._check_own(granted, message)  # (5) to (11)
+            self._check_own(granted, message, digests)  # (5) to (11)
             began = True
             outcome = await operate(granted, message, self._trust.zone, self._registry)
         except PrivySealError as why:
@@ -126,7 +128,7 @@ class Tasks:
             raise why
         return unseen
 
-    def _check_own(self, granted: Warrant, message: Task) -> None:
+    def _check_own(self, granted: Warrant, message: Task, digests: list[str]) -> None:
         task = granted.task.document
         self._trust.zone.check(granted.keyring)  # (5)
         lacking = missing(granted.selectors, self._tags)  # (6)
@@ -138,7 +140,7 @@ class Tasks:
                 selectors=list(lacking),
             )
         self._check_policy(granted)  # (7)
-        self._check_blobs(task, message)  # (8), (9)
+        self._check_blobs(task, message, digests)  # (8), (9)
         if task.repeat == "never":
             if task.to != self._identity.kid:  # (10)
                 raise Denied(
@@ -159,13 +161,13 @@ class Tasks:
             self._ledger.spend(self._policy, identifier, count, self._clock.monotonic())
 
     @staticmethod
-    def _check_blobs(task: TaskDocument, message: Task) -> None:
+    def _check_blobs(task: TaskDocument, message: Task, digests: list[str]) -> None:
         """(8) The sealed inputs are those that the signer hashed; (9) no blob is larger or of another number than can be."""
         if any(len(blob) > LARGEST_BLOB_BYTES for blob in (*message.inputs, *message.stored)):
             raise Malformed(
                 "value_too_large", "an input or record is longer than a value may be", "values have at most 10 MB"
             )
-        if [blob_digest(blob) for blob in message.inputs] != list(task.input):
+        if digests != list(task.input):
             raise Tampered("input_swapped", "the sealed inputs are not those that the task's signer sent with it")
         wanted = {"reveal": {len(task.targets)}, "delete": {0, len(task.targets)}}.get(task.op, {0})
         if len(message.stored) not in wanted:
@@ -200,6 +202,10 @@ class Tasks:
             iat=self._clock.now(),
         )
         return Result(message.id, message.attempt, self._identity.sign_document(answer), sealed, stored)
+
+
+def _digests(blobs: tuple[bytes, ...]) -> list[str]:
+    return [blob_digest(blob) for blob in blobs]
 
 
 def code_of(error: PrivySealError) -> Code:

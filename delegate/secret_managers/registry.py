@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,6 +23,13 @@ GROUP = "privyseal.secret_managers"
 MOST_MANAGERS = 1_000
 """Connectors whose managers are kept, the last used ones."""
 
+
+class Loadable(Protocol):
+    """An entry point: something that gives a kind when asked."""
+
+    def load(self) -> Any: ...
+
+
 BUILT_IN: Mapping[str, EntryPoint] = {
     "Local": EntryPoint("Local", "delegate.secret_managers.local:Local", GROUP),
 }
@@ -29,15 +37,15 @@ BUILT_IN: Mapping[str, EntryPoint] = {
 _log = structlog.get_logger()
 
 
-def installed_kinds() -> dict[str, EntryPoint]:
+def installed_kinds() -> dict[str, Loadable]:
     """Every kind that is installed, by its name, without importing any."""
-    return {point.name: point for point in entry_points(group=GROUP)} | dict(BUILT_IN)
+    return {**{point.name: point for point in entry_points(group=GROUP)}, **BUILT_IN}
 
 
 class Registry:
     """Secret managers by connector document."""
 
-    def __init__(self, kinds: Mapping[str, EntryPoint], surroundings: Surroundings) -> None:
+    def __init__(self, kinds: Mapping[str, Loadable], surroundings: Surroundings) -> None:
         self._installed = kinds
         self._surroundings = surroundings
         self._kinds: dict[str, Kind] = {}

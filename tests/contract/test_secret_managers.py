@@ -1,0 +1,227 @@
+"""What every kind of secret manager promises. A kind joins by a factory in `KINDS`; nothing else here knows one.
+
+A factory makes a manager for a world and says what its store leaves behind (`Wrapped` or `Reference`): the same world and
+name give the same manager, so that one may fetch what another stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from delegate.policy import LocalPolicy
+from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings, stored_bytes, stored_value
+from delegate.secret_managers.local import Local
+from delegate.zone import Zone
+from shared.canonical import digest
+from shared.crypto.keyring import Keyring
+from shared.crypto.plaintext import Plaintext
+from shared.errors import Denied, NotFound, PrivySealError, Tampered
+from shared.values import Wrapped
+from tests.fakes.world import World
+
+KINDS: dict[str, Callable[[World, Surroundings], SecretManager]] = {
+    "Local": lambda world, surroundings: Local(world.connector.document, surroundings),
+}
+
+VALUES = {
+    "text": b"hunter2",
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "unicode": "p\u00e4ssw\u00f6rd \U0001f511".encode(),
+    "block of padding": b"x" * 252,
+    "64 KiB": secrets.token_bytes(65_536),
+    "10 MB": bytes(10_000_000),
+}
+
+
+def surroundings_of(world: World, keyring: Keyring | None = None) -> Surroundings:
+    zone = Zone(keyring or world.keyring, world.book())
+    return Surroundings(zone, LocalPolicy.parse("", list(KINDS)), secrets.token_bytes)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture(params=list(KINDS))
+def manager(request: pytest.FixtureRequest, world: World) -> SecretManager:
+    return KINDS[request.param](world, surroundings_of(world))
+
+
+def version(world: World, identifier: str = "password", n: int = 1) -> SecretVersion:
+    secret = world.secret_document(identifier, scope="org/acme")
+    signed = world.sign(secret, world.administrator)
+    aad = world.place(signed, n, digest(f"the store task of {identifier} {n}"))
+    return SecretVersion(secret, world.connector.document, n, aad)
+
+
+async def test_a_check_of_a_working_connector_passes(manager: SecretManager) -> None:
+    await manager.check()
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
+async def test_what_was_stored_is_fetched(manager: SecretManager, world: World, value: bytes) -> None:
+    secret = version(world)
+    stored = await manager.store(secret, Plaintext(value))
+    assert (await manager.fetch(secret, stored)).reveal() == value
+
+
+async def test_what_was_stored_survives_its_byte_form(manager: SecretManager, world: World) -> None:
+    secret = version(world)
+    stored = stored_value(stored_bytes(await manager.store(secret, Plaintext(b"hunter2"))))
+    assert (await manager.fetch(secret, stored)).reveal() == b"hunter2"
+
+
+async def test_a_value_stored_twice_looks_different_and_reads_the_same(manager: SecretManager, world: World) -> None:
+    secret = version(world)
+    first = await manager.store(secret, Plaintext(b"hunter2"))
+    second = await manager.store(secret, Plaintext(b"hunter2"))
+    if isinstance(first, Wrapped):
+        assert first != second
+    for stored in (first, second):
+        assert (await manager.fetch(secret, stored)).reveal() == b"hunter2"
+
+
+async def test_short_values_of_different_lengths_have_records_of_one_length(
+    manager: SecretManager, world: World
+) -> None:
+    stored = [await manager.store(version(world, f"s{length}"), Plaintext(bytes(length))) for length in (0, 1, 200)]
+    if isinstance(stored[0], Wrapped):
+        assert len({len(stored_bytes(one)) for one in stored}) == 1
+
+
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    field: {field: 2 if field == "n" else "elsewhere"}
+    for field in ("account", "keyring", "scope", "secret", "n", "version", "connector")
+}
+
+
+@pytest.mark.parametrize("changes", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+async def test_a_value_does_not_come_out_at_another_place(
+    manager: SecretManager, world: World, changes: dict[str, Any]
+) -> None:
+    secret = version(world)
+    stored = await manager.store(secret, Plaintext(b"hunter2"))
+    moved = replace(secret, aad=replace(secret.aad, **changes))
+    with pytest.raises((Tampered, Denied, NotFound)) as caught:
+        await manager.fetch(moved, stored)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_one_versions_record_does_not_pass_for_anothers(manager: SecretManager, world: World) -> None:
+    first, second = version(world), version(world, n=2)
+    old = await manager.store(first, Plaintext(b"old"))
+    new = await manager.store(second, Plaintext(b"new"))
+    assert (await manager.fetch(first, old)).reveal() == b"old"
+    assert (await manager.fetch(second, new)).reveal() == b"new"
+    with pytest.raises((Tampered, NotFound)):
+        await manager.fetch(second, old)
+    with pytest.raises((Tampered, NotFound)):
+        await manager.fetch(first, new)
+
+
+async def test_one_secrets_record_does_not_pass_for_anothers(manager: SecretManager, world: World) -> None:
+    mine, yours = version(world, "mine"), version(world, "yours")
+    stored = await manager.store(yours, Plaintext(b"hunter2"))
+    await manager.store(mine, Plaintext(b"other"))
+    with pytest.raises((Tampered, NotFound)):
+        await manager.fetch(mine, stored)
+
+
+async def test_a_change_anywhere_in_what_is_stored_is_noticed(manager: SecretManager, world: World) -> None:
+    secret = version(world)
+    raw = stored_bytes(await manager.store(secret, Plaintext(b"hunter2")))
+    for at in range(len(raw)):
+        changed = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+        with pytest.raises(PrivySealError) as caught:
+            await manager.fetch(secret, stored_value(changed))
+        assert not caught.value.retryable, at
+
+
+async def test_what_is_stored_can_be_neither_cut_nor_lengthened(manager: SecretManager, world: World) -> None:
+    secret = version(world)
+    raw = stored_bytes(await manager.store(secret, Plaintext(b"hunter2")))
+    for changed in [raw[:end] for end in range(len(raw))] + [raw + b"\x00", raw + raw]:
+        with pytest.raises(PrivySealError):
+            await manager.fetch(secret, stored_value(changed))
+
+
+async def test_what_was_never_stored_is_refused(manager: SecretManager, world: World) -> None:
+    with pytest.raises((Tampered, NotFound)):
+        await manager.fetch(version(world), Wrapped(b"\x01" + bytes(200)))
+
+
+async def test_a_deletion_may_be_repeated_and_a_deleted_secret_be_made_again(
+    manager: SecretManager, world: World
+) -> None:
+    secret = version(world)
+    whole = replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))
+    stored = await manager.store(secret, Plaintext(b"hunter2"))
+    await manager.delete(secret, stored)
+    await manager.delete(secret, stored)
+    await manager.delete(whole, None)
+    again = version(world, "again")
+    renewed = await manager.store(again, Plaintext(b"again"))
+    assert (await manager.fetch(again, renewed)).reveal() == b"again"
+
+
+async def test_concurrent_stores_do_not_mix(manager: SecretManager, world: World) -> None:
+    places = [version(world, f"s{number}") for number in range(50)]
+    stored = await asyncio.gather(
+        *(manager.store(place, Plaintext(b"value %d" % at)) for at, place in enumerate(places))
+    )
+    values = await asyncio.gather(*(manager.fetch(place, one) for place, one in zip(places, stored, strict=True)))
+    assert [value.reveal() for value in values] == [b"value %d" % number for number in range(50)]
+
+
+async def test_no_value_is_in_what_is_stored_or_shown(manager: SecretManager, world: World) -> None:
+    secret, value = version(world), b"correct horse battery staple"
+    stored = await manager.store(secret, Plaintext(value))
+    assert value not in stored_bytes(stored)
+    shown = repr(stored) + repr(manager) + repr(await manager.fetch(secret, stored))
+    assert value.decode() not in shown
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+async def test_another_keyrings_manager_does_not_open_a_record(kind: str, world: World) -> None:
+    secret = version(world)
+    stored = await KINDS[kind](world, surroundings_of(world)).store(secret, Plaintext(b"hunter2"))
+    stolen_role = Keyring(world.id, world.keyring.name, [(1, world.seed("another keyring"))])
+    with pytest.raises((Tampered, NotFound)):
+        await KINDS[kind](world, surroundings_of(world, stolen_role)).fetch(secret, stored)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+async def test_a_record_of_another_connector_is_refused(kind: str, world: World) -> None:
+    secret = version(world)
+    other = world.publish(world.connector_document("other"))
+    manager = KINDS[kind](world, surroundings_of(world))
+    stored = await manager.store(secret, Plaintext(b"hunter2"))
+    moved = SecretVersion(
+        structs.replace(secret.secret, connector=other.document.id),
+        other.document,
+        1,
+        replace(secret.aad, connector=other.document.id),
+    )
+    with pytest.raises((Tampered, NotFound)):
+        await manager.fetch(moved, stored)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+async def test_values_outlive_a_rotation_until_their_generation_is_excluded(kind: str, world: World) -> None:
+    secret = version(world)
+    stored = await KINDS[kind](world, surroundings_of(world)).store(secret, Plaintext(b"hunter2"))
+    world.rotate()
+    manager = KINDS[kind](world, surroundings_of(world))
+    assert (await manager.fetch(secret, stored)).reveal() == b"hunter2"
+    world.revise_status(keyrings={world.keyring.name: 2})
+    with pytest.raises(Denied, match="excluded"):
+        await KINDS[kind](world, surroundings_of(world)).fetch(secret, stored)
