@@ -24,7 +24,7 @@ from client.clock import system_clock
 from client.context import Context, Contexts
 from client.founding import Founding, Places, begin, complete, identity_for
 from client.home import Home, write_private
-from client.program import Program, clean_environment, command
+from client.program import START_SECONDS, Program, clean_environment, command
 from client.sdk import Client
 from shared.documents.status import StatusDocument
 from shared.errors import NotFound, PrivySealError, Unavailable
@@ -32,6 +32,7 @@ from shared.errors import NotFound, PrivySealError, Unavailable
 NAME = "dev"
 RENEWED_EVERY_SECONDS = 6 * 3600.0
 MOST_DELEGATES = 8
+_POLL_SECONDS = 0.03
 
 
 class Layout(msgspec.Struct):
@@ -127,6 +128,7 @@ class DevEnvironment:
         await self.manager.start()
         await self._found()
         await asyncio.gather(*(one.start() for one in self.delegates.values()))
+        await self.ready()
         await self._renew()
         self._renewing = asyncio.create_task(self._keep_renewed(), name="status renewal")
 
@@ -146,10 +148,22 @@ class DevEnvironment:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     async def ready(self) -> None:
-        """Waits until every running program is ready again."""
+        """Waits until every running program is ready, and the manager knows of every running delegate."""
         for one in (self.manager, *self.delegates.values()):
             if one.running:
                 await one.ready()
+        wanted = {name for name, one in self.delegates.items() if one.running}
+        loop = asyncio.get_running_loop()
+        until = loop.time() + START_SECONDS
+        async with self.client() as client:
+            while not wanted <= await self._connected(client):
+                if loop.time() > until:
+                    raise Unavailable("delegates_missing", "a delegate doesn't reach the manager", f"see {self.folder}")
+                await asyncio.sleep(_POLL_SECONDS)
+
+    @staticmethod
+    async def _connected(client: Client) -> set[str]:
+        return {str(one["name"]) for one in await client.views.delegates() if one["state"] == "connected"}
 
     # ---- parts
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -76,6 +77,8 @@ async def submit(account: Account, task: SignedTask, wait_seconds: float) -> Ope
     while outcome.state not in FINAL_STATES:
         left = until - loop.time()
         if left <= 0:
+            with suppress(PrivySealError):
+                await account.ask("DELETE", f"tasks/{task.digest}")
             raise expired(f"the task {task.digest}", wait_seconds)
         poll = max(1, min(POLL_SECONDS, int(left)))
         reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": poll}, wait_seconds=poll)

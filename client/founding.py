@@ -110,10 +110,18 @@ def begin(
         ),
     ]
     confirm(recovery_text(seed))
-    write_private(places.root, root.pem(None), once=True)
-    write_private(places.keyring, keyring.text(), once=True)
     founding = Founding(name, manager, first.acct, identity, str(places.root), str(places.keyring), ca_file, documents)
-    home.write(msgspec.json.encode(founding), FOLDER, f"{name}.json", once=True)
+    written: list[Path] = []
+    try:
+        for path, content in ((places.root, root.pem(None)), (places.keyring, keyring.text())):
+            write_private(path, content, once=True)
+            written.append(path)
+        home.write(msgspec.json.encode(founding), FOLDER, f"{name}.json", once=True)
+    except PrivySealError:
+        # Nobody has heard of these keys yet, and half of them would only be in the way of the next try.
+        for path in written:
+            path.unlink()
+        raise
     return founding
 
 

@@ -15,6 +15,7 @@ from client.account import Account, page_of
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
+from client.limits import too_long
 from client.outcomes import Opened
 from client.readers import Readers
 from client.reveals import Reveals
@@ -306,11 +307,7 @@ class Secrets:
 def check_size(value: Plaintext) -> None:
     """Raises Malformed for a value that is too long to be stored."""
     if len(value) > LARGEST_VALUE_BYTES:
-        raise Malformed(
-            "value_too_long",
-            f"the value has {len(value)} bytes; the limit is {LARGEST_VALUE_BYTES} (10 MB)",
-            "store a key to it instead, and the data elsewhere",
-        )
+        raise too_long()
 
 
 def _changes(

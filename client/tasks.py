@@ -32,6 +32,9 @@ from shared.trust.status import live
 from shared.trust.warrant import PERMISSION
 from shared.values import recipient_of_keyring
 
+LASTING_SECONDS = 900
+"""How long a task may wait for its start when nobody says otherwise: its submitter is waiting for it, and gives up."""
+
 Operation = Literal["check", "delete", "reveal", "store"]
 
 
@@ -78,7 +81,7 @@ def sign_task(
     selectors: Iterable[str] = (),
     to: str | None = None,
     documents: Sequence[str] = (),
-    lasting_seconds: int | None = None,
+    lasting_seconds: int = LASTING_SECONDS,
 ) -> SignedTask:
     """A signed task on `subjects`, which all belong to one keyring; `values` are sealed to it, one a subject.
 
@@ -108,7 +111,7 @@ def sign_task(
         input=tuple(blob_digest(one) for one in inputs),
         jti=new_id(),
         iat=now,
-        exp=now + min(longest, lasting_seconds or longest),
+        exp=now + min(longest, lasting_seconds),
     )
     compact = identity.sign_document(document)
     return SignedTask(

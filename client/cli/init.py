@@ -48,6 +48,7 @@ def init(
     """
     from client.context import parse_origin
     from client.founding import Places, begin, complete, identity_for, unfinished
+    from client.identities import Identities
 
     run = session(context)
     home = run.folder()
@@ -66,7 +67,7 @@ def init(
         places = Places(_path(root_out or f"{name}-root.pem"), _path(keyring_out or f"{name}-keyring-main.json"))
     token = read_token(token_file)
     if resume:
-        key = identity_for(home, founding.identity, passphrase, lambda: None)
+        key = Identities(home).load(founding.identity, passphrase)
     else:
         key = identity_for(home, identity, passphrase, lambda: new_passphrase(no_passphrase))
 

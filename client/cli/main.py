@@ -85,9 +85,21 @@ class Root(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        print(f"privyseal {version('privy-seal')}")
+        context.exit()
+
+
+_VERSION = click.Option(
+    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="show the version"
+)
+
 cli = Root(
     "privyseal",
-    params=list(options(shown=True)),
+    params=[*options(shown=True), _VERSION],
     help="A secrets broker whose manager moves what it cannot read and cannot order.",
     epilog="These options may also stand behind a command. Topics: privyseal help exit-codes.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -70,10 +70,11 @@ def confirm(question: str, flag: str, given: bool) -> None:
         raise Malformed("not_confirmed", "nothing was changed", f"add {flag} to answer yes")
 
 
-def read_value_file(path: str) -> bytes:
-    """A value's file. Raises Malformed."""
+def read_value_file(path: str, most_bytes: int) -> bytes:
+    """A value's file, at most `most_bytes` and one more. Raises Malformed."""
     try:
-        return Path(path).expanduser().read_bytes()
+        with Path(path).expanduser().open("rb") as file:
+            return file.read(most_bytes + 1)
     except OSError as why:
         raise Malformed(
             "file_unreadable", f"the file can't be read: {os.strerror(why.errno or 0)}", "check --file"

@@ -30,7 +30,7 @@ def reveal(
     version: int | None,
     out: str | None,
     delegates: tuple[str, ...],
-) -> None:
+) -> int:
     """Open secrets' values.
 
     To a pipe one value goes out exactly as it was stored; a terminal gets a line break after it. Several values come as
@@ -61,8 +61,7 @@ def reveal(
         _write(items[0])
     else:
         _write_lines(run, values)
-    if failed:
-        raise failed[0]
+    return failed[0].exit_status if failed else 0
 
 
 def _write(value: Item) -> None:

@@ -11,6 +11,7 @@ from client.cli.output import moment
 from client.cli.prompts import confirm, hidden_value, read_value_file
 from client.cli.reveal import reveal
 from client.cli.session import Leaf, Nouns, session
+from client.limits import too_long
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Malformed
 from shared.names import ACCOUNT_SCOPE
@@ -101,11 +102,13 @@ def set_(
 
 def _value(file: str | None, from_stdin: bool, strip: bool) -> bytes:
     if file:
-        raw = read_value_file(file)
+        raw = read_value_file(file, LARGEST_VALUE_BYTES)
     elif from_stdin:
-        raw = sys.stdin.buffer.read(LARGEST_VALUE_BYTES + 2)
+        raw = sys.stdin.buffer.read(LARGEST_VALUE_BYTES + 1)
     else:
         raw = hidden_value("value")
+    if len(raw) > LARGEST_VALUE_BYTES:
+        raise too_long()
     if strip:
         raw = raw.removesuffix(b"\n").removesuffix(b"\r")
     if not raw:
