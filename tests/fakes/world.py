@@ -29,6 +29,7 @@ from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.seal import SealingKey, seal
 from shared.documents.account import AccountDocument, Administrator, account_id
+from shared.documents.answer import AnswerDocument, Code
 from shared.documents.certificate import CertificateDocument
 from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Payload, Permission, Revisioned
@@ -142,7 +143,7 @@ class World:
         return self.keep(self.sign(payload, signer or self.administrator))
 
     def keep(self, signed: Verified[R]) -> Verified[R]:
-        """A document that was signed already becomes part of the world."""
+        """A signed document becomes part of the world."""
         self.documents.append(signed.compact)
         self._heads[signed.kind, getattr(signed.document, "id", "")] = signed
         return signed
@@ -268,6 +269,10 @@ class World:
         )
         return self.sign(structs.replace(document, **changes), certifier or self.keyring.newest.certifying)
 
+    def answer_document(self, task: str, code: Code = "ok", **changes: Any) -> AnswerDocument:
+        """An unsigned answer to the task of that digest; the delegate signs it."""
+        return structs.replace(AnswerDocument(v=1, acct=self.id, task=task, code=code, iat=self.now), **changes)
+
     def book(self, now: int | None = None) -> Book:
         """A new book that has admitted everything published; raises the first refusal."""
         book = Book(self.id)
@@ -294,7 +299,11 @@ class World:
     def chain(self, kid: str) -> list[Verified[GrantDocument]]:
         """The grants to that key, and those that they stand on."""
         grants: dict[str, Verified[GrantDocument]] = {}
-        waiting = [one for one in self._of_kind("grant") if thumbprint(one.document.principal.key) == kid]
+        waiting = [
+            one
+            for (kind, _), one in self._heads.items()
+            if kind == "grant" and thumbprint(one.document.principal.key) == kid
+        ]
         while waiting:
             grant = waiting.pop()
             if grant.document.id not in grants:
@@ -338,10 +347,8 @@ class World:
     ) -> Version:
         """The version after `after` (None: the first), with the record that a delegate makes of it."""
         n = after.n + 1 if after else 1
-        place = Aad(
-            "store", self.id, KEYRING, secret.document.scope, secret.document.id, n, "", secret.document.connector
-        )
-        sealed = seal(recipient_of_keyring(self.keyring_document), Plaintext(value), place.encode(INPUT))
+        info = self.place(secret, n, "").encode(INPUT)
+        sealed = seal(recipient_of_keyring(self.keyring_document), Plaintext(value), info)
         target = Target(secret=secret.document.id, n=n, version=after.task.digest if after else None)
         task = self.task("store", [target], signer, **{"input": (blob_digest(sealed.raw),), **changes})
         return Version(secret, n, task, sealed, self.record(value, self.place(secret, n, task.digest)))
@@ -384,9 +391,6 @@ class World:
     def open(self, wrapped: Wrapped, place: Aad) -> Plaintext:
         """The value of a record at `place`. Raises Malformed, Tampered, NotReady."""
         return open_record(self.keyring, place, wrapped)
-
-    def _of_kind(self, kind: str) -> list[Verified[Any]]:
-        return [one for (name, _), one in self._heads.items() if name == kind]
 
 
 def pins_of(documents: Sequence[Verified[Any]]) -> tuple[Pin, ...]:

@@ -59,7 +59,7 @@ def test_any_text_is_a_scope_or_malformed(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Account", "account\n", "account/", "org/", "org/a/", "org/a/project", "org/a/project/", "org/a/b", "org/1a"]
+    ["", "Account", "account\n", "account/", "org/", "org/a/", "org/a/project", "org/a/project/", "org/a/b", "org/1a"]  # noqa: RUF005
     + ["/org/a", "org/a/project/b/c", "org/é", "org/a b", "org/" + "a" * 129, "org/a/project/b\n", "org/../project/b"],
 )
 def test_another_form_of_a_scope_is_malformed(text: str) -> None:
