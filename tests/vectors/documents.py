@@ -19,11 +19,11 @@ from shared.documents.jws import header_bytes, kind_of
 from shared.documents.task import KnownStatus, Pin, Target, TaskDocument, WantedSelector
 from shared.trust.account import consent_message
 from tests.vectors import actors as a
-from tests.vectors.limits import LIMITS
+from tests.vectors.limits import LIMITS, nested
 
 Edit = Callable[[dict[str, Any]], object]
 
-_TEXT = "é \U0001f600 \" \\ / \n \x00 \x7f \u2028"
+_TEXT = 'é \U0001f600 " \\ / \n \x00 \x7f \u2028'
 _TAGS = {"team": "orders", "~": _TEXT}
 _DIGESTS = tuple(b64u(a.fixed(f"digest {n}")) for n in range(4))
 
@@ -58,7 +58,8 @@ def _second_account() -> Payload:
         ),
     )
     consent = b64u(a.SECOND_ROOT.sign(consent_message(second, a.SECOND_ROOT.key)))
-    return structs.replace(second, consents={a.SECOND_ROOT.key: consent})
+    document: Payload = structs.replace(second, consents={a.SECOND_ROOT.key: consent})
+    return document
 
 
 def _answer(**changes: Any) -> AnswerDocument:
@@ -117,6 +118,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 **described,
             ),
         ),
+        "connector, deep": (a.ADMINISTRATOR, a.connector(spec=nested(16))),
         "secret": (a.EDITOR, a.secret()),
         "secret, full": (
             a.EDITOR,
@@ -178,9 +180,7 @@ def documents() -> dict[str, Any]:
         for name, edit in [*_structure(payload), *LIMITS[kind].items()]:
             bad = a.edited(signer, payload, edit)
             cases.append(a.case(f"{kind}: {name}", "malformed", kind=kind, key=names[signer.kid], compact=bad))
-    cases += [
-        a.case(name, expect, kind="secret", key="editor", compact=compact) for name, expect, compact in _broken()
-    ]
+    cases += [a.case(name, expect, kind="secret", key="editor", compact=compact) for name, expect, compact in _broken()]
     return a.file("Signed documents (formats, sections 4 and 5). `key` names the key to verify with.", cases, keys=keys)
 
 
@@ -193,12 +193,20 @@ def _structure(payload: Payload) -> Iterator[tuple[str, Edit]]:
         if field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
         if field.required:
-            yield f"without {name}", lambda members, name=name: members.pop(name)
+            yield f"without {name}", _without(name)
         else:
             spelt = list(default) if isinstance(default, tuple) else default
-            yield f"{name} spelt out at its default", lambda members, name=name, spelt=spelt: members.update({name: spelt})
+            yield f"{name} spelt out at its default", _with(name, spelt)
         if default is not None:
-            yield f"{name} is null", lambda members, name=name: members.update({name: None})
+            yield f"{name} is null", _with(name, None)
+
+
+def _with(name: str, value: Any) -> Edit:
+    return lambda members: members.update({name: value})
+
+
+def _without(name: str) -> Edit:
+    return lambda members: members.pop(name)
 
 
 def _broken() -> Iterator[tuple[str, str, str]]:
@@ -230,6 +238,7 @@ def _broken() -> Iterator[tuple[str, str, str]]:
         "a kind that is unknown": header.replace(b"secret", b"zzz"),
         "a kind that is empty": header.replace(b"secret", b""),
         "a kid that is too short": header.replace(kid.encode(), kid[:-1].encode()),
+        "a kid with stray bits": header.replace(kid.encode(), kid[:-1].encode() + b"B"),
         "a kid that is too long": header.replace(kid.encode(), kid.encode() + b"A"),
     }
     for reserved in ("binding", "definition", "group", "order", "template"):

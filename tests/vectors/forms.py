@@ -65,7 +65,10 @@ def framing() -> dict[str, Any]:
     return file(
         "LP: four bytes of length, then the part (formats, section 2).",
         good
-        + [case(name, "malformed/framing_malformed", count=count, hex=data.hex()) for name, (count, data) in bad.items()],
+        + [
+            case(name, "malformed/framing_malformed", count=count, hex=data.hex())
+            for name, (count, data) in bad.items()
+        ],
     )
 
 
@@ -126,12 +129,17 @@ def canonical() -> dict[str, Any]:
 def aads() -> dict[str, Any]:
     """Every label, over places that differ in one part."""
     record = Aad(
-        "store", ACCOUNT, KEYRING, PROJECT, opaque("secret password"), 1, b64u(fixed("store task")), opaque("connector local")
+        "store",
+        ACCOUNT,
+        KEYRING,
+        PROJECT,
+        opaque("secret password"),
+        1,
+        b64u(fixed("store task")),
+        opaque("connector local"),
     )
     places = {
-        "a sealed input": Aad(
-            "store", ACCOUNT, KEYRING, PROJECT, record.secret, 1, "", record.connector
-        ),
+        "a sealed input": Aad("store", ACCOUNT, KEYRING, PROJECT, record.secret, 1, "", record.connector),
         "a record": record,
         "a record at the account": Aad(
             "store", ACCOUNT, KEYRING, "account", record.secret, 1, record.version, record.connector

@@ -15,6 +15,15 @@ _ID = a.opaque("some id")
 _KEY = a.READER.key
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """So many objects and lists in one another."""
+    inner: Any = {}
+    for level in range(levels - 1):
+        inner = [inner] if (levels - level) % 2 else {"a": inner}
+    assert isinstance(inner, dict)
+    return inner
+
+
 def _put(**members: Any) -> Edit:
     return lambda payload: payload.update(members)
 
@@ -138,6 +147,7 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a selector with a space": _put(selectors=["a b"]),
         "sixty-five selectors": _put(selectors=["a"] * 65),
         "a spec that is a list": _put(spec=[]),
+        "a spec of seventeen levels": _put(spec=nested(17)),
         "a spec with a fraction": _put(spec={"a": 1.5}),
         "a spec with a whole fraction": _put(spec={"a": 1.0}),
         "a spec with an integer past 2**53 - 1": _put(spec={"a": 2**53}),

@@ -1,0 +1,169 @@
+// What each file of tests/vectors is held against. A check throws a Refusal, or an Error where the vector's values differ.
+import { deepStrictEqual as same } from "node:assert";
+import { Book, checkCertificate } from "./trust.mjs";
+import { warrant } from "./warrant.mjs";
+import { accountId, parse, parseAs, verified } from "./documents.mjs";
+import * as sealing from "./sealing.mjs";
+import { Reader, Refusal, b32, b64u, bytes, decode, digest, encode, hex, isObject, lp, mustFit, refuse, sha256,
+  signatureFits, thumbprint, unb64u } from "./bytes.mjs";
+
+const blobDigest = (blob) => b64u(sha256(blob));
+
+function base64url(file, { text, hex: data, base32 }) {
+  const read = unb64u(text);
+  same([read.toString("hex"), b32(read)], [data, base32]);
+}
+
+function framing(file, { hex: data, parts, count = parts?.length }) {
+  const reader = new Reader(hex(data)), read = [];
+  for (let at = 0; at < count; at++) read.push(reader.field().toString("hex"));
+  reader.end();
+  same(read, parts);
+  same(lp(...read.map(hex)).toString("hex"), data);
+}
+
+function canonical(file, { hex: data }) {
+  const value = decode(hex(data));
+  if (!isObject(value)) refuse("malformed", "no object");
+}
+
+function aads(file, { label, place, hex: data, sha256: hash, encryption_context }) {
+  const encoded = sealing.aad(label, place);
+  same(encoded.toString("hex"), data);
+  same(sha256(encoded).toString("hex"), hash);
+  same(encryption_context, { account: place.account, secret: place.secret, aad: hash });
+}
+
+function documents(file, { compact, key, kind, digest: name, payload }) {
+  const document = verified(parse(compact), file.keys[key].key);
+  same([document.kind, document.kid, document.digest], [kind, file.keys[key].kid, name]);
+  same(document.kid, thumbprint(file.keys[key].key));
+  same(document.payload, payload);
+  if (kind === "account" && payload.rev === 1) same(accountId(document.payload), payload.acct);
+}
+
+async function keyrings(file, one) {
+  const from = (label) => sealing.derived(hex(one.seed), `privyseal/v1/keyring-${label}`, one.account, one.keyring, one.generation);
+  same(from("seal").toString("hex"), one.sealing_seed);
+  same(b64u((await sealing.sealingKey(from("seal"))).raw), one.sealing_public);
+  const certifying = sealing.ed25519Public(from("certify"));
+  same([certifying, thumbprint(certifying)], [one.certifying_public, one.certifying_kid]);
+  same([from("kek").toString("hex"), from("mac").toString("hex")], [one.kek, one.mac_key]);
+}
+
+const keyringFiles = (file, { text, generations }) => same(sealing.keyringFile(text), generations);
+
+function padding(file, { padded, value }) {
+  same(sealing.unpadded(hex(padded)).toString("hex"), value);
+  same(sealing.padded(hex(value)).toString("hex"), padded);
+}
+
+async function sealed(file, { seed, info, sealed: text, value, digest: name }) {
+  const blob = unb64u(text);
+  same((await sealing.open(hex(seed), hex(info), blob)).toString("hex"), value);
+  same(blobDigest(blob), name);
+}
+
+const aeads = (file, { key, aad, ciphertext, plaintext }) =>
+  same(sealing.decrypt(hex(key), hex(ciphertext), hex(aad)).toString("hex"), plaintext);
+
+function records(file, { record, place = file.place, value }) {
+  const generations = Object.fromEntries(
+    Object.entries(file.generations).map(([number, keys]) => [number, { kek: hex(keys.kek), mac_key: hex(keys.mac_key) }]),
+  );
+  same(sealing.openRecord(hex(record), place, file.keyring, generations).toString("hex"), value);
+}
+
+function output(file, { hex: data, items }) {
+  const read = sealing.unpackOutput(hex(data));
+  same(read.map((item) => (item.problem ? { problem: encode(item.problem) } : { value: item.value.toString("hex") })), items);
+}
+
+async function outcomes(file, { certificate, answer, sealed: text, output: told }) {
+  const { payload: identity } = checkCertificate(certificate, parseAs("keyring", file.keyring), undefined, file.now);
+  const task = parseAs("task", file.task);
+  const { payload } = verified(parseAs("answer", answer), identity.key);
+  const blob = unb64u(text);
+  if (payload.acct !== task.payload.acct || payload.task !== task.digest || payload.sealed !== blobDigest(blob)) {
+    refuse("tampered", "another answer");
+  }
+  const place = { purpose: "answer", account: task.payload.acct, keyring: task.payload.keyring, scope: "", secret: "", n: 0,
+    version: task.digest, connector: "" };
+  const opened = await sealing.open(hex(file.reader_seed), sealing.aad("privyseal/v1/answer", place), blob);
+  same(opened.toString("hex"), told);
+  sealing.unpackOutput(opened);
+}
+
+function hello(file, { origin, nonce, certificate, key, proof, message: told }) {
+  const message = lp("privyseal/v1/hello", origin, hex(nonce), digest(certificate));
+  mustFit(key, unb64u(proof), message);
+  same(message.toString("hex"), told);
+}
+
+function audit(file, { links, after = { seq: 0, hash: b64u(Buffer.alloc(32)) }, head: told }) {
+  let head = after;
+  for (const { seq, prev, hash, entry } of links) {
+    const anew = b64u(sha256(lp("privyseal/v1/audit", unb64u(head.hash, 32), entry)));
+    if (seq !== head.seq + 1 || prev !== head.hash || hash !== anew) refuse("tampered", `entry ${head.seq + 1}`);
+    head = { seq, hash };
+  }
+  same(head, told);
+}
+
+/** Section 20. */
+function tokens(file, { token }) {
+  const bad = (why) => refuse("unauthenticated", why);
+  const names = (value, wanted) => isObject(value) && Object.keys(value).sort().join() === wanted;
+  const parts = token.split(".");
+  if (token.length > 2048 || parts.length !== 3) bad("form");
+  let header, claims;
+  try {
+    [header, claims] = parts.slice(0, 2).map((part) => JSON.parse(unb64u(part).toString("utf8")));
+  } catch {
+    bad("JSON");
+  }
+  if (!names(header, "alg,kid,typ") || header.alg !== "EdDSA" || header.typ !== "JWT") bad("header");
+  if (!Object.hasOwn(file.keys, header.kid) || file.revoked.includes(header.kid)) bad("key");
+  if (!signatureFits(file.keys[header.kid], unb64u(parts[2]), bytes(`${parts[0]}.${parts[1]}`))) bad("signature");
+  if (!names(claims, "acct,aud,exp,iat,jti,sub")) bad("claims");
+  const { sub, acct, aud, iat, exp } = claims;
+  if (sub !== header.kid || acct !== file.account || aud !== file.origin) bad("for another");
+  if (![iat, exp].every(Number.isSafeInteger) || exp <= iat || exp - iat > 300) bad("lifetime");
+  if (exp <= file.now || iat > file.now + 120) bad("time");
+}
+
+/** A book, its documents, and one step after the other; the last one's outcome is the case's. */
+function stories(file, { setup, steps }) {
+  const book = new Book(file.account);
+  for (const name of setup) {
+    same([name, outcomeOf(() => book.admit(file.documents[name], file.now))], [name, "accepted"]);
+  }
+  for (const step of steps.slice(0, -1)) same([step, outcomeOf(() => take(file, book, step))], [step, step.expect]);
+  take(file, book, steps.at(-1));
+}
+
+function take(file, book, step) {
+  const { now } = step;
+  if (step.do === "admit") book.admit(file.documents[step.document], now);
+  else if (step.do === "may") book.chain(file.kids[step.who], step.permission, step.scope, step.resource, now);
+  else if (step.do === "certificate") {
+    checkCertificate(file.documents[step.certificate], book.keyring(step.keyring), book.status?.payload, now);
+  } else if (step.do === "task") same(warrant(book, file.documents[step.task], now), step.selectors);
+  else throw new Error(`a step of another kind: ${step.do}`);
+}
+
+function outcomeOf(act) {
+  try {
+    act();
+    return "accepted";
+  } catch (error) {
+    if (error instanceof Refusal) return error.outcome;
+    throw error;
+  }
+}
+
+export const CHECKS = {
+  aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories, documents, framing,
+  grants: stories, hello, keyring_files: keyringFiles, keyrings, outcomes, output, padding, records, revisions: stories,
+  sealed, statuses: stories, tasks: stories, tokens,
+};

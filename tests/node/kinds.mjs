@@ -1,0 +1,164 @@
+// The kinds of documents, docs/formats.md section 5, as types: a type is a function that says whether a value fits.
+import { isObject } from "./bytes.mjs";
+
+const text = (pattern) => (value) => typeof value === "string" && pattern.test(value);
+const atMost = (points) => (value) => typeof value === "string" && [...value].length <= points;
+const integer = (least, most) => (value) => Number.isSafeInteger(value) && value >= least && value <= most;
+const oneOf = (...values) => (value) => values.includes(value);
+const list = (type, least, most) => (value) =>
+  Array.isArray(value) && value.length >= least && value.length <= most && value.every(type);
+const tuple = (...types) => (value) =>
+  Array.isArray(value) && value.length === types.length && types.every((type, at) => type(value[at]));
+const map = (names, values) => (value) =>
+  isObject(value) && Object.entries(value).every(([name, member]) => names(name) && values(member));
+const isDefault = (value, fallback) => JSON.stringify(value) === JSON.stringify(fallback);
+
+/** Fields by name: [type], or [type, default], or [type, undefined] for one that may be absent. */
+const object = (fields) => (value) =>
+  isObject(value) &&
+  Object.keys(value).every((name) => Object.hasOwn(fields, name)) &&
+  Object.entries(fields).every(([name, field]) =>
+    Object.hasOwn(value, name)
+      ? field[0](value[name]) && !(field.length > 1 && isDefault(value[name], field[1]))
+      : field.length > 1);
+
+const identifier = "[a-zA-Z_][0-9a-zA-Z_]{0,127}";
+const Account = text(/^[a-z2-7]{52}$/);
+const Opaque = text(/^[a-z2-7]{26}$/);
+const Identifier = text(new RegExp(`^${identifier}$`));
+const Name = text(/^[a-zA-Z_0-9\-.][-0-9a-zA-Z_ .]{0,127}$/);
+const Scope = text(new RegExp(`^(account|org/${identifier}(/project/${identifier})?)$`));
+const Selector = text(/^[0-9a-z_.:=/@+-]{1,128}$/);
+const Digest = text(/^[0-9A-Za-z_-]{42}[AEIMQUYcgkosw048]$/);
+const Key = Digest;
+const Signature = text(/^[0-9A-Za-z_-]{85}[AQgw]$/);
+const SealingKey = text(/^[0-9A-Za-z_-]{1621}[AQgw]$/);
+const Seconds = integer(0, 253402300799);
+const Num = integer(1, Number.MAX_SAFE_INTEGER);
+const Count = integer(0, Number.MAX_SAFE_INTEGER);
+const Line = atMost(1024);
+const Tags = map(text(/^[!-~]{1,128}$/), atMost(256));
+const Bool = (value) => typeof value === "boolean";
+
+function plain(value, levels = 16) {
+  if (typeof value === "object" && value !== null && levels === 0) return false;
+  if (Array.isArray(value)) return value.every((member) => plain(member, levels - 1));
+  if (isObject(value)) {
+    return Object.entries(value).every(([name, member]) => /^[\0-\x7f]*$/.test(name) && plain(member, levels - 1));
+  }
+  return value === null || typeof value === "string" || typeof value === "boolean" || Number.isSafeInteger(value);
+}
+
+const every = { v: [oneOf(1)], acct: [Account] };
+const revised = { ...every, rev: [Num], prev: [Digest, undefined], iat: [Seconds] };
+const placed = {
+  ...revised,
+  id: [Opaque],
+  scope: [Scope],
+  identifier: [Identifier],
+  name: [Name],
+  description: [Line, ""],
+  tags: [Tags, {}],
+  deleted: [Bool, false],
+};
+const permissions = ["admin", "delete", "edit", "exec", "renew", "reveal", "use", "view"];
+const codes = ["ok", "partial", "malformed", "unauthenticated", "denied", "not_found", "conflict", "not_ready",
+  "stale_recipient", "tampered", "unavailable", "overloaded", "expired", "internal"];
+
+const Target = object({
+  secret: [Opaque, undefined],
+  connector: [Opaque, undefined],
+  n: [Count, 0],
+  version: [Digest, undefined],
+  latest: [Bool, false],
+});
+
+export const KINDS = {
+  account: object({
+    ...revised,
+    acct: [(value) => value === "" || Account(value)],
+    name: [Name],
+    roots: [list(Key, 1, 8)],
+    administrators: [list(object({ name: [Name], key: [Key] }), 1, 64)],
+    consents: [map(Key, Signature), {}],
+  }),
+  keyring: object({
+    ...revised,
+    id: [Identifier],
+    gen: [Num],
+    seal: [SealingKey],
+    certifiers: [list(object({ gen: [Num], key: [Key] }), 1, 64)],
+  }),
+  status: object({
+    ...revised,
+    id: [oneOf("status")],
+    exp: [Seconds],
+    grants: [list(Opaque, 0, Infinity), []],
+    keys: [list(Key, 0, Infinity), []],
+    secrets: [map(Opaque, Num), {}],
+    keyrings: [map(Identifier, Num), {}],
+    base: [Digest, undefined],
+  }),
+  grant: object({
+    ...revised,
+    id: [Opaque],
+    principal: [object({ name: [Name], key: [Key], type: [oneOf("person", "service")] })],
+    permissions: [list(oneOf(...permissions), 1, 8)],
+    scope: [Scope],
+    resource: [Opaque, undefined],
+    parent: [Opaque, undefined],
+    exp: [Seconds],
+  }),
+  scope: object(placed),
+  connector: object({
+    ...placed,
+    type: [text(/^[A-Z][A-Za-z0-9]{0,63}$/)],
+    keyring: [Identifier],
+    selectors: [list(Selector, 0, 64), []],
+    spec: [(value) => isObject(value) && plain(value), {}],
+  }),
+  secret: object({
+    ...placed,
+    type: [oneOf("SecretText", "SecretFile")],
+    connector: [Opaque],
+    filename: [atMost(255), ""],
+  }),
+  certificate: object({
+    ...every,
+    keyring: [Identifier],
+    gen: [Num],
+    key: [Key],
+    name: [Selector],
+    tags: [list(Selector, 0, 66), []],
+    iat: [Seconds],
+    exp: [Seconds],
+  }),
+  task: object({
+    ...every,
+    keyring: [Identifier],
+    gen: [Num],
+    op: [oneOf("check", "delete", "reveal", "store")],
+    repeat: [oneOf("any", "never")],
+    to: [Digest, undefined],
+    targets: [list(Target, 1, 1000)],
+    pins: [list(tuple(oneOf("account", "keyring", "grant", "connector", "secret"), atMost(128), Num, Digest), 1, 4000)],
+    selectors: [list(tuple(Selector, oneOf("step", "stepGroup", "stage", "pipeline")), 0, 64), []],
+    status: [tuple(Num, Digest)],
+    reader: [SealingKey],
+    input: [list(Digest, 0, 1000), []],
+    jti: [Opaque],
+    iat: [Seconds],
+    exp: [Seconds],
+  }),
+  answer: object({
+    ...every,
+    task: [Digest],
+    code: [oneOf(...codes)],
+    sealed: [Digest, undefined],
+    stored: [list(Digest, 0, 1000), []],
+    iat: [Seconds],
+  }),
+};
+
+export const isIdentifier = Identifier;
+export const isAccount = Account;
