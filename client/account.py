@@ -64,8 +64,9 @@ class Account:
         known = self.book.find(digest(compact)) if compact.isascii() else None
         if known is not None:
             return known
-        self.state.check(parse(compact))
-        new = self.book.admit(compact, self.clock())
+        unverified = parse(compact)
+        self.state.check(unverified)
+        new = self.book.admit_parsed(unverified, self.clock())
         self.state.take(new)
         if isinstance(new.document, AccountDocument):
             self._chain[new.document.rev] = new.compact
@@ -108,10 +109,10 @@ class Account:
 
         Raises Tampered for a roll-back or a fork, NotReady for an account without a believable head.
         """
-        if not force and self._is_fresh():
+        if not force and self.is_fresh():
             return
         async with self._syncing:
-            if not force and self._is_fresh():
+            if not force and self.is_fresh():
                 return
             known = self.state.seen.etag if self.book.status is not None else ""
             reply = await self.ask("GET", "trust", headers={"If-None-Match": known} if known else {})
@@ -122,7 +123,8 @@ class Account:
                 self._take_trust(reply)
             self._synced_at = asyncio.get_running_loop().time()
 
-    def _is_fresh(self) -> bool:
+    def is_fresh(self) -> bool:
+        """Whether the trust documents are young enough not to be asked for."""
         return self._synced_at is not None and asyncio.get_running_loop().time() - self._synced_at < TRUST_SECONDS
 
     def _take_trust(self, reply: Reply) -> None:

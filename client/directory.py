@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from client.account import Account, following
+from shared.canonical import digest
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
 from shared.documents.fields import Count, Revisioned
 from shared.documents.jws import Verified, parse
@@ -71,6 +72,11 @@ class Directory:
                 self._known.move_to_end(reference)
         return [found[reference] for reference in references]
 
+    def remembered(self, references: Sequence[Reference]) -> list[Known] | None:
+        """What the references stand for where all of them are known: nobody need be asked."""
+        found = [self._known.get(reference) for reference in references]
+        return None if None in found else cast("list[Known]", found)
+
     async def one(self, reference: Reference, *, fresh: bool = False) -> Known:
         """Raises NotFound, or why its document isn't believed."""
         (found,) = await self.find([reference], fresh=fresh)
@@ -100,6 +106,7 @@ class Directory:
         )
 
     async def _resolve(self, wanted: Sequence[Reference]) -> dict[Reference, Known | PrivySealError]:
+        places = frozenset(wanted)
         asked = [{"scope": str(one.scope), "identifier": one.identifier} for one in wanted]
         reply = await self._account.ask("POST", "resolve", json={"secrets": asked, "connectors": []}, repeatable=True)
         body = reply.json()
@@ -114,7 +121,7 @@ class Directory:
             found[place] = why
         for secret in self._believed(body, SecretDocument):
             place = _place(secret.document)
-            if place is None or place not in wanted:
+            if place is None or place not in places:
                 raise Tampered("secret_unasked", "the manager answered with another secret than was asked for")
             if not secret.document.deleted and not isinstance(found.get(place), Known):
                 found[place] = self._keep(place, secret, connectors, latest.get(secret.document.id))
@@ -140,7 +147,7 @@ class Directory:
                 "don't trust this manager until you know why",
             )
         if latest is not None:
-            self._account.state.take_version(secret.document.id, latest.n, latest.digest)
+            self._account.state.check_version(secret.document.id, latest.n, latest.digest)
         known = Known(secret, connector, latest.n if latest else 0, latest.digest if latest else None)
         self.remember(place, known)
         return known
@@ -164,7 +171,7 @@ class Directory:
     def learn(self, facts: Mapping[str, Any]) -> None:
         """Takes newer versions from a conflict's facts; its documents are in the book by now."""
         for secret, latest in _read_latest(facts.get("latest")).items():
-            self._account.state.take_version(secret, latest.n, latest.digest)
+            self._account.state.check_version(secret, latest.n, latest.digest)
             place = self._places.get(secret)
             if place is not None:
                 self._known[place] = replace(self._known[place], n=latest.n, version=latest.digest or None)
@@ -196,13 +203,13 @@ class Directory:
 
     def _believed(self, body: Mapping[str, Any], cls: type[D]) -> list[Verified[D]]:
         """The documents of one kind in a reply that are the newest of their kind in the book."""
-        found = []
+        book, found = self._account.book, []
         for compact in body.get("documents") or ():
-            unverified = parse(compact)
-            document = unverified.document
+            known = book.find(digest(compact))
+            document = parse(compact).document if known is None else known.document
             if isinstance(document, cls):
-                newest = self._account.book.newest(document)
-                one = self._account.book.find(newest[1]) if newest else None
+                newest = book.newest(document)
+                one = book.find(newest[1]) if newest else None
                 if one is not None and isinstance(one.document, cls):
                     found.append(cast(Verified[D], one))
         return found

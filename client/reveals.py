@@ -60,6 +60,8 @@ class Reveals:
     async def _find(self, places: Sequence[Reference]) -> list[Known | PrivySealError]:
         """What the places stand for; trust and places are asked for at once where the trust is known from before."""
         account = self._account
+        if account.is_fresh() and (known := self._directory.remembered(places)) is not None:
+            return [*known]
         if account.book.status is None:
             await account.sync()
         _, found = await asyncio.gather(account.sync(), self._directory.find(places))
@@ -98,7 +100,7 @@ class Reveals:
             )
 
         try:
-            _, opened = await perform(self._account, make, self._directory.learn, WAIT_SECONDS)
+            task, opened = await perform(self._account, make, self._directory.learn, WAIT_SECONDS)
         except Malformed as why:
             if why.code != "records_too_large" or len(places) == 1:
                 raise
@@ -111,6 +113,10 @@ class Reveals:
             # Deleted, perhaps made anew under its old name: next time it is asked for again.
             self._directory.forget(places)
             raise
+        for target, item in zip(task.document.targets, opened.items, strict=True):
+            if isinstance(item, Plaintext):
+                # The record is bound to number and digest, so that its opening proves both.
+                self._account.state.take_version(target.secret or "", target.n, target.version or "")
         return dict(zip(places, opened.items, strict=True))
 
     async def version(self, place: Reference, n: int, selectors: Sequence[str]) -> Plaintext:

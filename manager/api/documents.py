@@ -8,16 +8,17 @@ from starlette.responses import Response
 
 from manager.api.accounts import Compacts
 from manager.api.endpoint import Endpoint, after_number, answer, authenticated, page_limit, read
-from manager.books import row_of
+from manager.books import Books, row_of
 from manager.policy import may_see, must_see, not_found
 from manager.rows import StoredDocument
 from manager.store import Transaction
 from shared.documents.fields import Revisioned
-from shared.documents.jws import Verified
+from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import SecretDocument
-from shared.errors import Malformed
+from shared.errors import Conflict, Malformed
 from shared.names import Scope, check_identifier
 from shared.trust.authority import Authority
+from shared.trust.book import Book
 
 LISTED = frozenset({"connector", "grant", "keyring", "scope", "secret"})
 
@@ -168,9 +169,7 @@ async def resolve(request: Request) -> Response:
         else:
             found[row.id] = row
     latest = await parts.store.latest_many(book.id, list(found))
-    documents = [parts.books.recall(book, row).document for row in found.values()]
-    ids = {one.connector for one in documents if isinstance(one, SecretDocument)}
-    ids |= {one.id for one in wanted.connectors if one.id}
+    ids = {_secret(book, row).connector for row in found.values()} | {one.id for one in wanted.connectors if one.id}
     connectors = await parts.store.heads(book.id, "connector", list(ids))
     named = await parts.store.by_names(
         book.id, "connector", [(one.scope, one.identifier) for one in wanted.connectors if not one.id]
@@ -183,6 +182,17 @@ async def resolve(request: Request) -> Response:
             connectors[connector.id] = connector
     compacts = [row.compact for row in (*connectors.values(), *found.values())]
     return answer(Found(compacts, {id: Newest(row.n, row.digest) for id, row in latest.items()}, missing))
+
+
+def _secret(book: Book, row: StoredDocument) -> SecretDocument:
+    """What a row says. A task will pin it soon, so that the book takes it at once."""
+    try:
+        known = Books.recall(book, row).document
+    except Conflict:
+        # A newer revision was published meanwhile.
+        known = parse_as(SecretDocument, row.compact).document
+    assert isinstance(known, SecretDocument)
+    return known
 
 
 async def versions(request: Request) -> Response:

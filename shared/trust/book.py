@@ -156,9 +156,10 @@ class Book:
     def admit(self, compact: str, now: int) -> Verified[Revisioned]:
         """Take in one document. Raises what is wrong with it; the book is then as before."""
         known = self.find(digest(compact))
-        if known is not None:
-            return known
-        unverified = parse(compact)
+        return self.admit_parsed(parse(compact), now) if known is None else known
+
+    def admit_parsed(self, unverified: Unverified[Payload], now: int) -> Verified[Revisioned]:
+        """`admit` for a document that isn't in the book and that its caller has parsed."""
         if isinstance(unverified.document, AccountDocument):
             account = accept_account(cast(Unverified[AccountDocument], unverified), self.account, self.id)
             self.account = account
@@ -177,6 +178,22 @@ class Book:
         self._check_order(new)
         self._check_signer(new, now)
         return self._take(new)
+
+    def recall(self, compact: str) -> Verified[Revisioned]:
+        """Take back a secret, connector or scope that this party verified before it stored it itself.
+
+        Neither its signature nor its signer is judged again: a warrant judges every signer anyway. Must not be called with
+        what somebody else says. Raises Conflict for a lower revision than the newest known.
+        """
+        known = self.find(digest(compact))
+        if known is not None:
+            return known
+        parsed = parse(compact)
+        if not isinstance(parsed.document, Revisioned) or parsed.kind in _FIRM or parsed.document.acct != self.id:
+            raise Malformed("document_unexpected", f"a {parsed.kind} document can't be taken back unverified")
+        stored = Verified(parsed.kind, parsed.kid, parsed.document, compact, digest(compact))
+        self._check_order(stored)
+        return self._take(stored)
 
     def _check_order(self, new: Verified[Revisioned]) -> None:
         seen = self._seen(new.kind, new.document)

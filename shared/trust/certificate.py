@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from shared.documents.certificate import LIFETIME_SECONDS, CertificateDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, thumbprint
 from shared.documents.keyring import KeyringDocument
@@ -18,6 +20,14 @@ def check_certificate(
     Raises Malformed, Tampered, Unauthenticated for a certifier that the keyring doesn't list, Denied for a generation
     below the floor, a revoked key, or outside its time.
     """
+    verified = _certified(compact, keyring)
+    recheck_certificate(verified, status, now)
+    return verified
+
+
+@lru_cache(maxsize=1024)
+def _certified(compact: str, keyring: Verified[KeyringDocument]) -> Verified[CertificateDocument]:
+    """What stays true of a certificate and a keyring document for ever; each is verified once."""
     certificate = parse_as(CertificateDocument, compact)
     document = certificate.document
     certifier = next((one for one in keyring.document.certifiers if thumbprint(one.key) == certificate.kid), None)
@@ -30,7 +40,6 @@ def check_certificate(
     verified = certificate.verified_by(VerifyingKey.of(certifier.key))
     if certifier.gen != document.gen:
         raise Tampered("certificate_forged", "the certificate claims another generation than that which signed it")
-    recheck_certificate(verified, status, now)
     return verified
 
 
