@@ -22,7 +22,7 @@ from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.task import LONGEST_SECONDS, REPEAT, KnownStatus, Pin, Target, TaskDocument, WantedSelector
-from shared.errors import NotReady
+from shared.errors import Denied, NotReady
 from shared.labels import INPUT
 from shared.names import Scope
 from shared.selectors import effective, normalise_all
@@ -89,6 +89,7 @@ def sign_task(
     status, Denied where a chain doesn't hold.
     """
     status = live(book.status, now)
+    _check_places(subjects)
     keyring = keyring_of(book, subjects[0].connector)
     wanted = normalise_all(selectors)
     inputs = tuple(
@@ -126,6 +127,18 @@ def sign_task(
         inputs,
         tuple(documents),
     )
+
+
+def _check_places(subjects: Iterable[Subject]) -> None:
+    """Before anything is sealed: an id alone is no name, and who may sign below could use the id of a connector above."""
+    for subject in subjects:
+        place = Scope.parse(subject.connector.document.scope)
+        if subject.secret is not None and not place.covers(Scope.parse(subject.secret.document.scope)):
+            raise Denied(
+                "connector_out_of_scope",
+                "the secret's connector lives in a scope that doesn't cover the secret",
+                "don't trust this manager until you know why it shows that connector",
+            )
 
 
 def keyring_of(book: Book, connector: Verified[ConnectorDocument]) -> Verified[KeyringDocument]:

@@ -66,6 +66,8 @@ class Exchange:
     body: bytes = b""
     cut_after: int | None = None
     """Break the connection after so many bytes of the body."""
+    no_conditions: bool = False
+    """Answer in full, whatever the client has already."""
 
     def json(self) -> Any:
         """The answer's JSON."""
@@ -366,7 +368,8 @@ class _Between:
             else:
                 exchange.body += event.get("body", b"")
 
-        headers = [(key, value) for key, value in scope["headers"] if key != b"content-length"]
+        left_out = {b"content-length", b"if-none-match" if exchange.no_conditions else b"content-length"}
+        headers = [(key, value) for key, value in scope["headers"] if key not in left_out]
         length = (b"content-length", str(len(exchange.request)).encode())
         await self._inner({**scope, "headers": [*headers, length]}, replay, collect)
         await self._evil.reply(exchange)

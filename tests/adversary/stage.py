@@ -149,6 +149,10 @@ class Stage:
         finally:
             await admin.close()
 
+    async def evil_refused(self, actor: Actor) -> None:
+        """Waits until a delegate was refused, for good as far as it knows."""
+        await until(lambda: actor.daemon.link.state not in {"connecting", "open", "lost"}, f"{actor.name} to be refused")
+
     # ---- between the attacker and a delegate
 
     async def teach(self, name: str, compacts: Iterable[str] | None = None) -> None:

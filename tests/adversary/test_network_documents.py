@@ -1,0 +1,504 @@
+"""A manager in the attacker's hands shows old, forged and other documents: to delegates and clients that know better."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from client.sdk import Client
+from shared.canonical import b64u, digest
+from shared.crypto.keyring import Keyring
+from shared.crypto.seal import SealingKey
+from shared.documents.jws import parse_as, peek_kind
+from shared.documents.status import StatusDocument
+from shared.documents.task import KnownStatus, TaskDocument
+from shared.errors import Denied, NotFound, NotReady, PrivySealError, Tampered, Unauthenticated
+from shared.wire import submission_pb2 as pb
+from tests.adversary.evil_manager import Exchange, code_of
+from tests.adversary.stage import Stage
+from tests.adversary.test_network_tasks import rewritten, stored
+from tests.fakes.world import KEYRING, pins_of
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with Stage(tmp_path) as one:
+        await one.delegate("alpha")
+        yield one
+
+
+def rewrite_json(stage: Stage, path: str, change: Callable[[Any], Any]) -> None:
+    """Every answer of that path reaches the client changed."""
+
+    def rewrite(exchange: Exchange) -> None:
+        if exchange.path.partition("?")[0].endswith(path) and exchange.status == 200:
+            body = exchange.json()
+            exchange.answer_json(change(body) or body)
+        elif exchange.path.endswith(path) and exchange.status == 304:
+            raise AssertionError("the case would see nothing")
+
+    stage.evil.on_reply(rewrite)
+
+
+def replaced(stage: Stage, path: str, kind: str, compact: str | None) -> None:
+    """In every answer of that path the document of a kind is another one (None: is missing)."""
+
+    def change(body: Any) -> None:
+        kept = [one for one in body["documents"] if peek_kind(one) != kind]
+        body["documents"] = [*kept, *([compact] if compact else [])]
+
+    rewrite_json(stage, path, change)
+
+
+async def raised(awaitable: Any) -> tuple[type[PrivySealError], str]:
+    with pytest.raises(PrivySealError) as caught:
+        await awaitable
+    return type(caught.value), caught.value.code
+
+
+# ---- delegates and the status
+
+
+async def test_a_revoked_principal_stays_revoked_when_the_manager_shows_the_old_status_again(stage: Stage) -> None:
+    """The principal and the manager work together, and sign and show as if nothing had happened."""
+    world, reader = stage.world, stage.world.identity("reader")
+    grant = world.grant(reader, ["reveal"])
+    version = await stored(stage)
+    old = world.status
+    task = world.reveal([version], reader)
+    world.revise_status(grants=(grant.document.id,))
+    await stage.teach("alpha", [world.status.compact])
+    await stage.teach("alpha", [old.compact])
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("denied", "grant_revoked")
+
+
+async def test_a_status_that_the_manager_signed_lifts_no_revocation(stage: Stage) -> None:
+    world, reader = stage.world, stage.world.identity("reader")
+    grant = world.grant(reader, ["reveal"])
+    version = await stored(stage)
+    world.revise_status(grants=(grant.document.id,))
+    forged = world.next(world.status, stage.mallory, grants=(), exp=world.now + 86_400)
+    await stage.teach("alpha", [world.status.compact, forged.compact])
+    task = world.reveal([version], reader)
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("denied", "grant_revoked")
+
+
+async def test_a_renewal_that_lifts_a_revocation_is_refused(stage: Stage) -> None:
+    """A colluding service may renew the status, unchanged."""
+    world, reader, renewer = stage.world, stage.world.identity("reader"), stage.world.identity("renewer")
+    grant = world.grant(reader, ["reveal"])
+    world.grant(renewer, ["renew"])
+    version = await stored(stage)
+    world.revise_status(grants=(grant.document.id,))
+    until = world.now + 86_400
+    loosened = world.next(world.status, renewer, grants=(), base=world.status.digest, exp=until)
+    await stage.teach("alpha", [*world.documents, loosened.compact])
+    task = world.reveal([version], reader)
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("denied", "grant_revoked")
+    honest = world.next(world.status, renewer, base=world.status.digest, exp=until)
+    await stage.teach("alpha", [honest.compact])
+    task = world.reveal([version], status=KnownStatus(honest.document.rev, honest.digest))
+    assert code_of(await stage.evil.give("alpha", task.compact, stored=[version.record.raw])) == "ok"
+
+
+async def test_two_statuses_with_one_serial_are_noticed(stage: Stage) -> None:
+    """An administrator was tricked into signing both; the client was shown one, the delegate the other."""
+    world = stage.world
+    version = await stored(stage)
+    one = world.next(world.status, exp=world.now + 86_400, base=None)
+    two = world.next(world.status, exp=world.now + 86_401, base=None)
+    await stage.teach("alpha", [one.compact, two.compact])
+    task = world.reveal([version], status=KnownStatus(two.document.rev, two.digest))
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("tampered", "status_forked")
+
+
+async def test_a_withheld_status_is_noticed_by_the_next_task(stage: Stage) -> None:
+    world = stage.world
+    version = await stored(stage)
+    world.revise_status()
+    task = world.reveal([version])
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("not_ready", "status_behind")
+
+
+async def test_nothing_is_done_under_an_expired_status(stage: Stage) -> None:
+    world = stage.world
+    version = await stored(stage)
+    world.revise_status(iat=world.now - 100, exp=world.now - 1)
+    await stage.teach("alpha", [world.status.compact])
+    task = world.reveal([version])
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("not_ready", "status_expired")
+
+
+# ---- delegates and other documents
+
+
+async def test_an_old_signed_document_among_new_ones_is_refused(stage: Stage) -> None:
+    world = stage.world
+    version = await stored(stage)
+    task = world.reveal([version])
+    world.revise(version.secret, description="moved on")
+    await stage.teach("alpha", [world.documents[-1]])
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("conflict", "pin_stale")
+
+
+async def test_a_document_that_the_task_does_not_pin_counts_for_nothing(stage: Stage) -> None:
+    """The delegate knows the grant; the task's signer didn't sign for using it."""
+    world, reader = stage.world, stage.world.identity("reader")
+    world.grant(reader, ["reveal"])
+    version = await stored(stage)
+    pins = pins_of([world.account_document, world.keyring_document, world.connector, version.secret])
+    task = world.reveal([version], reader, pins=pins)
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("denied", "grant_missing")
+
+
+async def test_a_pinned_document_that_is_withheld_is_asked_for_and_nothing_is_done_without_it(stage: Stage) -> None:
+    world = stage.world
+    version = world.store(world.secret("hidden"), b"value")
+    task = world.reveal([version])
+    assert await stage.asks("alpha", task.compact, stored=[version.record.raw]) == (
+        version.secret.digest,
+    ) or set(await stage.asks("alpha", task.compact, stored=[version.record.raw])) >= {version.secret.digest}
+
+
+async def test_a_revived_secret_is_refused(stage: Stage) -> None:
+    world = stage.world
+    version = await stored(stage)
+    before = world.reveal([version])
+    world.revise(version.secret, deleted=True)
+    await stage.teach("alpha", [world.documents[-1]])
+    after = world.reveal([version])
+    assert await stage.refusal("alpha", before, stored=[version.record.raw]) == ("conflict", "pin_stale")
+    assert await stage.refusal("alpha", after, stored=[version.record.raw]) == ("conflict", "secret_deleted")
+
+
+async def test_a_secret_document_of_somebody_without_the_right_is_refused(stage: Stage) -> None:
+    """A reader changes the document that he may only read, with the manager's help."""
+    world, reader = stage.world, stage.world.identity("reader")
+    world.grant(reader, ["reveal"])
+    version = await stored(stage)
+    changed = world.next(version.secret, reader, connector=world.connector.document.id, name="mine")
+    pins = pins_of([world.account_document, world.keyring_document, world.connector, changed, *world.chain(reader.kid)])
+    task = world.reveal([version], reader, pins=pins)
+    await stage.teach("alpha", [changed.compact])
+    assert (await stage.refusal("alpha", task, stored=[version.record.raw]))[0] == "denied"
+
+
+async def test_a_keyring_document_that_the_manager_signed_is_refused(stage: Stage) -> None:
+    world = stage.world
+    version = await stored(stage)
+    own = Keyring(world.id, KEYRING, [(1, bytes(32)), (2, bytes(32))])
+    document = own.document(2, world.keyring_document.digest, world.now)
+    forged = world.sign(document, stage.mallory)
+    await stage.teach("alpha", [forged.compact])
+    pins = pins_of([world.account_document, forged, world.connector, version.secret])
+    assert await stage.refusal("alpha", world.reveal([version], gen=2, pins=pins), stored=[b"\x01"]) == (
+        "unauthenticated",
+        "",
+    )
+
+
+async def test_a_delegate_with_another_accounts_keyring_is_not_let_in_and_does_nothing(stage: Stage) -> None:
+    """Though the manager lets it: it answers no task of this account."""
+    stranger = Keyring("a" * 52, KEYRING, [(1, bytes(32))])
+    actor = await stage.delegate("stranger", keyring=stranger, welcome=False)
+    await stage.evil_refused(actor)
+    assert not any(one.name == "stranger" for one in stage.evil.services.fleet)
+
+
+async def test_a_delegate_with_an_uncertified_keyring_is_not_let_in(stage: Stage) -> None:
+    """It has the account's id and the keyring's name, and made up the seed."""
+    actor = await stage.delegate("stranger", keyring=Keyring(stage.world.id, KEYRING, [(1, bytes(32))]), welcome=False)
+    await stage.evil_refused(actor)
+    assert actor.daemon.link.state == "certifier_unknown"
+
+
+# ---- clients and the account's documents
+
+
+async def test_a_swapped_sealing_key_is_refused_before_anything_is_sealed(stage: Stage) -> None:
+    own = b64u(SealingKey(bytes(32)).public.raw)
+    replaced(stage, "/trust", "keyring", rewritten(stage.world.keyring_document.compact, seal=own))
+    client = stage.client()
+    assert await raised(client.store("account.token", b"value")) == (Tampered, "signature_invalid")
+    assert not any("/tasks" in exchange.path for exchange in stage.evil.exchanges)
+
+
+async def test_a_keyring_of_the_managers_own_is_refused_before_anything_is_sealed(stage: Stage) -> None:
+    own = Keyring(stage.world.id, KEYRING, [(1, bytes(32))])
+    forged = stage.world.sign(own.document(1, None, stage.world.now), stage.mallory)
+    replaced(stage, "/trust", "keyring", forged.compact)
+    client = stage.client()
+    assert await raised(client.store("account.token", b"value")) == (Unauthenticated, "signer_unknown")
+    assert not any("/tasks" in exchange.path for exchange in stage.evil.exchanges)
+
+
+async def test_a_second_keyring_in_the_place_of_the_one_that_was_seen_is_refused(stage: Stage) -> None:
+    """An administrator was tricked into signing it, with the same revision."""
+    home = stage.home("client")
+    async with stage.client(home=home) as client:
+        await client.store("account.token", b"value")
+    own = Keyring(stage.world.id, KEYRING, [(1, bytes(32))])
+    fork = stage.world.sign(own.document(1, None, stage.world.now), stage.world.administrator)
+    replaced(stage, "/trust", "keyring", fork.compact)
+    rewrite_etag(stage)
+    assert await raised(stage.client(home=home).store("account.token", b"next")) == (Tampered, "revision_forked")
+
+
+async def test_a_withheld_keyring_is_named(stage: Stage) -> None:
+    replaced(stage, "/trust", "keyring", None)
+    assert await raised(stage.client().store("account.token", b"value")) == (NotReady, "keyring_missing")
+
+
+async def test_an_account_document_that_makes_the_manager_an_administrator_is_refused(stage: Stage) -> None:
+    account = stage.world.account_document.document
+    usurper = structs.replace(account.administrators[0], key=stage.mallory.key)
+    forged = stage.world.next(stage.world.account_document, stage.mallory, administrators=(usurper,))
+    rewrite_json(stage, "/trust", lambda body: body["documents"].append(forged.compact))
+    assert await raised(stage.client().account.sync()) == (Tampered, "signer_unknown")
+
+
+async def test_another_account_in_the_place_of_ones_own_is_refused(stage: Stage) -> None:
+    from tests.fakes.world import World
+
+    other = World(now=stage.world.now, name="another")
+    rewrite_json(stage, "/trust", lambda body: {"documents": other.documents})
+    assert (await raised(stage.client().account.sync()))[0] is Tampered
+
+
+async def test_a_status_that_is_rolled_back_changes_nothing_in_a_later_run(stage: Stage) -> None:
+    old, home = stage.world.status, stage.home("client")
+    stage.world.revise_status(grants=("a" * 26,))
+    await stage.publish()
+    async with stage.client(home=home) as client:
+        await client.account.sync()
+    replaced(stage, "/trust", "status", old.compact)
+    rewrite_etag(stage)
+    later = stage.client(home=home)
+    await later.store("account.token", b"value")
+    task = parse_as(TaskDocument, stage.evil.exchanges[-1].submission().document).document
+    assert task.status == KnownStatus(stage.world.status.document.rev, stage.world.status.digest)
+
+
+async def test_two_statuses_with_one_serial_are_noticed_in_a_later_run(stage: Stage) -> None:
+    home = stage.home("client")
+    async with stage.client(home=home) as client:
+        await client.account.sync()
+    document: StatusDocument = structs.replace(stage.world.status.document, exp=stage.world.status.document.exp - 1)
+    fork = stage.world.sign(document, stage.world.administrator)
+    replaced(stage, "/trust", "status", fork.compact)
+    rewrite_etag(stage)
+    found = await raised(stage.client(home=home).account.sync(force=True))
+    assert found in {(Tampered, "revision_forked"), (Tampered, "status_forked")}
+
+
+async def test_a_status_that_is_rolled_back_within_one_run_changes_nothing(stage: Stage) -> None:
+    client = stage.client()
+    await client.account.sync()
+    old = stage.world.status
+    stage.world.revise_status(grants=("a" * 26,))
+    await stage.publish()
+    await client.account.sync(force=True)
+    replaced(stage, "/trust", "status", old.compact)
+    rewrite_etag(stage)
+    await client.account.sync(force=True)
+    assert client.account.book.status is not None and client.account.book.status.digest == stage.world.status.digest
+
+
+async def test_a_forged_grant_among_true_ones_is_refused(stage: Stage) -> None:
+    forged = stage.world.sign(stage.world.grant_document(stage.mallory), stage.mallory)
+    rewrite_json(stage, "/trust", lambda body: body["documents"].append(forged.compact))
+    client = stage.client()
+    await client.account.sync()
+    assert [why.code for why in client.account.refused] == ["signer_unknown"] and not client.account.book.grants
+
+
+def rewrite_etag(stage: Stage) -> None:
+    """A client that offers what it has must be answered in full, so that it sees what the manager shows."""
+
+    def forget(exchange: Exchange) -> None:
+        if "/trust" in exchange.path:
+            exchange.no_conditions = True
+
+    stage.evil.on_request(forget)
+
+
+# ---- clients and versions
+
+
+async def test_an_older_version_as_the_newest_is_noticed(stage: Stage) -> None:
+    client = stage.client()
+    first = await client.store("account.token", b"one")
+    await client.store("account.token", b"two")
+    rewrite_latest(stage, first.n, first.version)
+    client.directory.forget([client.secrets.reference("account.token")])
+    assert await raised(client.reveal("account.token")) == (Tampered, "version_rolled_back")
+
+
+async def test_an_older_version_as_the_newest_is_noticed_in_a_later_run(stage: Stage) -> None:
+    home = stage.home("client")
+    async with stage.client(home=home) as client:
+        first = await client.store("account.token", b"one")
+        await client.store("account.token", b"two")
+    rewrite_latest(stage, first.n, first.version)
+    assert await raised(stage.client(home=home).reveal("account.token")) == (Tampered, "version_rolled_back")
+
+
+async def test_a_version_that_was_only_revealed_counts_as_seen(stage: Stage) -> None:
+    home, writer = stage.home("reader"), stage.client()
+    first = await writer.store("account.token", b"one")
+    await writer.store("account.token", b"two")
+    async with stage.client(home=home) as reader:
+        assert (await reader.reveal("account.token")).reveal() == b"two"
+    rewrite_latest(stage, first.n, first.version)
+    assert await raised(stage.client(home=home).reveal("account.token")) == (Tampered, "version_rolled_back")
+
+
+async def test_a_secret_whose_versions_are_hidden_is_noticed(stage: Stage) -> None:
+    home = stage.home("client")
+    async with stage.client(home=home) as client:
+        await client.store("account.token", b"one")
+    rewrite_json(stage, "/resolve", lambda body: {**body, "latest": {}})
+    assert await raised(stage.client(home=home).reveal("account.token")) == (Tampered, "version_rolled_back")
+
+
+async def test_another_version_of_the_same_number_is_noticed(stage: Stage) -> None:
+    home = stage.home("client")
+    async with stage.client(home=home) as client:
+        await client.store("account.token", b"one")
+    rewrite_latest(stage, 1, digest("another store task"))
+    assert await raised(stage.client(home=home).reveal("account.token")) == (Tampered, "version_forked")
+
+
+async def test_a_version_that_never_was_does_not_outlive_the_lie(stage: Stage) -> None:
+    """A number that nobody signed mustn't make the true one look rolled back, once the manager is honest again."""
+    home, writer = stage.home("reader"), stage.client()
+    await writer.store("account.token", b"one")
+    rewrite_latest(stage, 999, digest("made up"))
+    async with stage.client(home=home) as reader:
+        assert await raised(reader.reveal("account.token")) == (NotFound, "version_not_found")
+    stage.evil.behave()
+    assert (await stage.client(home=home).reveal("account.token")).reveal() == b"one"
+
+
+async def test_a_forged_list_of_versions_is_refused(stage: Stage) -> None:
+    client = stage.client()
+    await client.store("account.token", b"one")
+    other = await client.store("account.other", b"other")
+    listed = next(pb.Submission.FromString(one.request) for one in stage.evil.exchanges[::-1] if one.ends_task)
+
+    def change(body: Any) -> None:
+        for row in body["versions"]:
+            row.update(task=listed.document, digest=other.version)
+
+    rewrite_json(stage, "/versions", change)
+    assert await raised(client.reveal("account.token", version=1)) == (Tampered, "version_forged")
+
+
+def rewrite_latest(stage: Stage, n: int, sha256: str) -> None:
+    """Whatever is asked for: this is its newest version."""
+
+    def change(body: Any) -> None:
+        body["latest"] = {secret: {"n": n, "digest": sha256} for secret in body["latest"]}
+
+    rewrite_json(stage, "/resolve", change)
+
+
+# ---- clients and locators
+
+
+async def test_another_secrets_document_for_the_one_that_was_asked_for_is_refused(stage: Stage) -> None:
+    client = stage.client()
+    await client.store("account.token", b"value")
+    await client.store("account.other", b"other")
+    stage.evil.on_request(_ask_for("other"))
+    fresh = stage.client()
+    assert await raised(fresh.reveal("account.token")) == (Tampered, "secret_unasked")
+
+
+async def test_a_renamed_document_is_refused(stage: Stage) -> None:
+    client = stage.client()
+    await client.store("account.token", b"value")
+
+    def change(body: Any) -> None:
+        body["documents"] = [
+            rewritten(one, identifier="asked") if peek_kind(one) == "secret" else one for one in body["documents"]
+        ]
+
+    stage.evil.on_request(_ask_for("token"))
+    rewrite_json(stage, "/resolve", change)
+    assert await raised(stage.client().reveal("account.asked")) == (Tampered, "signature_invalid")
+
+
+async def test_a_connector_of_a_lower_scope_with_the_id_of_the_right_one_is_refused_before_sealing(
+    stage: Stage,
+) -> None:
+    """A colluding principal holds another zone's keyring and makes a connector to it with the same id."""
+    world, accomplice = stage.world, stage.world.identity("accomplice")
+    theirs = Keyring(world.id, "low", [(1, world.seed("low keyring"))])
+    world.publish(theirs.document(1, None, world.now))
+    world.grant(accomplice, ["edit"], "org/low")
+    planted = world.sign(
+        structs.replace(world.connector.document, scope="org/low", identifier="planted", keyring="low"), accomplice
+    )
+    await stage.publish()
+    await stage.client().store("account.token", b"one")
+    before = len(stage.evil.exchanges)
+    replaced(stage, "/resolve", "connector", planted.compact)
+    found = await raised(stage.client().store("account.token", b"two"))
+    sent = [one for one in stage.evil.exchanges[before:] if "/tasks" in one.path]
+    assert not sent, "a value was sealed to the other zone's keyring"
+    assert found == (Denied, "connector_out_of_scope")
+
+
+async def test_a_withheld_connector_is_named(stage: Stage) -> None:
+    await stage.client().store("account.token", b"one")
+    replaced(stage, "/resolve", "connector", None)
+    assert await raised(stage.client().reveal("account.token")) == (NotFound, "connector_unknown")
+
+
+async def test_a_deleted_secret_does_not_come_back(stage: Stage) -> None:
+    home = stage.home("client")
+    async with stage.client(home=home) as client:
+        await client.store("account.token", b"value")
+        before = await _resolved(stage, "token")
+        await client.delete("account.token")
+        rewrite_json(stage, "/resolve", lambda body: before)
+        assert await raised(client.reveal("account.token")) == (NotFound, "secret_unknown")
+    later = stage.client(home=home)
+    assert await raised(later.reveal("account.token")) == (Tampered, "revision_rolled_back")
+
+
+async def test_an_older_secret_in_a_newer_ones_place_is_noticed(stage: Stage) -> None:
+    """Deleted, made anew under its name, and then the first one is shown again."""
+    now, home = stage.world.now, stage.home("client")
+    async with stage.client(clock=lambda: now - 90) as client:
+        await client.store("account.token", b"the first")
+        before = await _resolved(stage, "token")
+        await client.delete("account.token")
+    async with stage.client(home=home, clock=lambda: now + 60) as client:
+        await client.store("account.token", b"the second")
+    rewrite_json(stage, "/resolve", lambda body: before)
+    assert await raised(stage.client(home=home).reveal("account.token")) == (Tampered, "secret_rolled_back")
+
+
+async def _resolved(stage: Stage, identifier: str) -> Any:
+    """What an honest manager answers now."""
+    client: Client = stage.client()
+    asked = {"secrets": [{"scope": "account", "identifier": identifier}], "connectors": []}
+    return (await client.account.ask("POST", "resolve", json=asked, repeatable=True)).json()
+
+
+def _ask_for(identifier: str) -> Callable[[Exchange], None]:
+    def change(exchange: Exchange) -> None:
+        if exchange.path.endswith("/resolve"):
+            body = b'{"secrets":[{"scope":"account","identifier":"%b"}],"connectors":[]}' % identifier.encode()
+            exchange.request = body
+
+    return change
+
+
+
