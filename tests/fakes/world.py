@@ -132,8 +132,6 @@ class World:
         """The key pair of that name."""
         return Identity.from_seed(self.seed(f"identity {name}"))
 
-    # Documents.
-
     def sign(self, payload: P, signer: Identity) -> Verified[P]:
         """The document, signed by whomever, and not part of the world."""
         return parse_as(type(payload), signer.sign_document(payload)).verified_by(signer.public)
@@ -279,8 +277,6 @@ class World:
         for compact in self.documents:
             book.admit(compact, self.now if now is None else now)
         return book
-
-    # Tasks.
 
     def pins(self, targets: Sequence[Target], signer: Identity) -> tuple[Pin, ...]:
         """Everything that a task of `signer` about `targets` acts on, as the world knows it."""

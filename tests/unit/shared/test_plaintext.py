@@ -84,6 +84,7 @@ def test_what_shows_of_a_plaintext_is_that_it_is_one() -> None:
 def test_a_plaintext_does_not_leave_in_a_log_line(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
     logger = logging.getLogger("of a test")
+    logger.propagate = False
     logger.addHandler(logging.StreamHandler(stream))
     logger.warning("%s", Plaintext(CANARY))
     logger.warning("%r", Plaintext(CANARY))
