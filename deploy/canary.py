@@ -4,7 +4,8 @@
     canary.in_files([Path("manager.db")])        # the places where it was found
     canary.in_memory(pid)                        # Linux: everything that the process could read
 
-Forms: raw, base64 and base64url at each of the three alignments, hex in both cases, URL-encoded. A search proves nothing
+Forms: raw, base64 and base64url at each of the three alignments, hex in both cases, URL-encoded, escaped as JSON does
+(both ways), UTF-16 (both orders). A search proves nothing
 unless it can find: look for a marker that must be there with the same call, and insist that it is found. Must not print
 what it looks for.
 """
@@ -12,6 +13,7 @@ what it looks for.
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -52,10 +54,22 @@ def forms(value: bytes) -> dict[str, bytes]:
     found["url"] = quote_from_bytes(value, safe="").encode()
     found["url/"] = quote_from_bytes(value).encode()
     found["url lower"] = _lower_escapes(found["url"])
+    text = _as_text(value)
+    found["json"] = json.dumps(text, ensure_ascii=True)[1:-1].encode()
+    found["json wide"] = json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass")
+    found["utf-16-le"], found["utf-16-be"] = text.encode("utf-16-le"), text.encode("utf-16-be")
     unique: dict[bytes, str] = {}
     for name, needle in found.items():
         unique.setdefault(needle, name)
     return {name: needle for needle, name in unique.items()}
+
+
+def _as_text(value: bytes) -> str:
+    """As a program would have it that takes the value for text."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _lower_escapes(text: bytes) -> bytes:
