@@ -6,6 +6,7 @@ account's first document. Stored in `contexts.json`; holds no key and no value.
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,7 +17,6 @@ from shared.errors import Malformed, NotFound, NotReady
 from shared.names import Scope, check_account, check_identifier, check_name
 
 FILE = "contexts.json"
-LOOPBACK = ("127.", "[::1]", "localhost")
 
 
 class Context(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -137,10 +137,18 @@ def parse_origin(url: str) -> str:
     if parts.path not in {"", "/"}:
         raise Malformed("url_malformed", "the manager's URL has a path", hint)
     host = f"[{host}]" if ":" in host else host
-    if parts.scheme == "http" and not (host.startswith(LOOPBACK[0]) or host in LOOPBACK):
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise Malformed("url_insecure", "plain http is only for a manager on this machine", "use https://")
     default = {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != default else "")
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether that host is this machine, whatever a name server says."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def parse_place(text: str) -> tuple[str, str]:

@@ -24,6 +24,10 @@ class Readers:
         self._ready = ready
         self._refilling = False
 
+    def __len__(self) -> int:
+        """How many lie ready."""
+        return len(self._keys)
+
     def take(self) -> SealingKey:
         """A key of the caller's own. Called in a running loop, which makes the next one when it waits."""
         key = self._keys.popleft() if self._keys else _new()

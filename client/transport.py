@@ -122,7 +122,7 @@ class Transport:
         headers: Mapping[str, str] | None,
         wait_seconds: float,
     ) -> Reply:
-        sent = {"Authorization": self._authorization(), **(headers or {})}
+        sent = {"Authorization": self.authorization(), **(headers or {})}
         if body is not None:
             sent["Content-Type"] = "application/json" if is_json else PROTOBUF
         timeout = aiohttp.ClientTimeout(
@@ -193,7 +193,8 @@ class Transport:
             )
         return self._session
 
-    def _authorization(self) -> str:
+    def authorization(self) -> str:
+        """The header by which it calls: a token that is made anew every four minutes."""
         if self._one_time:
             return f"Token {self._one_time}"
         if self._identity is None:
