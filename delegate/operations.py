@@ -42,9 +42,11 @@ class Outcome:
     stored: tuple[bytes, ...] = ()
 
 
-async def operate(granted: Warrant, message: Task, zone: Zone, registry: Registry) -> Outcome:
-    """Do what the task asks, target by target."""
-    act = _Act(granted, message, zone, registry)
+async def operate(
+    granted: Warrant, message: Task, zone: Zone, registry: Registry, progress: Callable[[int], None]
+) -> Outcome:
+    """Do what the task asks, target by target; `progress` hears now and then how many are done."""
+    act = _Act(granted, message, zone, registry, progress)
     steps = {"store": act.store, "reveal": act.reveal, "delete": act.delete, "check": act.check}
     items = await act.each(steps[granted.task.document.op])
     stored: tuple[bytes, ...] = ()
@@ -61,7 +63,11 @@ def internal() -> PrivySealError:
 class _Act:
     """One task being acted on."""
 
-    def __init__(self, granted: Warrant, message: Task, zone: Zone, registry: Registry) -> None:
+    def __init__(
+        self, granted: Warrant, message: Task, zone: Zone, registry: Registry, progress: Callable[[int], None]
+    ) -> None:
+        self._progress = progress
+        self._done = 0
         self._task = granted.task.document
         self._digest = granted.task.digest
         self._uses = granted.uses
@@ -86,6 +92,7 @@ class _Act:
         items: list[Item] = []
         for at, use in enumerate(self._uses):
             if at and at % TURN == 0:
+                self._progress(at)
                 await asyncio.sleep(0)
             items.append(await self._guarded(step, at, use))
         return items
@@ -94,7 +101,11 @@ class _Act:
         self, places: asyncio.Semaphore, step: Callable[[int, Use], Awaitable[Plaintext]], at: int, use: Use
     ) -> Item:
         async with places:
-            return await self._guarded(step, at, use)
+            item = await self._guarded(step, at, use)
+        self._done += 1
+        if self._done % TURN == 0:
+            self._progress(self._done)
+        return item
 
     async def _guarded(self, step: Callable[[int, Use], Awaitable[Plaintext]], at: int, use: Use) -> Item:
         """One target's item; its failure is its own."""

@@ -19,7 +19,7 @@ from delegate.metrics import DelegateMetrics, Outcome
 from delegate.tasks import Performed, Tasks
 from shared.documents.task import REPEAT
 from shared.errors import Conflict, PrivySealError, Unavailable
-from shared.messages import Need, Result, Task
+from shared.messages import Need, Progress, Result, Task
 
 MOST_REMEMBERED = 64
 REMEMBERED_BYTES = 8 * 1024 * 1024
@@ -33,6 +33,8 @@ class Outlet(Protocol):
 
     def reply(self, message: Result | Need) -> None: ...
 
+    def report(self, message: Progress) -> None: ...
+
 
 @dataclass(slots=True)
 class _Execution:
@@ -43,6 +45,10 @@ class _Execution:
     running: asyncio.Task[None] | None = None
     reason: PrivySealError | None = None
     """Why it is being ended, if it is."""
+
+    def progressed(self, done: int, total: int) -> None:
+        """Tell the manager how far it is."""
+        self.outlet.report(Progress(self.message.id, self.message.attempt, done, total))
 
 
 class Runner:
@@ -121,7 +127,7 @@ class Runner:
         try:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    performed = await self._tasks.perform(execution.message)
+                    performed = await self._tasks.perform(execution.message, execution.progressed)
             except TimeoutError:
                 timed_out = True
                 why: PrivySealError = Unavailable(

@@ -17,7 +17,7 @@ import grpc.aio
 from delegate.clock import Clock
 from shared.codec import ManagerReader, delegate_messages
 from shared.errors import CLASSES, PrivySealError, Unavailable
-from shared.messages import Credit, FromDelegate, FromManager, Heartbeat, Need, Result, Welcome
+from shared.messages import Credit, FromDelegate, FromManager, Heartbeat, Need, Progress, Result, Welcome
 from shared.session import Session, Side
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 
@@ -72,6 +72,11 @@ class Stream:
         if not self._ended.is_set():
             self.say(message)
             self.replenish()
+
+    def report(self, message: Progress) -> None:
+        """How far a task is that came by this stream."""
+        if not self._ended.is_set():
+            self.say(message)
 
     def credit(self, places: int) -> None:
         """Let the manager know of free places that it doesn't know of."""

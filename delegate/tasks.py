@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -84,8 +84,11 @@ class Tasks:
         self._ledger = CallLedger()
         self._replays = Replays()
 
-    async def perform(self, message: Task) -> Performed:
-        """The reply to a task, whatever comes: a result with its signed answer, or what is needed to judge the task."""
+    async def perform(self, message: Task, progress: Callable[[int, int], None]) -> Performed:
+        """The reply to a task, whatever comes: a result with its signed answer, or what is needed to judge the task.
+
+        `progress` hears (done, total) of a long one's targets.
+        """
         task: Verified[TaskDocument] | None = None
         began = False
         try:
@@ -99,7 +102,10 @@ class Tasks:
             granted = warrant(self._trust.book, task, self._clock.now())  # (4)
             self._check_own(granted, message, digests)  # (5) to (11)
             began = True
-            outcome = await operate(granted, message, self._trust.zone, self._registry)
+            total = len(granted.uses)
+            outcome = await operate(
+                granted, message, self._trust.zone, self._registry, lambda done: progress(done, total)
+            )
         except PrivySealError as why:
             outcome = Outcome((why,))
         except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)

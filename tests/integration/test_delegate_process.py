@@ -6,12 +6,15 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 from asyncio.subprocess import Process
 from pathlib import Path
 
 import pytest
 
+from delegate.configuration import PROGRAM
 from tests.fakes.authority import Authority
 from tests.fakes.delegates import keyring_file, process, world_of_today
 from tests.fakes.manager import FakeManager, read_answer, until
@@ -195,8 +198,6 @@ async def test_an_idle_delegate_is_small(world: World, keyring: Path) -> None:
 
 
 def test_a_delegates_core_imports_no_sdk_and_no_web_framework() -> None:
-    import subprocess
-
     program = "import sys, delegate.main, delegate.build; print(' '.join(sys.modules))"
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     out = subprocess.run(
@@ -208,15 +209,11 @@ def test_a_delegates_core_imports_no_sdk_and_no_web_framework() -> None:
 
 
 def test_the_example_file_is_made_from_the_options() -> None:
-    from delegate.configuration import PROGRAM
-
     example = Path(__file__).parents[2] / "deploy/examples/delegate.toml"
     assert example.read_text() == PROGRAM.example()
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -16,7 +16,7 @@ from shared.documents.answer import AnswerDocument
 from shared.documents.jws import parse_as
 from shared.documents.task import WantedSelector
 from shared.errors import PrivySealError
-from shared.messages import Need, Result, Task
+from shared.messages import Need, Progress, Result, Task
 from shared.values import Wrapped
 from tests.fakes.delegates import WorldClock, running
 from tests.fakes.manager import Answer, Connection, FakeManager, read_answer, until
@@ -93,6 +93,7 @@ async def test_two_hundred_values_come_in_one_answer_in_the_order_asked(world: W
         answer = await ask(world, link, world.reveal(versions), stored=[one.record.raw for one in versions])
         assert answer.code == "ok"
         assert answer.items == [Plaintext(b"value %d" % number) for number in range(200)]
+        assert [(one.done, one.total) for one in link.heard(Progress)] == [(64, 200), (128, 200), (192, 200)]
 
 
 async def test_ten_megabytes_go_through_in_chunks_while_heartbeats_pass(world: World) -> None:

@@ -1,0 +1,84 @@
+"""Settings become a configuration: files are read, names normalised, familiar variables understood."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from delegate.configuration import PROGRAM, Configuration, environment
+from delegate.main import run
+from shared.errors import Malformed
+from tests.fakes.world import World
+
+
+@pytest.fixture
+def flags(tmp_path: Path) -> list[str]:
+    path = tmp_path / "keyring.json"
+    path.write_bytes(World().keyring.text())
+    path.chmod(0o600)
+    return ["--manager=https://manager.example", f"--keyring-file={path}"]
+
+
+def configured(flags: list[str], environ: dict[str, str] | None = None, host: str = "Host-1.Example") -> Configuration:
+    settings = PROGRAM.parse(flags, environment(environ or {}), None)
+    return Configuration.of(settings, environ or {}, host)
+
+
+def test_defaults_are_the_documented_ones(flags: list[str]) -> None:
+    made = configured(flags)
+    assert (made.name, made.tags) == ("host-1.example", ("host-1.example",))
+    assert (made.capacity, made.task_seconds, made.drain_seconds, made.backoff_seconds) == (10, 300, 30, (0.5, 30))
+    assert made.health == ("127.0.0.1", 3460)
+    assert made.policy.kinds == {"Local"}
+    assert (made.proxy, made.authorities) == (None, None)
+
+
+def test_name_and_tags_are_normalised_and_the_host_stays_a_tag(flags: list[str]) -> None:
+    made = configured([*flags, "--name= EU-1 ", "--tags=Web, EU"])
+    assert (made.name, made.tags) == ("eu-1", ("eu", "host-1.example", "web"))
+
+
+def test_a_host_that_can_not_be_a_tag_is_none_when_the_name_is_given(flags: list[str]) -> None:
+    assert configured([*flags, "--name=alpha"], host="no selector!").tags == ()
+    with pytest.raises(Malformed, match="name can't be a selector"):
+        configured(flags, host="no selector!")
+
+
+def test_familiar_variables_are_understood_and_ours_win(flags: list[str]) -> None:
+    assert configured(flags, {"DELEGATE_NAME": "old", "DELEGATE_TAGS": "a,b"}).name == "old"
+    both = {"DELEGATE_NAME": "old", "PRIVYSEAL_DELEGATE_NAME": "ours"}
+    assert configured(flags, both).name == "ours"
+
+
+@pytest.mark.parametrize(
+    ("text", "health"),
+    [("off", None), ("0.0.0.0:1", ("0.0.0.0", 1)), ("[::1]:0", ("::1", 0)), ("localhost:3460", ("localhost", 3460))],
+)
+def test_health_addresses_are_understood(flags: list[str], text: str, health: tuple[str, int] | None) -> None:
+    assert configured([*flags, f"--health-address={text}"]).health == health
+
+
+@pytest.mark.parametrize("text", ["", "on", "3460", ":3460", "host:", "host:99999", "host:-1"])
+def test_other_health_addresses_are_refused(flags: list[str], text: str) -> None:
+    with pytest.raises(Malformed, match="health_address"):
+        configured([*flags, f"--health-address={text}"])
+
+
+def test_pauses_the_wrong_way_round_are_refused(flags: list[str]) -> None:
+    with pytest.raises(Malformed, match="backoff_min_seconds"):
+        configured([*flags, "--backoff-min-seconds=10", "--backoff-max-seconds=1"])
+
+
+def test_a_password_in_the_proxys_url_is_no_setting(flags: list[str]) -> None:
+    with pytest.raises(Malformed) as caught:
+        configured([*flags, "--proxy=http://user:hunter2@proxy:3128"])
+    assert "hunter2" not in caught.value.detail + caught.value.hint
+
+
+def test_check_config_says_which_keyring_it_read(flags: list[str]) -> None:
+    out, err = StringIO(), StringIO()
+    assert run([*flags, "--name=alpha", "--check-config"], {}, out, err) == 0
+    assert "the keyring main and the policy are fine" in out.getvalue()
+    assert err.getvalue() == ""
