@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 
 from delegate.configuration import PROGRAM as DELEGATE
 from delegate.policy import LocalPolicy
@@ -43,7 +44,7 @@ def test_the_package_shows_the_readme() -> None:
 
 
 def test_every_example_of_settings_loads() -> None:
-    load = {
+    load: dict[str, Callable[[str], object]] = {
         "manager.toml": lambda text: MANAGER.parse([], {}, text),
         "delegate.toml": lambda text: DELEGATE.parse(
             ["--manager", "https://manager.example.com", "--keyring-file", "/keyring.json"], {}, text
