@@ -16,7 +16,7 @@ import structlog
 from manager.clock import Clock
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
-from manager.routing import Wanted, choose, could_wait, explain, reasons
+from manager.routing import Candidate, Wanted, choose, could_wait, explain, reasons
 from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse_as
@@ -27,6 +27,12 @@ from shared.task import FINAL, Life, State
 
 MOST_RUNNING = 4_096
 """Tasks of one account at once; more is answered as Overloaded."""
+
+MOST_BYTES = 256 * 1024 * 1024
+"""Inputs and records of one account's tasks that are held at once."""
+
+MOST_SENT = 50_000
+"""Digests of documents that are remembered as sent to one delegate; it takes one that comes again as known."""
 
 MOST_NEEDS = 3
 GRACE_SECONDS = 5.0
@@ -66,6 +72,12 @@ class Assignment:
     reply: asyncio.Future[Result | Need] | None = None
     seat: asyncio.Future[Delegate] | None = None
     tried: set[str] = field(default_factory=set)
+    is_given_up: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds while it runs."""
+        return sum(map(len, self.inputs)) + sum(map(len, self.stored))
 
     def task(self) -> Task:
         """The message that gives it to a delegate."""
@@ -90,6 +102,7 @@ class Dispatcher:
         self._execution_seconds = execution_seconds
         self._running: dict[str, dict[str, Assignment]] = {}
         self._waiting: dict[str, deque[Assignment]] = {}
+        self._bytes: dict[str, int] = {}
 
     def running(self, account: str) -> dict[str, Assignment]:
         """The account's tasks that have no end yet, by digest."""
@@ -103,20 +116,34 @@ class Dispatcher:
         `assignment.life` is final in each case.
         """
         running = self._running.setdefault(assignment.account, {})
-        if len(running) >= MOST_RUNNING:
+        held, size = self._bytes.get(assignment.account, 0), assignment.size
+        if self._is_full(running, assignment.principal) or held + size > MOST_BYTES:
             assignment.life = assignment.life.refused("overloaded")
             raise Overloaded(
                 "tasks_too_many", "too many tasks of the account are running", "try again in a few seconds"
             )
         running[assignment.id] = assignment
+        self._bytes[assignment.account] = held + size
         try:
             return await self._run(assignment)
         finally:
             del running[assignment.id]
+            self._bytes[assignment.account] -= size
+
+    @staticmethod
+    def _is_full(running: dict[str, Assignment], principal: str) -> bool:
+        """One principal may take half of the places, so that there is always one for another."""
+        half = MOST_RUNNING // 2
+        if len(running) < half:
+            return False
+        return len(running) >= MOST_RUNNING or sum(one.principal == principal for one in running.values()) >= half
 
     async def _run(self, assignment: Assignment) -> tuple[Result, AnswerDocument]:
         needs, begun = 0, self._clock.monotonic()
         while True:
+            if assignment.is_given_up:
+                assignment.life = assignment.life.cancelled()
+                raise _cancelled()
             delegate = await self._seat(assignment)
             if assignment.life.attempt == 1:
                 self._metrics.dispatch.labels(assignment.op).observe(self._clock.monotonic() - begun)
@@ -175,12 +202,15 @@ class Dispatcher:
 
     def _could_other(self, assignment: Assignment) -> bool:
         wanted = replace(assignment.wanted, tried=frozenset({*assignment.tried, assignment.life.delegate}))
-        return could_wait(self._fleet.candidates(assignment.account, self._clock.now()), wanted)
+        return could_wait(self._candidates(assignment), wanted)
+
+    def _candidates(self, assignment: Assignment) -> list[Candidate]:
+        return self._fleet.candidates(assignment.account, self._clock.now(), assignment.id)
 
     async def _seat(self, assignment: Assignment) -> Delegate:
         """A delegate that has the task on its books: one with a free place, at once or when there is one."""
         now, wanted = self._clock.now(), self._wanted(assignment)
-        candidates = self._fleet.candidates(assignment.account, now)
+        candidates = self._candidates(assignment)
         chosen = choose(candidates, wanted)
         if chosen is not None:
             found = self._fleet.find(assignment.account, chosen.delegate)
@@ -199,8 +229,8 @@ class Dispatcher:
             async with asyncio.timeout(patience):
                 return await assignment.seat
         except TimeoutError:
-            if assignment.delegate is not None:  # given a place in the same moment
-                return assignment.delegate
+            if not assignment.seat.cancelled():  # given a place, or given up, in the same moment
+                return assignment.seat.result()
             if self._clock.now() >= assignment.exp:
                 assignment.life = assignment.life.expired()
                 raise Expired(
@@ -224,8 +254,7 @@ class Dispatcher:
         return delegate
 
     def _no_delegate(self, assignment: Assignment) -> NotReady:
-        candidates = self._fleet.candidates(assignment.account, self._clock.now())
-        rows = explain(candidates, self._wanted(assignment))
+        rows = explain(self._candidates(assignment), self._wanted(assignment))
         if not rows:
             detail, hint = "no delegate is connected to this account", "start one: privyseal-delegate --help"
         else:
@@ -235,18 +264,34 @@ class Dispatcher:
     async def _converse(self, assignment: Assignment, delegate: Delegate) -> Result | Need:
         """Documents, task, reply. Raises Lost."""
         assert assignment.reply is not None
+        is_sent = False
+        try:
+            # The sending counts too: a delegate that doesn't read would keep the task for ever.
+            async with asyncio.timeout(self._execution_seconds):
+                await self._give(assignment, delegate)
+                is_sent = True
+                return await assignment.reply
+        except TimeoutError:
+            if is_sent:
+                await delegate.tell(Cancel(assignment.id, assignment.life.attempt))
+            else:
+                delegate.cut()
+            if not assignment.reply.cancelled() and assignment.reply.done():  # in the same moment
+                return assignment.reply.result()
+            raise Lost from None
+        except Conflict:  # given up; told here, so that it comes after the task
+            await delegate.tell(Cancel(assignment.id, assignment.life.attempt))
+            raise
+
+    @staticmethod
+    async def _give(assignment: Assignment, delegate: Delegate) -> None:
         fresh = [one for one in assignment.documents if one.digest not in delegate.sent]
         if fresh:
+            if len(delegate.sent) > MOST_SENT:
+                delegate.sent.clear()
             delegate.sent.update(one.digest for one in fresh)
             await delegate.send(Documents(tuple(one.compact for one in fresh)))
         await delegate.send(assignment.task())
-        try:
-            async with asyncio.timeout(self._execution_seconds):
-                return await assignment.reply
-        except TimeoutError:
-            if delegate.online:
-                await delegate.send(Cancel(assignment.id, assignment.life.attempt))
-            raise Lost from None
 
     # What the streams report.
 
@@ -278,7 +323,7 @@ class Dispatcher:
                 return
             if assignment.seat is None or assignment.seat.done():
                 continue
-            if not reasons(delegate.candidate(self._clock.now()), self._wanted(assignment)):
+            if not reasons(delegate.candidate(self._clock.now(), assignment.id), self._wanted(assignment)):
                 waiting.remove(assignment)
                 assignment.seat.set_result(self._take(assignment, delegate))
                 places -= 1
@@ -294,7 +339,7 @@ class Dispatcher:
                 asyncio.get_running_loop().call_later(self._grace_seconds, self._give_up, assignment)
 
     def _give_up(self, assignment: Assignment) -> None:
-        candidates = self._fleet.candidates(assignment.account, self._clock.now())
+        candidates = self._candidates(assignment)
         if (
             assignment.seat is not None
             and not assignment.seat.done()
@@ -304,13 +349,14 @@ class Dispatcher:
             assignment.seat.set_exception(self._no_delegate(assignment))
 
     async def cancel(self, assignment: Assignment) -> None:
-        """Its submitter gave it up."""
-        why: PrivySealError = Conflict("task_cancelled", "the task was cancelled")
-        assignment.life = assignment.life.cancelled()
-        if assignment.seat is not None and not assignment.seat.done():
-            assignment.seat.set_exception(why)
-        elif assignment.reply is not None and not assignment.reply.done():
-            delegate = assignment.delegate
-            assignment.reply.set_exception(why)
-            if delegate is not None and delegate.online:
-                await delegate.send(Cancel(assignment.id, assignment.life.attempt))
+        """Its submitter gave it up. An answer that is here already counts all the same."""
+        assignment.is_given_up = True
+        for waiting in (assignment.seat, assignment.reply):
+            if waiting is not None and not waiting.done():
+                assignment.life = assignment.life.cancelled()
+                waiting.set_exception(_cancelled())
+                return
+
+
+def _cancelled() -> Conflict:
+    return Conflict("task_cancelled", "the task was cancelled")

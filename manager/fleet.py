@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from shared.messages import FromManager
 from shared.session import Phase, Session
 
 REMEMBERED_SECONDS = 3_600
+TELL_SECONDS = 30.0
+"""How long a delegate may take to read what it is told; one that doesn't read is cut, so that nobody waits for it."""
+
 MOST_REMEMBERED = 1_000
 """Delegates of an account that are kept after they have gone, so that an explanation can name them."""
 
@@ -50,8 +54,16 @@ class Delegate:
         """Tasks that it has and hasn't answered."""
         return len(self.session.outstanding)
 
-    def candidate(self, now: int) -> Candidate:
-        """What routing may know of it."""
+    async def tell(self, message: FromManager, seconds: float = TELL_SECONDS) -> None:
+        """Sends it; cuts the stream where it isn't taken in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.send(message)
+        except TimeoutError:
+            self.cut()
+
+    def candidate(self, now: int, task: str = "") -> Candidate:
+        """What routing may know of it. One that still owes an answer to an earlier `task` of that id isn't free for it."""
         return Candidate(
             delegate=self.kid,
             name=self.name,
@@ -61,7 +73,7 @@ class Delegate:
             kinds=self.kinds,
             online=self.online,
             draining=self.session.phase is Phase.DRAINING,
-            free=self.session.takes_tasks,
+            free=self.session.takes_tasks and task not in self.session.outstanding,
             load=self.executing / max(1, self.capacity),
             order=self.order,
             idle_seconds=max(0, now - self.last_seen),
@@ -93,6 +105,8 @@ class Fleet:
         delegate.online = False
         delegate.last_seen = now
         delegate.sent.clear()
+        # It is remembered for its name alone: what hangs on the stream may be megabytes.
+        delegate.send, delegate.cut = _unsent, _uncut
         account = self._online.get(delegate.account, {})
         if account.get(delegate.kid) is delegate:
             del account[delegate.kid]
@@ -119,9 +133,9 @@ class Fleet:
             del gone[kid]
         return [*self.online(account), *gone.values()]
 
-    def candidates(self, account: str, now: int) -> list[Candidate]:
-        """What routing may know of all that are known."""
-        return [one.candidate(now) for one in self.known(account, now)]
+    def candidates(self, account: str, now: int, task: str = "") -> list[Candidate]:
+        """What routing may know of all that are known, for the task of that id."""
+        return [one.candidate(now, task) for one in self.known(account, now)]
 
     def __iter__(self) -> Iterator[Delegate]:
         for account in list(self._online.values()):
@@ -131,3 +145,11 @@ class Fleet:
         """It was given a task: among equals it is last now."""
         self._turn += 1
         delegate.order = self._turn
+
+
+async def _unsent(message: FromManager) -> None:
+    """To a stream that has ended."""
+
+
+def _uncut() -> None:
+    """Of a stream that has ended."""

@@ -13,8 +13,20 @@ from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
 from manager.routing import Wanted
 from shared.documents.answer import AnswerDocument, Code
-from shared.errors import Conflict, NotReady, Unavailable
-from shared.messages import Cancel, Challenge, Credit, Documents, FromManager, Hello, Need, Result, Task, Welcome
+from shared.errors import Conflict, NotReady, Overloaded, Unavailable
+from shared.messages import (
+    Cancel,
+    Challenge,
+    Credit,
+    Documents,
+    FromManager,
+    Heartbeat,
+    Hello,
+    Need,
+    Result,
+    Task,
+    Welcome,
+)
 from shared.session import Session, Side
 from shared.task import Life, State
 from tests.fakes.world import World
@@ -310,3 +322,126 @@ async def test_a_task_that_waits_can_be_cancelled() -> None:
     with pytest.raises(Conflict):
         await running
     assert assignment.life.state is State.CANCELLED
+
+
+async def test_an_answer_that_is_here_counts_though_the_task_is_given_up_in_the_same_moment() -> None:
+    desk = Desk()
+    one = Simulated(desk, "one")
+    assignment = desk.assignment()
+    running = desk.run(assignment)
+    await until(one.tasks)
+    one.answer()
+    await desk.dispatcher.cancel(assignment)
+    _, answer = await running
+    assert (answer.code, assignment.life.state) == ("ok", State.DONE)
+
+
+async def test_a_task_that_is_given_up_as_its_delegate_is_lost_is_cancelled() -> None:
+    desk = Desk()
+    one = Simulated(desk, "one")
+    assignment = desk.assignment()
+    running = desk.run(assignment)
+    await until(one.tasks)
+    one.leave()
+    await desk.dispatcher.cancel(assignment)
+    with pytest.raises(Conflict):
+        await running
+    assert assignment.life.state is State.CANCELLED
+
+
+async def test_a_task_that_is_given_up_on_its_way_is_taken_back_after_it_was_sent() -> None:
+    desk = Desk()
+    one = Simulated(desk, "one", credits=0)
+    assignment = desk.assignment()
+    running = desk.run(assignment)
+    await until(lambda: assignment.seat is not None)
+    one.credit(1)
+    await desk.dispatcher.cancel(assignment)
+    with pytest.raises(Conflict):
+        await running
+    assert [type(message) for message in one.got] == [Documents, Task, Cancel]
+
+
+async def test_a_task_sent_again_waits_for_the_delegate_that_still_owes_its_first_answer() -> None:
+    desk = Desk()
+    one = Simulated(desk, "one", credits=2)
+    first = desk.assignment()
+    running = desk.run(first)
+    await until(one.tasks)
+    await desk.dispatcher.cancel(first)
+    with pytest.raises(Conflict):
+        await running
+    again = desk.run(desk.assignment())
+    await asyncio.sleep(0)
+    one.credit(1)
+    assert len(one.tasks()) == 1
+    one.answer()
+    one.credit(1)
+    await until(lambda: len(one.tasks()) == 2)
+    one.answer()
+    _, answer = await again
+    assert answer.code == "ok"
+
+
+async def test_a_delegate_that_does_not_read_its_task_is_cut_and_another_gets_it() -> None:
+    desk = Desk(execution_seconds=0.05)
+    deaf = Simulated(desk, "deaf", credits=2)
+
+    async def never(_: FromManager) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    deaf.row.send = never
+    running = desk.run(desk.assignment())
+    await until(lambda: not deaf.row.online)
+    other = Simulated(desk, "other")
+    await until(other.tasks)
+    other.answer()
+    await running
+
+
+async def test_one_account_holds_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manager.dispatch.MOST_BYTES", 10)
+    desk = Desk()
+    one = Simulated(desk, "one", credits=0)
+    assert (first := desk.assignment()).size == 6
+    running = desk.run(first)
+    await until(lambda: first.seat is not None)
+    with pytest.raises(Overloaded):
+        await desk.run(desk.assignment())
+    one.credit(1)
+    await until(one.tasks)
+    one.answer()
+    await running
+
+
+async def test_one_principal_leaves_places_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manager.dispatch.MOST_RUNNING", 2)
+    desk = Desk()
+    one = Simulated(desk, "one", credits=0)
+    first = desk.assignment()
+    first.principal = "first"
+    runs = [desk.run(first)]
+    await until(lambda: first.seat is not None)
+    again, other = desk.assignment(), desk.assignment()
+    again.principal, again.id = "first", "again"
+    other.principal, other.id = "other", "other"
+    with pytest.raises(Overloaded):
+        await desk.run(again)
+    runs.append(desk.run(other))
+    await until(lambda: other.seat is not None)
+    one.leave()
+    for assignment, run in zip((first, other), runs, strict=True):
+        await desk.dispatcher.cancel(assignment)
+        with pytest.raises(Conflict):
+            await run
+
+
+async def test_what_is_remembered_of_a_delegate_that_has_gone_holds_no_stream() -> None:
+    desk = Desk()
+    one = Simulated(desk, "one")
+    one.leave()
+    (gone,) = desk.fleet.known(WORLD.id, Clock().now())
+    assert gone.send != one._send
+    assert gone.cut != one.leave
+    gone.cut()
+    await gone.send(Heartbeat())
