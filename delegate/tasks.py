@@ -32,7 +32,7 @@ from shared.documents.answer import AnswerDocument, Code
 from shared.documents.jws import Unverified, Verified, parse_as
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.documents.task import TaskDocument
-from shared.errors import Denied, Malformed, PrivySealError, Tampered
+from shared.errors import Denied, Malformed, PrivySealError, Tampered, Unauthenticated
 from shared.labels import ANSWER
 from shared.messages import Need, Result, Task
 from shared.names import Scope
@@ -93,12 +93,14 @@ class Tasks:
         began = False
         try:
             unverified = self._parsed(message)  # (1)
-            needed = self._needed(unverified.document)  # (2)
+            needed, refusal = self._needed(unverified.document)  # (2)
             if needed:
                 return Performed(Need(message.id, message.attempt, needed), "need")
             # Before anything is judged, since nothing may change between the judgement and the act.
             digests = await compute(sum(map(len, message.inputs)), _digests, message.inputs)
-            task = cast("Verified[TaskDocument]", self._trust.book.verify(unverified))  # (3)
+            task = self._verified(unverified, refusal)  # (3)
+            if refusal is not None:
+                raise refusal
             granted = warrant(self._trust.book, task, self._clock.now())  # (4)
             self._check_own(granted, message, digests)  # (5) to (11)
             began = True
@@ -115,7 +117,7 @@ class Tasks:
 
     def refused(self, message: Task, why: PrivySealError) -> Performed:
         """A reply that looked at nothing: the code alone."""
-        return Performed(self._result(message, code_of(why), b"", ()), code_of(why))
+        return Performed(self._result(message, code_of(why), b"", (), []), code_of(why))
 
     def _parsed(self, message: Task) -> Unverified[TaskDocument]:
         """(1) It is a task, and it is the one that the manager calls it."""
@@ -124,15 +126,21 @@ class Tasks:
             raise Malformed("task_malformed", "the task is handed over under another digest than its own")
         return unverified
 
-    def _needed(self, document: TaskDocument) -> tuple[str, ...]:
-        """(2) The pinned documents that have not come. Raises why one was refused, when that is all that is missing."""
-        absent = [pin.digest for pin in document.pins if self._trust.book.find(pin.digest) is None]
-        unseen = tuple(dict.fromkeys(one for one in absent if self._trust.refusal(one) is None))
-        if absent and not unseen:
-            why = self._trust.refusal(absent[0])
-            assert why is not None
-            raise why
-        return unseen
+    def _needed(self, document: TaskDocument) -> tuple[tuple[str, ...], PrivySealError | None]:
+        """(2) The pinned documents that have not come. Where all have, why the first of those that are missing was refused."""
+        absent = dict.fromkeys(pin.digest for pin in document.pins if self._trust.book.find(pin.digest) is None)
+        refusals = {one: self._trust.refusal(one) for one in absent}
+        unseen = tuple(one for one, why in refusals.items() if why is None)
+        return unseen, None if unseen else next(iter(refusals.values()), None)
+
+    def _verified(self, unverified: Unverified[TaskDocument], refusal: PrivySealError | None) -> Verified[TaskDocument]:
+        """(3) The task, its signature checked. What was refused may be the grant that would make its signer known."""
+        try:
+            return cast("Verified[TaskDocument]", self._trust.book.verify(unverified))
+        except Unauthenticated:
+            if refusal is None:
+                raise
+            raise refusal from None
 
     def _check_own(self, granted: Warrant, message: Task, digests: list[str]) -> None:
         task = granted.task.document
@@ -185,26 +193,31 @@ class Tasks:
         """The signed answer; without a verified task nobody vouches for a reader, so that nothing is sealed."""
         code = _code(outcome.items)
         if task is None:
-            return Performed(self._result(message, code, b"", ()), code)
+            return Performed(self._result(message, code, b"", (), []), code)
         document = task.document
         info = Aad("answer", document.acct, document.keyring, version=task.digest).encode(ANSWER)
+        stored = outcome.stored
         try:
             output = pack(outcome.items)
             sealed = (await compute(len(output), seal, recipient_of_task(task), output, info)).raw
         except Malformed:
             # The signer named a reader key that is no key; he gets no more than this.
-            sealed, code, outcome = b"", "malformed", Outcome(())
-        result = self._result(message, code, sealed, outcome.stored)
+            sealed, code, stored = b"", "malformed", ()
+        digests = await compute(len(sealed) + sum(map(len, stored)), _digests, (sealed, *stored))
+        result = self._result(message, code, sealed, stored, digests)
         return Performed(result, code, document.op, len(document.targets), task.kid, began)
 
-    def _result(self, message: Task, code: Code, sealed: bytes, stored: tuple[bytes, ...]) -> Result:
+    def _result(
+        self, message: Task, code: Code, sealed: bytes, stored: tuple[bytes, ...], digests: list[str]
+    ) -> Result:
+        """The message with its signed answer; `digests` are those of `sealed` and of each of `stored`."""
         answer = AnswerDocument(
             v=1,
             acct=self._trust.zone.account,
             task=digest(message.document) if message.document.isascii() else digest(""),
             code=code,
-            sealed=blob_digest(sealed) if sealed else None,
-            stored=tuple(blob_digest(blob) for blob in stored),
+            sealed=digests[0] if sealed else None,
+            stored=tuple(digests[1:]),
             iat=self._clock.now(),
         )
         return Result(message.id, message.attempt, self._identity.sign_document(answer), sealed, stored)

@@ -11,7 +11,6 @@ import pytest
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from delegate.address import Address
 from delegate.link import Pause
 from shared.crypto.keyring import Keyring
 from shared.documents.certificate import LIFETIME_SECONDS, CertificateDocument
@@ -29,10 +28,8 @@ from shared.messages import (
     Welcome,
 )
 from shared.wire import delegate_pb2
-from tests.fakes.authority import Authority
 from tests.fakes.delegates import WorldClock, running
 from tests.fakes.manager import Connection, FakeManager, credit_of, read_answer, until
-from tests.fakes.proxy import ConnectProxy
 from tests.fakes.world import World
 
 
@@ -309,60 +306,6 @@ async def test_documents_that_go_back_in_time_are_alarmed_and_not_taken(world: W
     assert {line["code"] for line in events(logs, "trust.alarmed")} == {"status_rolled_back", "status_forked"}
 
 
-async def test_tls_with_a_custom_authority_works_and_without_it_is_refused(world: World) -> None:
-    authority = Authority()
-    async with FakeManager(world, tls=authority.issue()) as manager:
-        async with running(world, manager.url, authorities=authority.certificate) as daemon:
-            await manager.connection()
-            await until(lambda: daemon.ready()[0])
-        before = len(manager.connections)
-        async with running(world, manager.url, authorities=Authority("another").certificate) as daemon:
-            await until(lambda: daemon.link.state == "manager_untrusted")
-        async with running(world, manager.url) as daemon:
-            await until(lambda: daemon.link.state == "manager_untrusted")
-        assert len(manager.connections) == before
-
-
-async def test_a_certificate_for_another_host_is_refused(world: World) -> None:
-    authority = Authority()
-    async with (
-        FakeManager(world, tls=authority.issue("manager.example")) as manager,
-        running(world, manager.url, authorities=authority.certificate) as daemon,
-    ):
-        await until(lambda: daemon.link.state == "manager_untrusted")
-
-
-async def test_a_delegate_goes_through_an_http_connect_proxy(world: World) -> None:
-    authority = Authority()
-    async with ConnectProxy() as proxy, FakeManager(world, tls=authority.issue()) as manager:
-        async with running(world, manager.url, authorities=authority.certificate, proxy=proxy.url) as daemon:
-            link = await manager.connection()
-            await until(lambda: daemon.ready()[0])
-            task = world.check(world.connector)
-            assert read_answer(world, link, task, await link.perform(task)).code == "ok"
-        assert proxy.targets == [f"127.0.0.1:{manager.port}"]
-
-
-async def test_a_proxy_that_refuses_is_named_in_the_reason(world: World) -> None:
-    authority = Authority()
-    with capture_logs() as logs:
-        async with ConnectProxy(refusing=True) as proxy, FakeManager(world, tls=authority.issue()) as manager:
-            async with running(world, manager.url, authorities=authority.certificate, proxy=proxy.url):
-                await until(lambda: events(logs, "link.failed"))
-            assert not manager.connections
-    assert events(logs, "link.failed")[0]["code"] == "manager_unreachable"
-    assert "proxy" in events(logs, "link.failed")[0]["hint"]
-
-
-async def test_proxies_in_variables_do_not_catch_loopback(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with ConnectProxy() as proxy, FakeManager(world) as manager:
-        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
-            monkeypatch.setenv(name, proxy.url)
-        async with running(world, manager.url):
-            await manager.connection()
-        assert proxy.targets == []
-
-
 def test_the_pause_between_streams_grows_and_is_random() -> None:
     pause = Pause(0.5, 30.0)
     bounds = [pause.after(failures, lambda low, high: high) for failures in range(10)]
@@ -370,15 +313,40 @@ def test_the_pause_between_streams_grows_and_is_random() -> None:
     assert pause.after(10_000, lambda low, high: low) == 0.0
 
 
-async def test_an_unreachable_manager_is_dialled_again_and_again(world: World) -> None:
-    async with FakeManager(world) as manager:
-        url = manager.url
+class LeapingClock(WorldClock):
+    """Its monotonic clock can be set forward."""
+
+    leap = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.leap
+
+
+async def test_a_stream_that_lasted_is_followed_by_the_shortest_pause(world: World) -> None:
+    clock = LeapingClock(world)
     with capture_logs() as logs:
-        async with running(world, url) as daemon:
-            await until(lambda: len(events(logs, "link.failed")) >= 3)
-            assert daemon.link.state == "manager_unreachable"
-            assert daemon.alive()
-    assert Address.parse(url).is_loopback
+        async with FakeManager(world) as manager, running(world, manager.url, clock=clock):
+            for count in range(3):
+                (await manager.connection(after=count)).cut()
+            link = await manager.connection(after=3)
+            clock.leap = 60.0
+            link.cut()
+            await manager.connection(after=4)
+    assert [line["count"] for line in events(logs, "link.paused")][:4] == [1, 2, 3, 0]
+
+
+async def test_a_status_that_ends_soon_is_warned_of(world: World) -> None:
+    with capture_logs() as logs:
+        async with FakeManager(world) as manager, running(world, manager.url) as daemon:
+            await until(lambda: daemon.ready()[0])
+            world.now += 61 * 86_400
+            daemon.wake()
+            await until(lambda: events(logs, "status.expiring"))
+            world.now += 30 * 86_400
+            daemon.wake()
+            await until(lambda: events(logs, "delegate.unready"))
+    assert events(logs, "status.expiring")[0]["seconds"] == 29 * 86_400
+    assert events(logs, "delegate.unready")[0]["code"] == "status_expired"
 
 
 async def test_a_deletion_is_not_run_again_on_a_new_stream(world: World) -> None:

@@ -171,6 +171,18 @@ async def test_a_task_that_does_not_end_in_time_is_answered_as_unavailable(world
     assert [line["count"] for line in logs if line["event"] == "delegate.cut_off"] == [1]
 
 
+async def test_a_delegate_that_is_told_twice_to_end_waits_no_longer(world: World) -> None:
+    gate, task = Gate(), slow_check(world)
+    async with gated(world, gate, drain_seconds=3_600.0) as (_, link, daemon):
+        await link.give(world.documents)
+        id = await start(link, task)
+        await until(lambda: gate.waiting == 1)
+        daemon.end()
+        await until(lambda: link.heard(Drain))
+        daemon.end()
+        assert read_answer(world, link, task, await link.reply(id)).code == "unavailable"
+
+
 @pytest.mark.parametrize(
     ("failure", "code"),
     [(ValueError("hunter2"), "internal"), (Unavailable("provider_down", "the provider is down"), "unavailable")],

@@ -236,6 +236,7 @@ async def test_a_task_with_a_forged_signature_gets_a_code_and_nothing_sealed(wor
 @pytest.mark.parametrize("garbage", ["", "x", "a.b.c", "\u00e4", "e30.e30.e30", "." * 50_000])
 async def test_garbage_for_a_task_is_answered_as_malformed(world: World, garbage: str) -> None:
     async with linked(world) as link:
+        await until(lambda: link.session.takes_tasks)
         await link.say(Task("any id", 1, garbage))
         assert await first_code(link) in {"malformed", "tampered"}
         assert (await ask(world, link, world.check(world.connector))).code == "ok"
@@ -243,6 +244,7 @@ async def test_garbage_for_a_task_is_answered_as_malformed(world: World, garbage
 
 async def test_a_task_under_another_digest_than_its_own_is_refused(world: World) -> None:
     async with linked(world) as link:
+        await until(lambda: link.session.takes_tasks)
         await link.say(Task(world.check(world.connector).digest, 1, world.check(world.connector).compact))
         assert await first_code(link) == "malformed"
 
@@ -303,9 +305,28 @@ async def test_a_pinned_document_that_was_refused_is_named_instead_of_asked_for_
     )
     async with linked(world) as link:
         await link.give([world.connector.compact, forged.compact])
-        message = await link.start(world.reveal([version], pins=swapped), stored=[version.record.raw])
-        assert isinstance(await link.reply(message.id), Result)
-        assert await first_code(link) == "unauthenticated"
+        answer = await ask(world, link, world.reveal([version], pins=swapped), stored=[version.record.raw])
+        assert (answer.code, problem(answer).code) == ("unauthenticated", "signer_unknown")
+        assert "secret document" in problem(answer).detail
+
+
+async def test_a_signer_whose_own_grant_was_refused_is_told_why(world: World) -> None:
+    reader, grantor = world.identity("reader"), world.identity("grantor")
+    forged = world.sign(world.grant_document(reader, ["reveal"]), grantor)
+    version = world.store(world.secret("password"), b"hunter2")
+    honest = world.reveal([version])
+    task = world.sign(structs.replace(honest.document, pins=(*honest.document.pins, *pins_of([forged]))), reader)
+    async with linked(world) as link:
+        await link.give([version.secret.compact, world.connector.compact, forged.compact])
+        assert (await ask(world, link, task, stored=[version.record.raw])).code == "unauthenticated"
+
+
+async def test_a_reader_key_that_is_no_key_gets_a_code_and_nothing_sealed(world: World) -> None:
+    version = world.store(world.secret("password"), b"hunter2")
+    task = world.reveal([version], reader="_" * 1_621 + "w")
+    async with linked(world) as link:
+        answer = await ask(world, link, task, stored=[version.record.raw])
+        assert (answer.code, answer.items) == ("malformed", [])
 
 
 async def test_a_keyring_that_the_delegate_does_not_hold_is_refused(world: World) -> None:
