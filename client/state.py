@@ -89,8 +89,11 @@ class State:
             self.seen.places[place] = entry
             self._changed = True
 
-    def take_version(self, secret: str, n: int, digest: str) -> None:
-        """Remembers a secret's newest version. Raises Tampered when a higher one was seen, or another with its number."""
+    def check_version(self, secret: str, n: int, digest: str) -> None:
+        """Raises Tampered when a higher version than the manager tells of was seen, or another with its number.
+
+        Nothing is remembered: a number that nobody signed mustn't make the true one look rolled back later.
+        """
         known = self.seen.versions.get(secret)
         if known is not None and n < known[0]:
             raise Tampered(
@@ -108,7 +111,10 @@ class State:
                 secret=secret,
                 n=n,
             )
-        if n and (known is None or n > known[0]):
+
+    def take_version(self, secret: str, n: int, digest: str) -> None:
+        """Remembers a version that a delegate's signed answer proves: it stored it, or opened its record."""
+        if n > self.seen.versions.get(secret, (0, ""))[0]:
             self.seen.versions[secret] = (n, digest)
             self._changed = True
 

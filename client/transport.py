@@ -7,6 +7,7 @@ comes back is the manager's word, unsigned, and says so. Must not judge document
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import random
 import ssl
@@ -31,6 +32,7 @@ ATTEMPTS = 4
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 PROTOBUF = "application/x-protobuf"
 _PAUSE_SECONDS = 0.15
+_PIECE_BYTES = 256 * 1024
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
@@ -132,7 +134,8 @@ class Transport:
             async with self._open().request(
                 method,
                 self.origin + path,
-                data=body,
+                # aiohttp warns of large bodies at once; from a buffer it sends them piece by piece.
+                data=io.BytesIO(body) if body is not None and len(body) > _PIECE_BYTES else body,
                 params=query,
                 headers=sent,
                 allow_redirects=False,

@@ -78,7 +78,7 @@ def samples(marker: str) -> list[Sample]:
 async def privyseal(environment: DevEnvironment, *arguments: str, given: bytes | None = None) -> tuple[int, bytes, str]:
     """Runs the command line as a process of its own; (exit status, output, errors)."""
     process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli.main"),
+        *command("privyseal", "client.cli"),
         *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
