@@ -22,6 +22,8 @@ LONGEST_CHAIN = 4
 SKEW_SECONDS = 120
 """How far two honest clocks may be apart."""
 FOREVER = 2**53
+MOST_REMEMBERED = 10_000
+"""Decisions; beyond them it begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Authority:
         self._by_holder: dict[str, list[Verified[GrantDocument]]] = {}
         for grant in self._grants.values():
             self._by_holder.setdefault(thumbprint(grant.document.principal.key), []).append(grant)
-        self._remembered: dict[tuple[str, Permission, Scope, str | None], Chain] = {}
+        self._remembered: dict[tuple[str, Permission, Scope, str | None], tuple[int, Chain]] = {}
 
     def is_administrator(self, kid: str) -> bool:
         """Whether that key is an administrator's and not revoked."""
@@ -61,8 +63,9 @@ class Authority:
         """
         question = (kid, permission, scope, resource)
         known = self._remembered.get(question)
-        if known is not None and now < known.until:
-            return known
+        # Not for an earlier moment: a clock that was set back may stand before the grants begin.
+        if known is not None and known[0] <= now < known[1].until:
+            return known[1]
         if kid in self._revoked_keys:
             raise Denied("key_revoked", "the signer's key is revoked", "ask an administrator for a new grant to a new key")
         if kid in self._administrators:
@@ -83,11 +86,31 @@ class Authority:
             except Denied as why:
                 refusal = why
                 continue
-            if len(self._remembered) > 10_000:
+            if len(self._remembered) >= MOST_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[question] = chain
+            self._remembered[question] = now, chain
             return chain
         raise refusal
+
+    def held(self, kid: str, now: int) -> list[GrantDocument]:
+        """The grants by which `kid` holds anything at `now`; none for an administrator, who needs none.
+
+        Raises Denied where neither is so: key_revoked, grant_missing, or why the nearest grant doesn't count any more.
+        """
+        if kid in self._revoked_keys:
+            raise Denied("key_revoked", "the signer's key is revoked", "ask an administrator for a new grant to a new key")
+        refusal = Denied("grant_missing", "the key holds no grant", "ask an administrator: privyseal grant add")
+        held = []
+        for grant in self._by_holder.get(kid, ()):
+            try:
+                self._climb(grant, now)
+            except Denied as why:
+                refusal = why
+            else:
+                held.append(grant.document)
+        if not held and kid not in self._administrators:
+            raise refusal
+        return held
 
     def found(self, grant: Verified[GrantDocument], now: int) -> None:
         """Raises Denied unless `grant` itself stands on an administrator at `now`."""
