@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-from manager.options import PROGRAM, address, origin
+from manager.options import PROGRAM, address, origins
 from shared.errors import Malformed, PrivySealError
 from shared.settings import Settings
 
@@ -82,8 +82,8 @@ def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # impor
     http, delegates = address(settings, "listen"), address(settings, "delegate_listen")
     scheme = "http" if certificate is None else "https"
     return Configuration(
-        url=(settings.maybe("url", str) or origin(scheme, *http)).rstrip("/"),
-        delegate_urls=tuple(one.rstrip("/") for one in settings.texts("delegate_url")) or (origin(scheme, *delegates),),
+        url=origins(settings, "url", "listen", scheme)[0],
+        delegate_urls=origins(settings, "delegate_url", "delegate_listen", scheme),
         http=http,
         grpc=delegates,
         database=settings.get("database", str),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from shared.errors import Malformed
 from shared.options import Option
+from shared.origin import Origin, is_loopback
 from shared.settings import Program, Settings
 
 OPTIONS = (
@@ -106,14 +105,11 @@ def address(settings: Settings, name: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether that host is this machine by its address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def origin(scheme: str, host: str, port: int) -> str:
-    """The URL of an address."""
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+def origins(settings: Settings, name: str, listening: str, scheme: str) -> tuple[str, ...]:
+    """The URLs of a port in their one form; where none is set, that of the address it listens on. Raises Malformed."""
+    given = settings.values[name]
+    urls = (given,) if isinstance(given, str) else settings.texts(name)
+    if not urls:
+        host, port = address(settings, listening)
+        return (str(Origin(scheme, host, port)),)
+    return tuple(str(Origin.parse(url, f"setting {name}")) for url in urls)

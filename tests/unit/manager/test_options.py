@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from manager.main import main
-from manager.options import PROGRAM, address, is_loopback, origin
+from manager.options import PROGRAM, address, origins
 from shared.errors import Malformed
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "manager.toml"
@@ -38,10 +38,15 @@ def test_an_address_that_is_none_is_refused_by_its_setting() -> None:
         assert "listen" in why.value.detail
 
 
-def test_only_addresses_of_this_machine_are_loopback() -> None:
-    assert [is_loopback(one) for one in ("127.0.0.1", "::1", "localhost", "127.9.9.9")] == [True] * 4
-    assert [is_loopback(one) for one in ("0.0.0.0", "localhost.example", "192.168.0.1")] == [False] * 3
-    assert origin("https", "::1", 1) == "https://[::1]:1"
+def test_the_urls_that_tokens_and_proofs_are_made_for_have_one_form() -> None:
+    settings = PROGRAM.parse(["--url", "https://Manager.Example:443/"], {}, None)
+    assert origins(settings, "url", "listen", "https") == ("https://manager.example",)
+    assert origins(settings, "delegate_url", "delegate_listen", "http") == ("http://127.0.0.1:8471",)
+    several = PROGRAM.parse(["--delegate-url", "https://a:1,https://b"], {}, None)
+    assert origins(several, "delegate_url", "delegate_listen", "https") == ("https://a:1", "https://b")
+    with pytest.raises(Malformed) as why:
+        origins(PROGRAM.parse(["--url", "manager.example"], {}, None), "url", "listen", "https")
+    assert "setting url" in why.value.detail
 
 
 def test_a_one_time_token_is_printed_and_kept_as_a_hash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
