@@ -6,15 +6,13 @@ account's first document. Stored in `contexts.json`; holds no key and no value.
 
 from __future__ import annotations
 
-import ipaddress
-from urllib.parse import urlsplit
-
 import msgspec
 from msgspec import structs
 
 from client.home import Home
 from shared.errors import Malformed, NotFound, NotReady
 from shared.names import Scope, check_account, check_identifier, check_name
+from shared.origin import Origin
 
 FILE = "contexts.json"
 
@@ -125,30 +123,8 @@ class Contexts:
 
 
 def parse_origin(url: str) -> str:
-    """A manager's origin, `https://host` or `https://host:port`; plain http is for this machine only. Raises Malformed."""
-    hint = "write https://HOST or https://HOST:PORT"
-    try:
-        parts = urlsplit(url.strip())
-        port, host = parts.port, parts.hostname
-    except ValueError:
-        raise Malformed("url_malformed", "the manager's URL is malformed", hint) from None
-    if parts.scheme not in {"http", "https"} or not host or parts.username or parts.query or parts.fragment:
-        raise Malformed("url_malformed", "the manager's URL is malformed", hint)
-    if parts.path not in {"", "/"}:
-        raise Malformed("url_malformed", "the manager's URL has a path", hint)
-    host = f"[{host}]" if ":" in host else host
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        raise Malformed("url_insecure", "plain http is only for a manager on this machine", "use https://")
-    default = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != default else "")
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether that host is this machine, whatever a name server says."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    """A manager's origin in its one form; plain http is for this machine only. Raises Malformed."""
+    return str(Origin.parse(url, "manager's URL"))
 
 
 def parse_place(text: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from delegate.address import Address
 from shared.errors import Malformed
+from shared.origin import is_loopback
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_other_urls_are_refused_without_repeating_them(url: str) -> None:
 def test_plain_text_to_another_machine_is_refused(host: str) -> None:
     with pytest.raises(Malformed) as caught:
         Address.parse(f"http://{host}:8444")
-    assert caught.value.code == "manager_insecure"
+    assert caught.value.code == "url_insecure"
 
 
 def test_the_setting_wins_over_the_variable_and_both_lose_to_no_proxy() -> None:
@@ -86,5 +87,5 @@ def test_any_text_is_an_address_or_malformed(text: str) -> None:
             address = Address.parse(url)
         except Malformed:
             continue
-        assert address.tls or address.is_loopback
+        assert address.tls or is_loopback(address.place.host)
         assert Address.parse(address.origin) == address
