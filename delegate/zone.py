@@ -1,7 +1,8 @@
 """The zone: the keyring in this delegate's hands, held against what the account says of it now.
 
 The file says which keys there are, the keyring document which generation is current, the status which ones no longer
-count. Must not read the file; must never give out a key that the account has excluded.
+count. An excluded generation makes and opens nothing new (certificates, sealed inputs, answers), but what it made stays
+readable: excluding a stolen key must not lose values. Must not read the file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from shared.crypto.keyring import Generation, Keyring
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
-from shared.errors import Denied, Tampered
+from shared.errors import Denied, NotReady, Tampered
 from shared.trust.book import Book
 
 
@@ -32,19 +33,20 @@ class Zone:
         """The generation that new records are made with. Raises NotReady where the file is older than the account.
 
         It is the keyring document's, not the file's newest: while a new file is being handed out, every delegate of the
-        zone must be able to open what any of them stores.
+        zone must be able to open what any of them stores. It is never an excluded one.
         """
         document = self._book.keyrings.get(self.name)
-        return self.keyring.newest if document is None else self.keyring.generation(document.document.gen)
-
-    def accepted(self, number: int) -> Generation:
-        """The generation that made a record. Raises Denied for an excluded one, NotReady for one that the file lacks."""
+        number = self.keyring.newest.number if document is None else document.document.gen
         if number < self.floor:
-            raise Denied(
+            raise NotReady(
                 "generation_excluded",
-                "a record was made by a generation of the keyring that the account has excluded",
-                "store the secret again",
+                f"the account has excluded generation {number} of the keyring {self.name}, its newest one",
+                "rotate it: privyseal keyring rotate",
             )
+        return self.keyring.generation(number)
+
+    def made_with(self, number: int) -> Generation:
+        """The generation that made a record, excluded or not. Raises NotReady for one that the file lacks."""
         return self.keyring.generation(number)
 
     def check(self, document: Verified[KeyringDocument]) -> None:

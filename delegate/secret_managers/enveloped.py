@@ -48,7 +48,7 @@ class Enveloped:
         return await compute(len(plaintext), _encrypt, key, salt, name, wrapped, generation, secret.aad, plaintext)
 
     async def fetch(self, secret: SecretVersion, stored: Stored) -> Plaintext:
-        """A record's value. Raises Tampered, Denied for a key or generation that no longer counts, NotReady."""
+        """A record's value. Raises Tampered, Denied for a key that the connector doesn't name, NotReady."""
         if not isinstance(stored, Wrapped):
             raise _forged()
         size = len(stored.raw)
@@ -73,7 +73,7 @@ class Enveloped:
         # A generation that no document speaks of can only be made up; an honest lag would have asked for the document.
         if not 0 < record.generation <= self._zone.current().number:
             raise _forged()
-        if not is_authentic(record, self._zone.accepted(record.generation).mac_key, aad):
+        if not is_authentic(record, self._zone.made_with(record.generation).mac_key, aad):
             raise _forged()
         return record
 
@@ -86,7 +86,7 @@ def _encrypt(
 
 
 def _decrypt(key: Plaintext, record: Record, aad: Aad) -> Plaintext:
-    return aead.decrypt(key.reveal(), record.ciphertext, aad.encode(RECORD)).unpadded()
+    return aead.decrypt_padded(key.reveal(), record.ciphertext, aad.encode(RECORD))
 
 
 def _forged() -> Tampered:

@@ -35,7 +35,7 @@ class KeyringKeys:
         return self._name(self._zone.current().number)
 
     def accepts(self, key_name: str) -> bool:
-        """Those of the generations held; `unwrap` refuses the excluded ones."""
+        """Those of the generations held, the excluded ones too: what they wrapped stays readable."""
         return key_name in self._numbers
 
     async def check(self) -> None:
@@ -47,11 +47,11 @@ class KeyringKeys:
         return aead.encrypt(self._zone.current().kek, key, place.encode(WRAP), self._randomness(aead.SALT_BYTES))
 
     async def unwrap(self, key_name: str, wrapped: bytes, place: Aad) -> Plaintext:
-        """Raises Tampered, and Denied for an excluded generation."""
+        """Raises Tampered."""
         number = self._numbers.get(key_name)
         if number is None:
             raise Tampered("decryption_failed", "a stored value names a key that this keyring never had")
-        return aead.decrypt(self._zone.accepted(number).kek, wrapped, place.encode(WRAP))
+        return aead.decrypt(self._zone.made_with(number).kek, wrapped, place.encode(WRAP))
 
 
 class Local(Enveloped):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.crypto.plaintext import Plaintext
-from shared.errors import Tampered
+from shared.errors import Malformed, Tampered
 
 SALT_BYTES = 32
 OVERHEAD_BYTES = 32 + 32 + 16
@@ -47,4 +47,17 @@ def decrypt(key: bytes, ciphertext: bytes, aad: bytes) -> Plaintext:
                 return Plaintext(AESGCM(both[:32]).decrypt(_NONCE, ciphertext[64:], aad))
             except InvalidTag:
                 pass
-    raise Tampered("decryption_failed", "a stored value doesn't decrypt: it was changed, moved, or made with another key")
+    raise _failed()
+
+
+def decrypt_padded(key: bytes, ciphertext: bytes, aad: bytes) -> Plaintext:
+    """The value whose padded form `encrypt` was given. Raises Tampered, without reasons: for a wrong padding too."""
+    padded = decrypt(key, ciphertext, aad)
+    try:
+        return padded.unpadded()
+    except Malformed:
+        raise _failed() from None
+
+
+def _failed() -> Tampered:
+    return Tampered("decryption_failed", "a stored value doesn't decrypt: it was changed, moved, or made with another key")

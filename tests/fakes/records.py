@@ -27,4 +27,4 @@ def open_record(keyring: Keyring, place: Aad, wrapped: Wrapped) -> Plaintext:
     if not record.is_authentic(parts, generation.mac_key, place):
         raise Tampered("record_forged", "a stored record isn't one that this keyring made for this place")
     key = aead.decrypt(generation.kek, parts.wrapped_key, place.encode(WRAP))
-    return aead.decrypt(key.reveal(), parts.ciphertext, place.encode(RECORD)).unpadded()
+    return aead.decrypt_padded(key.reveal(), parts.ciphertext, place.encode(RECORD))

@@ -92,7 +92,12 @@ export function openRecord(raw, place, keyring, generations) {
   const number = Object.keys(generations).find((one) => name.toString("ascii") === `local/${keyring}/${one}`);
   if (number === undefined) refuse("denied", "key name");
   const key = decrypt(generations[number].kek, wrapped, aad("privyseal/v1/wrap", place));
-  return unpadded(decrypt(key, ciphertext, aad("privyseal/v1/record", place)));
+  const whole = decrypt(key, ciphertext, aad("privyseal/v1/record", place));
+  try {
+    return unpadded(whole);
+  } catch {
+    refuse("decryption_failed", "padding");
+  }
 }
 
 /** 32 bytes for a label from a generation's seed (section 15). */

@@ -152,7 +152,7 @@ def records(file: File, case: Case) -> None:
         raise Denied("key_unlisted", "not a key of this connector")
     kek = generations[names[record.key_name]]["kek"]
     key = aead.decrypt(kek, record.wrapped_key, place.encode(WRAP))
-    value = aead.decrypt(key.reveal(), record.ciphertext, place.encode(RECORD)).unpadded()
+    value = aead.decrypt_padded(key.reveal(), record.ciphertext, place.encode(RECORD))
     assert value == Plaintext(bytes.fromhex(case["value"]))
 
 

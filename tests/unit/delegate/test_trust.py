@@ -9,7 +9,7 @@ from delegate.clock import Clock
 from delegate.trust import MOST_AT_ONCE, MOST_REFUSALS, Trust
 from delegate.zone import Zone
 from shared.crypto.keyring import Keyring
-from shared.errors import Denied, Malformed, NotReady, Tampered, Unauthenticated
+from shared.errors import Malformed, NotReady, Tampered, Unauthenticated
 from shared.trust.book import Book
 from tests.fakes.world import World
 
@@ -112,13 +112,15 @@ def test_new_records_are_made_with_the_accounts_generation_not_the_files_newest(
     assert Zone(ahead, world.book()).current().number == 1
 
 
-def test_an_excluded_generation_gives_no_key() -> None:
+def test_an_excluded_generation_reads_and_makes_nothing_new() -> None:
     world = World()
     world.rotate()
     world.revise_status(keyrings={"main": 2})
     zone = Zone(world.keyring, world.book())
-    assert zone.accepted(2).number == 2
-    with pytest.raises(Denied, match="excluded"):
-        zone.accepted(1)
+    assert [zone.made_with(number).number for number in (1, 2)] == [1, 2]
+    assert zone.current().number == 2
     with pytest.raises(NotReady, match="isn't in the delegate's keyring file"):
-        zone.accepted(3)
+        zone.made_with(3)
+    world.revise_status(keyrings={"main": 3})
+    with pytest.raises(NotReady, match="excluded"):
+        Zone(world.keyring, world.book()).current()
