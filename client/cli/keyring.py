@@ -58,13 +58,13 @@ def rotate(context: click.Context, name: str, keyring_file: str, compromised: bo
     """Add a generation to a keyring.
 
     Delegates need the new file before they can take tasks again. With --compromised the older generations no longer count:
-    what was stored under them can't be opened, and the secrets whose values somebody may know are listed. Where values must
-    survive: rotate without it, hand out the file, store them again, then privyseal keyring exclude.
+    nothing is sealed to them and no delegate is certified by them, while what they stored stays readable. The secrets whose
+    values somebody may know by now are listed: change each where it is used, then store it again.
     """
     run = session(context)
     path = Path(keyring_file).expanduser().absolute()
     if compromised:
-        confirm("Records of the older generations can't be opened after this. Go on?", "--yes", yes)
+        confirm("Delegates that have only older generations are shut out after this. Go on?", "--yes", yes)
 
     async def act(client: Client) -> tuple[Keyring, list[Verified[SecretDocument]]]:
         rotated = await client.keyrings.rotate(name, path, compromised=compromised)
@@ -95,9 +95,9 @@ def rotate(context: click.Context, name: str, keyring_file: str, compromised: bo
 @click.option("--yes", is_flag=True, help="don't ask")
 @click.pass_context
 def exclude(context: click.Context, name: str, yes: bool) -> None:
-    """Exclude every generation of a keyring but the current one: what they stored can't be opened any more."""
+    """Exclude every generation of a keyring but the current one: delegates that have only older ones are shut out."""
     run = session(context)
-    confirm("Records of the older generations can't be opened after this. Go on?", "--yes", yes)
+    confirm("Delegates that have only older generations are shut out after this. Go on?", "--yes", yes)
     floor = run.run(lambda client: client.keyrings.exclude(name))
     run.out.done(f"of the keyring {name} only generation {floor} counts now", keyring=name, floor=floor)
 
