@@ -65,12 +65,30 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _header_decoder = msgspec.json.Decoder(_Header)
 
 
+# The y coordinates, of the points whose order divides eight, in every encoding that decodes to one (p and p + 1 are not
+# canonical); the sign bit is left out. Under such a key a signature can fit any message (as in libsodium's list).
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(y)
+    for y in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+
+
 class VerifyingKey:
-    """An Ed25519 public key, 32 bytes, with the thumbprint (RFC 7638) that names it."""
+    """An Ed25519 public key, 32 bytes, with the thumbprint (RFC 7638) that names it. Raises Malformed for a small order."""
 
     __slots__ = ("_key", "kid", "raw")
 
     def __init__(self, raw: bytes) -> None:
+        if raw[:31] + bytes([raw[31] & 0x7F]) in _SMALL_ORDER:
+            raise Malformed("key_weak", "a public key is one under which anybody can sign", "make a key of its own")
         self._key = Ed25519PublicKey.from_public_bytes(raw)
         self.raw = raw
         self.kid = thumbprint(b64u(raw))

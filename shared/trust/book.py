@@ -162,8 +162,8 @@ class Book:
         """`admit` for a document that isn't in the book and that its caller has parsed."""
         if isinstance(unverified.document, AccountDocument):
             account = accept_account(cast(Unverified[AccountDocument], unverified), self.account, self.id)
-            self.account = account
             self._take(account)
+            self.account = account
             self._drop_unfounded()
             return account
         if not isinstance(unverified.document, Revisioned):
@@ -267,8 +267,9 @@ class Book:
             case AccountDocument() as account:
                 self._keys |= {thumbprint(person.key): VerifyingKey.of(person.key) for person in account.administrators}
             case GrantDocument() as grant:
-                self.grants[grant.id] = cast(Verified[GrantDocument], new)
+                # The key first: a weak one raises, and the book is then as before.
                 self._keys[thumbprint(grant.principal.key)] = VerifyingKey.of(grant.principal.key)
+                self.grants[grant.id] = cast(Verified[GrantDocument], new)
             case KeyringDocument() as keyring:
                 self.keyrings[keyring.id] = cast(Verified[KeyringDocument], new)
             case _:

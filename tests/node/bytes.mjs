@@ -79,7 +79,21 @@ export class Reader {
 export const digest = (compact) => b64u(sha256(Buffer.from(compact, "ascii")));
 export const thumbprint = (key) => b64u(sha256(`{"crv":"Ed25519","kty":"OKP","x":"${key}"}`));
 
+/** The y coordinates of small order, in every encoding, without the sign bit. */
+const SMALL_ORDER = new Set([
+  "00".repeat(32),
+  "01" + "00".repeat(31),
+  "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+  "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+  "ec" + "ff".repeat(30) + "7f",
+  "ed" + "ff".repeat(30) + "7f",
+  "ee" + "ff".repeat(30) + "7f",
+]);
+
 export function signatureFits(key, signature, message) {
+  const point = Buffer.from(key, "base64url");
+  point[31] &= 0x7f;
+  if (SMALL_ORDER.has(point.toString("hex"))) refuse("malformed", "key_weak");
   const publicKey = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x: key }, format: "jwk" });
   return signature.length === 64 && verify(null, message, publicKey, signature);
 }
