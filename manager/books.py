@@ -6,9 +6,11 @@ anybody being deceived; it does it so that nobody wastes a delegate's time or th
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import structlog
@@ -17,28 +19,48 @@ from manager.clock import Clock
 from manager.metrics import ManagerMetrics
 from manager.rows import StoredDocument
 from manager.store import Store
+from shared.canonical import b64u, sha256
 from shared.documents.fields import Revisioned
 from shared.documents.grant import GrantDocument
-from shared.documents.jws import Verified, parse
+from shared.documents.jws import Verified, parse, peek_kind
 from shared.documents.status import StatusDocument
+from shared.documents.task import Pin
 from shared.errors import Malformed, NotFound, PrivySealError
 from shared.names import check_account
 from shared.trust.book import Book
 
 MOST_BOOKS = 1_000
 MOST_AT_ONCE = 1_000
+MOST_INLINE = 100
+"""Documents that are verified on the event loop; more go to a thread, so that heartbeats pass."""
 
+LARGEST_CHARACTERS = 64 * 1024
+"""A secret, connector, scope or grant; lists of 500 of them must fit into memory many times."""
+
+_TRUST = frozenset({"account", "grant", "keyring", "status"})
+_LARGE = _TRUST - {"grant"}
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What an account stands on: compact documents in an order in which they can be taken in, and a tag of them all."""
+
+    documents: tuple[str, ...]
+    tag: str
+
+
 class Books:
-    """Books by account, loaded when first asked for."""
+    """Books by account, loaded when first asked for, once for all who ask meanwhile."""
 
     def __init__(self, store: Store, clock: Clock, metrics: ManagerMetrics) -> None:
         self._metrics = metrics
         self._store = store
         self._clock = clock
         self._books: OrderedDict[str, Book] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Book]] = {}
+        self._trust: dict[str, Trust] = {}
+        self._changes: dict[str, int] = {}
 
     async def book(self, account: str) -> Book:
         """The account's book. Raises NotFound."""
@@ -47,25 +69,59 @@ class Books:
             self._books.move_to_end(account)
             return known
         check_account(account)
+        loading = self._loading.get(account)
+        if loading is None:
+            # For a large account it takes seconds: a thousand delegates that come back at once share them.
+            loading = self._loading[account] = asyncio.create_task(self._load(account))
+            loading.add_done_callback(lambda done: self._loaded(account, done))
+        return await asyncio.shield(loading)
+
+    def _loaded(self, account: str, loading: asyncio.Task[Book]) -> None:
+        del self._loading[account]
+        # Whoever asked may have gone.
+        if not loading.cancelled():
+            loading.exception()
+
+    async def _load(self, account: str) -> Book:
         if not await self._store.account_exists(account):
             raise NotFound("account_not_found", "there is no such account here", "check the context's URL")
-        loaded = Book(account)
-        refused = loaded.admit_all(await self.trust_documents(account), self._clock.now())
+        while True:
+            changes, now = self._changes.get(account, 0), self._clock.now()
+            compacts = (await self.trust(account)).documents
+            book = Book(account)
+            if len(compacts) <= MOST_INLINE:
+                refused = book.admit_all(compacts, now)
+            else:
+                refused = await asyncio.to_thread(book.admit_all, compacts, now)
+            if self._changes.get(account, 0) == changes:
+                break
         for why in refused.values():
             _log.warning("document.refused", account=account, code=why.code)
-        # Two requests may have loaded it at once; the first to finish is the one that later documents go to.
-        book = self._books.setdefault(account, loaded)
+        self._books[account] = book
         self._observe(book)
         if len(self._books) > MOST_BOOKS:
-            self._books.popitem(last=False)
+            gone, _ = self._books.popitem(last=False)
+            self._trust.pop(gone, None)
         return book
 
     def _observe(self, book: Book) -> None:
         if book.status is not None:
             self._metrics.status_expiry.labels(book.id).set(book.status.document.exp)
 
-    async def trust_documents(self, account: str) -> list[str]:
-        """Account documents, status with its base, keyrings and grants, in an order in which they can be taken in."""
+    async def trust(self, account: str) -> Trust:
+        """Account documents, grants, status with its base and keyrings, kept until one of them changes."""
+        known = self._trust.get(account)
+        if known is not None:
+            return known
+        changes = self._changes.get(account, 0)
+        documents = await self._trust_documents(account)
+        found = Trust(tuple(documents), b64u(sha256("".join(documents).encode())))
+        # What was read while something was published may be without it.
+        if self._changes.get(account, 0) == changes:
+            self._trust[account] = found
+        return found
+
+    async def _trust_documents(self, account: str) -> list[str]:
         accounts = await self._all_revisions(account, "account", "account")
         status = await self._store.head(account, "status", "status")
         statuses: list[str] = []
@@ -80,29 +136,60 @@ class Books:
         # A status that a service renewed is believed through that service's grant: grants come first.
         return [*accounts, *grants, *statuses, *keyrings]
 
-    async def complete(self, book: Book, digests: Iterable[str]) -> None:
-        """Loads stored secrets and connectors with these digests into the book, if it has forgotten them."""
-        missing = [digest for digest in digests if book.find(digest) is None]
+    async def complete(self, book: Book, pins: Iterable[Pin]) -> list[list[str]]:
+        """Loads what is pinned into the book, if that has forgotten it; gives [kind, id] of what has a newer revision.
+
+        A book that doesn't know the newest revision would take an old one for it.
+        """
+        missing = [pin.digest for pin in pins if book.find(pin.digest) is None]
+        stale = []
         for at in range(0, len(missing), MOST_AT_ONCE):
-            rows = await self._store.by_digest(book.id, missing[at : at + MOST_AT_ONCE])
-            for row in rows.values():
-                with contextlib.suppress(PrivySealError):
-                    self.recall(book, row)
+            rows = (await self._store.by_digest(book.id, missing[at : at + MOST_AT_ONCE])).values()
+            for kind in {row.kind for row in rows}:
+                heads = await self._store.heads(book.id, kind, [row.id for row in rows if row.kind == kind])
+                for row in rows:
+                    if row.kind == kind and row.digest == heads[row.id].digest:
+                        with contextlib.suppress(PrivySealError):
+                            self.recall(book, row)
+                    elif row.kind == kind:
+                        stale.append([kind, row.id])
+        return stale
 
     @staticmethod
     def recall(book: Book, row: StoredDocument) -> Verified[Revisioned]:
         """A secret, connector or scope from the store: it was verified when it was published. Raises Conflict."""
         return book.find(row.digest) or book.recall(row.compact)
 
+    async def examine(self, book: Book, compacts: Sequence[str]) -> tuple[Book, list[Verified[Revisioned]]]:
+        """`try_documents`, after the book was told what they revise: what can't change is compared with that."""
+        befores = [
+            document.prev for one in compacts[:MOST_AT_ONCE] if isinstance(document := parse(one).document, Revisioned)
+        ]
+        missing = [prev for prev in befores if prev is not None and book.find(prev) is None]
+        if missing:
+            for row in (await self._store.by_digest(book.id, missing)).values():
+                with contextlib.suppress(PrivySealError):
+                    self.recall(book, row)
+        return self.try_documents(book, compacts)
+
     def try_documents(self, book: Book, compacts: Sequence[str]) -> tuple[Book, list[Verified[Revisioned]]]:
         """A draft of the book with these documents in it. Raises what is wrong with the first that isn't right."""
         if not 0 < len(compacts) <= MOST_AT_ONCE:
             raise Malformed("documents_too_many", f"a request carries 1 to {MOST_AT_ONCE} documents")
+        for compact in compacts:
+            if len(compact) > LARGEST_CHARACTERS and peek_kind(compact) not in _LARGE:
+                raise Malformed("document_too_large", f"a document has more than {LARGEST_CHARACTERS} characters")
         draft = book.draft()
         return draft, [draft.admit(compact, self._clock.now()) for compact in compacts]
 
-    def take(self, book: Book, documents: Iterable[Verified[Revisioned]]) -> None:
-        """Into the book, now that they are durable."""
+    def take(self, account: str, documents: Sequence[Verified[Revisioned]]) -> None:
+        """Into the account's book, now that they are durable. Which book that is may have changed meanwhile."""
+        if any(document.kind in _TRUST for document in documents):
+            self._changes[account] = self._changes.get(account, 0) + 1
+            self._trust.pop(account, None)
+        book = self._books.get(account)
+        if book is None:
+            return
         for document in documents:
             try:
                 book.admit(document.compact, self._clock.now())

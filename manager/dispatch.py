@@ -20,7 +20,7 @@ from manager.routing import Candidate, Wanted, choose, could_wait, explain, reas
 from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse_as
-from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, PrivySealError, Unavailable
+from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, Unavailable
 from shared.messages import Cancel, Documents, Need, Progress, Result, Task
 from shared.session import Phase, Side
 from shared.task import FINAL, Life, State

@@ -9,17 +9,23 @@ import msgspec
 import structlog
 
 from manager.authentication import Caller
+from manager.books import row_of
 from manager.clock import Clock
 from manager.dispatch import Assignment
 from manager.metrics import ManagerMetrics
 from manager.rows import TaskRow
 from manager.store import Store
 from shared.canonical import digest
+from shared.documents.fields import Revisioned
+from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
 from shared.errors import Conflict, PrivySealError
 from shared.task import FINAL, State
 
 Entry = dict[str, str | int]
+
+ENDED_SECONDS = 0.01
+"""How long the outcome of a task that only read may wait to be written; its access was written before the answer left."""
 
 _log = structlog.get_logger()
 
@@ -31,6 +37,7 @@ class History:
         self._store = store
         self._clock = clock
         self._metrics = metrics
+        self._ended: list[tuple[str, TaskRow, Entry]] = []
 
     def row(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> TaskRow:
         """The task's row, as it stands."""
@@ -57,26 +64,41 @@ class History:
 
     def access(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> Awaitable[None]:
         """That somebody asks for what he may read; to be awaited before he is answered, whatever the answer is."""
-        writing = self._store.audit(caller.account, [{**self.entry(caller, assignment, document), "outcome": "asked"}])
-        writing = asyncio.ensure_future(writing)
+        entry = {**self.entry(caller, assignment, document), "outcome": "asked"}
+        # A task of its own begins when the caller first waits: the delegate has the secret's task before the disk is asked.
+        writing = asyncio.create_task(self._write_access(caller.account, entry))
         # Nobody awaits it where the task fails; that failure is written for itself.
         writing.add_done_callback(lambda done: done.cancelled() or done.exception())
         return writing
 
+    async def _write_access(self, account: str, entry: Entry) -> None:
+        await self._store.audit(account, [entry])
+
     def ended(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
-        """How a task ended whose access is durable already; nobody waits for it."""
+        """How a task ended whose access is durable already; nobody waits for it, and a few are written at once."""
+        if not self._ended:
+            asyncio.get_running_loop().call_later(ENDED_SECONDS, self.write_ended)
         row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
-        try:
-            writing = self._store.put_task(caller.account, row, [entry])
-        except PrivySealError as why:
-            _log.error("outcome.unwritten", code=why.code)
-        else:
-            asyncio.ensure_future(writing).add_done_callback(_noted)
+        self._ended.append((caller.account, row, entry))
+
+    def write_ended(self) -> None:
+        """Hands those that have ended to the store now, so that whoever asks it next finds them."""
+        ended, self._ended = self._ended, []
+        for account, row, entry in ended:
+            try:
+                writing = self._store.put_task(account, row, [entry])
+            except PrivySealError as why:
+                _log.error("outcome.unwritten", code=why.code)
+            else:
+                asyncio.ensure_future(writing).add_done_callback(_noted)
 
     async def begin(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
         """What may not run twice is written down before it is sent, so that a restart knows of it. Raises Conflict."""
         known = await self._store.task(caller.account, assignment.id)
         if known is not None:
+            if known.state == State.QUEUED.value:
+                # It ran, and how it ended couldn't be written; nobody runs it now.
+                known = await self._lost(caller.account, known, "outcome_unwritten")
             detail = f"the task was submitted before and is {known.state}"
             raise Conflict("task_known", detail, "sign a new one", state=known.state)
         row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
@@ -109,17 +131,21 @@ class History:
     async def _recover(self, account: str) -> None:
         while page := (await self._store.tasks(account, state=State.QUEUED.value)).items:
             for row in page:
-                now, code = self._clock.now(), "manager_restarted"
-                lost = msgspec.structs.replace(row, state=State.UNKNOWN.value, code=code, finished_at=now)
-                entry: Entry = {
-                    "at": now,
-                    "principal": row.principal,
-                    "op": row.op,
-                    "task": row.task,
-                    "outcome": lost.state,
-                    "code": code,
-                }
-                await self._store.put_task(account, lost, [entry])
+                await self._lost(account, row, "manager_restarted")
+
+    async def _lost(self, account: str, row: TaskRow, code: str) -> TaskRow:
+        now = self._clock.now()
+        lost = msgspec.structs.replace(row, state=State.UNKNOWN.value, code=code, finished_at=now)
+        entry: Entry = {
+            "at": now,
+            "principal": row.principal,
+            "op": row.op,
+            "task": row.task,
+            "outcome": lost.state,
+            "code": code,
+        }
+        await self._store.put_task(account, lost, [entry])
+        return lost
 
     def _entry(
         self, caller: Caller, document: TaskDocument, task: str, outcome: str, code: str, delegate: str
@@ -139,6 +165,20 @@ class History:
 def _noted(writing: asyncio.Future[None]) -> None:
     if not writing.cancelled() and (why := writing.exception()) is not None:
         _log.error("outcome.unwritten", code=getattr(why, "code", "internal"))
+
+
+def publishing(document: Verified[Revisioned], principal: str, now: int) -> Entry:
+    """The audit entry of a document that `principal` publishes."""
+    row = row_of(document)
+    return {
+        "at": now,
+        "op": "document.delete" if row.deleted else "document.publish",
+        "principal": principal,
+        "kind": row.kind,
+        "id": row.id,
+        "rev": row.rev,
+        "digest": row.digest,
+    }
 
 
 def _targets(document: TaskDocument) -> str:

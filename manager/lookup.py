@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager.rows import AccountRow, AuditRow, Page, StoredDocument, StoredVersion, TaskRow
+from manager.rows import AccountRow, AuditRow, Page, Sight, StoredDocument, StoredVersion, TaskRow
 from manager.store_cache import Cache
 from manager.store_reads import Reads
 from shared.errors import Unavailable
@@ -97,26 +97,35 @@ class Lookup:
         return (await self.version_many(account, [(secret, n)])).get((secret, n))
 
     async def version_many(
-        self, account: str, places: Sequence[tuple[str, int]]
+        self, account: str, places: Sequence[tuple[str, int]], largest: int | None = None
     ) -> dict[tuple[str, int], StoredVersion]:
-        """Versions with their records by (secret, n); what doesn't exist is left out."""
+        """Versions with their records by (secret, n); what doesn't exist is left out.
+
+        Records of more than `largest` bytes may be left out of their rows, so that many can be asked for.
+        """
         return await self._through(
             places,
             lambda place: ("version", account, *place),
-            lambda missing: self._reads.version_many(account, missing),
+            lambda missing: self._reads.version_many(account, missing, largest),
         )
 
     async def latest(self, account: str, secret: str) -> StoredVersion | None:
         """The newest version with its record; a deleted one has `deleted_at` and no record."""
         return (await self.latest_many(account, [secret])).get(secret)
 
-    async def latest_many(self, account: str, secrets: Sequence[str]) -> dict[str, StoredVersion]:
-        """The newest versions with their records by secret; what doesn't exist is left out."""
+    async def latest_many(
+        self, account: str, secrets: Sequence[str], largest: int | None = None
+    ) -> dict[str, StoredVersion]:
+        """The newest versions with their records by secret; what doesn't exist is left out. `largest` as above."""
         return await self._through(
             secrets,
             lambda secret: ("latest", account, secret),
-            lambda missing: self._reads.latest_many(account, missing),
+            lambda missing: self._reads.latest_many(account, missing, largest),
         )
+
+    async def token_is_good(self, token_hash: str, now: int) -> bool:
+        """Whether an account could be made with that one-time token."""
+        return await self._read(self._reads.token_is_good, token_hash, now)
 
     async def account_exists(self, account: str) -> bool:
         """Whether a token was redeemed for this account."""
@@ -148,12 +157,14 @@ class Lookup:
         deleted: bool = False,
         after: str = "",
         limit: int = 100,
+        sight: Sight | None = None,
     ) -> Page[StoredDocument]:
         """Heads of a kind by scope, identifier and id: of all scopes (""), of one, or of one and `below` it.
 
-        `deleted` lists those too. `after` is the `next` of the page before; Malformed `page_malformed` otherwise.
+        `deleted` lists those too; only what `sight` shows is listed. `after` is the `next` of the page before; Malformed
+        `page_malformed` otherwise.
         """
-        return await self._read(self._reads.documents, account, kind, scope, below, deleted, after, limit)
+        return await self._read(self._reads.documents, account, kind, scope, below, deleted, after, limit, sight)
 
     async def history(
         self, account: str, kind: str, id: str, after_rev: int = 0, limit: int = 100
@@ -208,7 +219,8 @@ class Lookup:
             mark = self._cache.expect(keys)
             try:
                 for name, value in (await self._read(read, missing)).items():
-                    self._cache.fill(mark, key(name), value, _cost(value))
+                    if _is_whole(value):
+                        self._cache.fill(mark, key(name), value, _cost(value))
                     if lasting is not None:
                         self._cache.apply([(lasting(value), value, _cost(value))])
                     found[name] = value
@@ -227,6 +239,10 @@ class Lookup:
                 "the manager's database can't be read",
                 "bring it back, then repeat the request",
             ) from None
+
+
+def _is_whole(value: Any) -> bool:
+    return not isinstance(value, StoredVersion) or value.record is not None or value.deleted_at is not None
 
 
 def _cost(value: Any) -> int:

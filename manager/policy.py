@@ -6,8 +6,9 @@ themselves. What lies outside of a caller's scope answers as if it weren't there
 
 from __future__ import annotations
 
+from manager.rows import Sight
 from shared.documents.fields import Permission
-from shared.errors import Denied, NotFound
+from shared.errors import Denied, Malformed, NotFound
 from shared.names import ACCOUNT_SCOPE, Scope
 from shared.trust.authority import Authority
 
@@ -24,6 +25,56 @@ def may_see(authority: Authority, kid: str, scope: str, resource: str | None, no
             continue
         return True
     return False
+
+
+MOST_PLACES = 200
+"""Scopes that one list may be put together from."""
+
+
+def must_stand(authority: Authority, kid: str, now: int) -> None:
+    """Raises Denied where every grant of `kid` has ended or was revoked: a key that was known once opens nothing."""
+    authority.held(kid, now)
+
+
+def sight(authority: Authority, kid: str, within: Scope, now: int) -> Sight:
+    """What `may_see` shows `kid` at or below `within`, as one description, so that a list is bounded by it.
+
+    A list that was cut after the reading would tell by its page marks what lies in between. Raises Malformed for a sight
+    of too many pieces.
+    """
+    if authority.is_administrator(kid):
+        return Sight((str(within),))
+    below, things = set(), set()
+    for grant in authority.held(kid, now):
+        scope = Scope.parse(grant.scope)
+        if not set(grant.permissions).intersection(_ANY) or not (scope.covers(within) or within.covers(scope)):
+            continue
+        place = str(within if scope.covers(within) else scope)
+        if grant.resource is None:
+            below.add(place)
+        else:
+            things.add((place, grant.resource))
+    if len(below) > MOST_PLACES or len({scope for scope, _ in things}) > MOST_PLACES:
+        raise Malformed("too_many", "your grants are for too many scopes to list them together", "ask for one scope")
+    return Sight(tuple(sorted(below)), (), tuple(sorted(things)))
+
+
+def connector_sight(authority: Authority, kid: str, within: Scope, now: int) -> Sight:
+    """As `sight`, and the connectors of the scopes above: whoever holds something in a scope may use them there."""
+    seen = sight(authority, kid, within, now)
+    above = {within} if authority.is_administrator(kid) else set(_above(authority, kid, now))
+    return Sight(seen.below, tuple(sorted(str(one) for one in above if within.covers(one))), seen.things)
+
+
+def may_use(authority: Authority, kid: str, scope: str, id: str, now: int) -> bool:
+    """Whether `kid` may see a connector."""
+    return may_see(authority, kid, scope, id, now) or Scope.parse(scope) in _above(authority, kid, now)
+
+
+def _above(authority: Authority, kid: str, now: int) -> set[Scope]:
+    """The scopes in which `kid` holds something, and those that cover them."""
+    held = {Scope.parse(grant.scope) for grant in authority.held(kid, now) if set(grant.permissions).intersection(_ANY)}
+    return held | {Scope(scope.org) for scope in held} | ({ACCOUNT_SCOPE} if held else set())
 
 
 def must_see(authority: Authority, kid: str, scope: str, resource: str | None, what: str, now: int) -> None:

@@ -5,6 +5,8 @@ Records are opaque here. What decides is that they are those that the signed tas
 
 from __future__ import annotations
 
+from typing import cast
+
 from manager.dispatch import Assignment
 from manager.rows import StoredVersion
 from manager.store import Store
@@ -12,12 +14,15 @@ from shared.canonical import blob_digest
 from shared.documents.answer import AnswerDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.documents.task import TaskDocument
-from shared.errors import Conflict, Malformed, NotFound
+from shared.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.messages import Result
 from shared.trust.warrant import Warrant
 
 LARGEST_TOGETHER = LARGEST_VALUE_BYTES + 4_096
 """All values of one task together."""
+
+SMALL_BYTES = 16 * 1024
+"""Records that are read along with their rows; larger ones only when it is known what all of them weigh."""
 
 _SEALED_OVERHEAD, _RECORD_OVERHEAD = 2_048, 1_024
 
@@ -47,16 +52,26 @@ class Records:
                 return ()
             case "reveal":
                 return await self._named(account, document)
+            case "delete":
+                await self._check_doomed(account, document)
         return ()
+
+    async def _check_doomed(self, account: str, document: TaskDocument) -> None:
+        places = [(target.secret or "", target.n) for target in document.targets if target.n]
+        versions = await self._store.version_many(account, places, SMALL_BYTES)
+        for target in document.targets:
+            version = versions.get((target.secret or "", target.n))
+            if target.n and (version is None or version.digest != target.version):
+                raise _no_version()
 
     async def newest(self, account: str, secrets: list[str]) -> dict[str, dict[str, int | str]]:
         """The newest version of each secret that has one, for the facts of a Conflict."""
-        rows = await self._store.latest_many(account, secrets)
+        rows = await self._store.latest_many(account, secrets, SMALL_BYTES)
         return {secret: {"n": row.n, "digest": row.digest} for secret, row in rows.items()}
 
     async def _check_next(self, account: str, task: str, document: TaskDocument) -> None:
         secrets = [target.secret or "" for target in document.targets]
-        latest = await self._store.latest_many(account, secrets)
+        latest = await self._store.latest_many(account, secrets, SMALL_BYTES)
         for target, secret in zip(document.targets, secrets, strict=True):
             newest = latest.get(secret)
             # The same task again, whose answer was lost on its way, may run again: its version stays the first one.
@@ -66,23 +81,38 @@ class Records:
                 raise _other_newest("version_exists", newest, secret)
 
     async def _named(self, account: str, document: TaskDocument) -> tuple[bytes, ...]:
-        latest = await self._store.latest_many(account, [one.secret or "" for one in document.targets if one.latest])
+        secrets = [one.secret or "" for one in document.targets if one.latest]
+        latest = await self._store.latest_many(account, secrets, SMALL_BYTES)
         places = [(one.secret or "", one.n) for one in document.targets if not one.latest]
-        versions = await self._store.version_many(account, places)
-        records = []
+        versions = await self._store.version_many(account, places, SMALL_BYTES)
+        named: list[StoredVersion] = []
         for target in document.targets:
             secret = target.secret or ""
             version = latest.get(secret) if target.latest else versions.get((secret, target.n))
             if target.latest and version is not None and version.n > target.n:
                 raise _other_newest("version_newer", version, secret)
-            if version is None or (version.n, version.digest) != (target.n, target.version) or version.record is None:
-                raise NotFound(
-                    "version_not_found", "there is no such version, or it was deleted", "privyseal secret versions"
-                )
-            records.append(version.record)
-        if sum(map(len, records)) > LARGEST_TOGETHER + _RECORD_OVERHEAD * len(records):
+            if (
+                version is None
+                or (version.n, version.digest) != (target.n, target.version)
+                or version.deleted_at is not None
+            ):
+                raise _no_version()
+            named.append(version)
+        # Before the large ones are read: a thousand of them wouldn't fit into memory.
+        if sum(version.size for version in named) > LARGEST_TOGETHER + _RECORD_OVERHEAD * len(named):
             raise Malformed("records_too_large", "the values asked for are too large together", "ask for fewer at once")
-        return tuple(records)
+        large = [(version.secret, version.n) for version in named if version.record is None]
+        whole = await self._store.version_many(account, large) if large else {}
+        records = [
+            version.record or getattr(whole.get((version.secret, version.n)), "record", None) for version in named
+        ]
+        if None in records:
+            raise _no_version()  # deleted meanwhile
+        return tuple(cast("list[bytes]", records))
+
+
+def _no_version() -> NotFound:
+    return NotFound("version_not_found", "there is no such version, or it was deleted", "privyseal secret versions")
 
 
 def _other_newest(code: str, newest: StoredVersion | None, secret: str) -> Conflict:
@@ -98,7 +128,13 @@ def versions_of(
     if task.document.op != "store":
         return []
     if len(result.stored) != len(allowed.uses) or tuple(blob_digest(one) for one in result.stored) != answer.stored:
-        raise Malformed("answer_malformed", "the delegate's records are not those that it signed")
+        raise Unavailable(
+            "answer_malformed", "the delegate's records are not those that it signed", "update the delegate"
+        )
+    if sum(map(len, result.stored)) > LARGEST_TOGETHER + _RECORD_OVERHEAD * len(result.stored):
+        raise Unavailable(
+            "answer_malformed", "the delegate's records are larger than values can be", "update the delegate"
+        )
     return [
         StoredVersion(
             secret=use.target.secret or "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ class Reason(NamedTuple):
     code: str
     detail: str
 
+
+MOST_LISTED = 8
+"""Names that one reason lists."""
 
 BUSY = "busy"
 """The one reason that passes by itself."""
@@ -71,10 +74,10 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
         )
     lacking = missing(wanted.selectors, candidate.tags)
     if lacking:
-        found.append(Reason("selectors_missing", f"it lacks the selector {', '.join(lacking)}"))
+        found.append(Reason("selectors_missing", f"it lacks the selector {_listed(lacking)}"))
     unknown = sorted(wanted.kinds - candidate.kinds)
     if unknown:
-        found.append(Reason("kind_unknown", f"it doesn't know the kind {', '.join(unknown)}"))
+        found.append(Reason("kind_unknown", f"it doesn't know the kind {_listed(unknown)}"))
     if candidate.delegate in wanted.tried:
         found.append(Reason("tried", "it has tried this task and failed"))
     if candidate.draining:
@@ -82,6 +85,12 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
     elif candidate.online and not candidate.free:
         found.append(Reason(BUSY, "it has as many tasks as it takes"))
     return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    # A thousand connectors have many selectors, and this is said for each of a thousand delegates.
+    more = [f"and {len(names) - MOST_LISTED} more"] if len(names) > MOST_LISTED else []
+    return ", ".join([*names[:MOST_LISTED], *more])
 
 
 def choose(candidates: Iterable[Candidate], wanted: Wanted) -> Candidate | None:

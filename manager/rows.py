@@ -80,6 +80,14 @@ class TaskRow(msgspec.Struct, frozen=True):
     summary: str = ""
 
 
+class Sight(msgspec.Struct, frozen=True):
+    """What a list may show: all at or below one of `below`, all exactly at one of `at`, and single things, (scope, id)."""
+
+    below: tuple[str, ...] = ()
+    at: tuple[str, ...] = ()
+    things: tuple[tuple[str, str], ...] = ()
+
+
 class AuditRow(Link, frozen=True):
     """A link of the account's audit chain; `at` repeats the entry's."""
 

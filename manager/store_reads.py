@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Table, and_, func, null, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, Table, and_, case, false, func, null, or_, select, true, tuple_
 
 from manager.database import Database
-from manager.rows import AccountRow, AuditRow, Page, StoredDocument, StoredVersion, TaskRow
-from manager.tables import accounts, audit, documents, heads, tasks, versions
+from manager.rows import AccountRow, AuditRow, Page, Sight, StoredDocument, StoredVersion, TaskRow
+from manager.tables import accounts, audit, documents, heads, tasks, tokens, versions
 from shared.errors import Malformed
 
 PAGE_LIMIT = 500
@@ -46,6 +46,13 @@ class Reads:
         """The account's row."""
         found = self._rows(select(accounts).where(accounts.c.account == account))
         return AccountRow(*found[0]) if found else None
+
+    def token_is_good(self, token_hash: str, now: int) -> bool:
+        """Whether that one-time token is known, unused and in time."""
+        query = select(tokens.c.hash).where(
+            tokens.c.hash == token_hash, tokens.c.used_at.is_(None), tokens.c.expires > now
+        )
+        return bool(self._rows(query))
 
     def accounts(self, after: str, limit: int) -> Page[AccountRow]:
         """Accounts by id."""
@@ -86,17 +93,23 @@ class Reads:
         }
 
     def documents(
-        self, account: str, kind: str, scope: str, below: bool, deleted: bool, after: str, limit: int
+        self,
+        account: str,
+        kind: str,
+        scope: str,
+        below: bool,
+        deleted: bool,
+        after: str,
+        limit: int,
+        sight: Sight | None,
     ) -> Page[StoredDocument]:
         """Heads of one kind ordered by scope, identifier and id; see `Store.documents`."""
         limit = _limit(limit)
         query = _document.join(heads, _is_head).where(heads.c.account == account, heads.c.kind == kind)
-        if scope and not (below and scope == "account"):
-            within = heads.c.scope == scope
-            if below:
-                # "0" is the character after "/", so that this is the index range of what begins with the scope.
-                within = or_(within, and_(heads.c.scope >= scope + "/", heads.c.scope < scope + "0"))
-            query = query.where(within)
+        if scope:
+            query = query.where(_below(scope) if below else heads.c.scope == scope)
+        if sight is not None:
+            query = query.where(_seen(sight))
         if not deleted:
             query = query.where(heads.c.deleted.is_(False))
         if after:
@@ -122,9 +135,11 @@ class Reads:
         )
         return [StoredVersion(*row) for row in self._rows(query.limit(_limit(limit)))]
 
-    def version_many(self, account: str, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], StoredVersion]:
-        """Versions with their records, by (secret, n)."""
-        query = _version.where(versions.c.account == account)
+    def version_many(
+        self, account: str, places: Sequence[tuple[str, int]], largest: int | None
+    ) -> dict[tuple[str, int], StoredVersion]:
+        """Versions with their records, but for those larger than `largest` bytes, by (secret, n)."""
+        query = _up_to(largest).where(versions.c.account == account)
         return {
             (row.secret, row.n): row
             for chunk in _chunks(places)
@@ -134,15 +149,15 @@ class Reads:
             )
         }
 
-    def latest_many(self, account: str, secrets: Sequence[str]) -> dict[str, StoredVersion]:
-        """The newest versions with their records, by secret."""
+    def latest_many(self, account: str, secrets: Sequence[str], largest: int | None) -> dict[str, StoredVersion]:
+        """The newest versions with their records, but for those larger than `largest` bytes, by secret."""
         other = versions.alias()
         newest = (
             select(func.max(other.c.n))
             .where(other.c.account == versions.c.account, other.c.secret == versions.c.secret)
             .scalar_subquery()
         )
-        query = _version.where(versions.c.account == account, versions.c.n == newest)
+        query = _up_to(largest).where(versions.c.account == account, versions.c.n == newest)
         return {
             row.secret: row
             for chunk in _chunks(secrets)
@@ -189,6 +204,31 @@ class Reads:
 
 def _to_document(row: Any) -> StoredDocument:
     return StoredDocument(*row)
+
+
+def _up_to(largest: int | None) -> Select[Any]:
+    if largest is None:
+        return _version
+    return select(*_columns(versions)[:-1], case((versions.c.size <= largest, versions.c.record)).label("record"))
+
+
+def _below(scope: str) -> ColumnElement[bool]:
+    if scope == "account":
+        return true()
+    # "0" is the character after "/", so that this is the index range of what begins with the scope.
+    return or_(heads.c.scope == scope, and_(heads.c.scope >= scope + "/", heads.c.scope < scope + "0"))
+
+
+def _seen(sight: Sight) -> ColumnElement[bool]:
+    things: dict[str, list[str]] = {}
+    for scope, id in sight.things:
+        things.setdefault(scope, []).append(id)
+    return or_(
+        false(),
+        heads.c.scope.in_(sight.at),
+        *map(_below, sight.below),
+        *(and_(_below(scope), heads.c.id.in_(ids)) for scope, ids in things.items()),
+    )
 
 
 def _limit(limit: int) -> int:

@@ -23,7 +23,7 @@ from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
 from shared.codec import DelegateReader, manager_messages
 from shared.documents.certificate import CertificateDocument
-from shared.documents.jws import Verified, VerifyingKey, parse_as, peek_kind
+from shared.documents.jws import Verified, VerifyingKey, parse_as, peek_kind, thumbprint
 from shared.errors import Malformed, NotReady, PrivySealError, Unauthenticated
 from shared.hello import hello_message
 from shared.messages import (
@@ -42,6 +42,7 @@ from shared.messages import (
     Task,
     Welcome,
 )
+from shared.names import ACCOUNT_SCOPE
 from shared.session import Session, Side
 from shared.trust.book import Book
 from shared.trust.certificate import check_certificate, recheck_certificate
@@ -49,6 +50,9 @@ from shared.wire import delegate_pb2, delegate_pb2_grpc
 
 HELLO_SECONDS = 10.0
 """How long a stranger may keep a stream without saying who he is."""
+
+PUSH_SECONDS = 1.0
+"""How long who publishes something waits until delegates were told of it; the slower ones are told all the same."""
 
 CUT_SECONDS = 1.0
 """How long a peer that is cut off may take to be told."""
@@ -83,6 +87,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         self._strangers = most_strangers
         self._numbers = 0
         self._beaten: dict[Delegate, asyncio.Task[None]] = {}
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def Connect(  # noqa: N802 (the name is gRPC's)
         self, request_iterator: AsyncIterator[delegate_pb2.FromDelegate], context: Any
@@ -91,7 +96,6 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         if self._strangers <= 0:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "strangers_too_many: try again in a few seconds")
         stream = _Stream(context, self)
-        delegate: Delegate | None = None
         is_cut = False
         try:
             self._strangers -= 1
@@ -102,12 +106,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 self._strangers += 1
             await self._listen(stream, delegate)
         except PrivySealError as why:
-            _log.warning(
-                "stream.refused",
-                code=why.code,
-                reason=why.detail,
-                delegate=delegate.name if delegate else None,
-            )
+            name = stream.delegate.name if stream.delegate else None
+            _log.warning("stream.refused", code=why.code, reason=why.detail, delegate=name)
             status = grpc.StatusCode[why.grpc_status]
             await context.abort(status, f"{why.code}: {why.detail}. {why.hint}".rstrip(". ") + ".")
         except TimeoutError:
@@ -117,16 +117,19 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         except _Cut:
             is_cut = True
         finally:
-            if delegate is not None:
-                self._fleet.leave(delegate, self._clock.now())
-                self._dispatcher.lost(delegate)
-                self._metrics.delegates.set(sum(1 for _ in self._fleet))
-                _log.info("stream.closed", account=delegate.account, delegate=delegate.name)
+            self._forget(stream.delegate)
         if is_cut:
             # Last, since a peer that has stopped reading doesn't take the status either.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CUT_SECONDS):
                     await context.abort(grpc.StatusCode.CANCELLED, "the manager cut the stream")
+
+    def _forget(self, delegate: Delegate | None) -> None:
+        if delegate is not None:
+            self._fleet.leave(delegate, self._clock.now())
+            self._dispatcher.lost(delegate)
+            self._metrics.delegates.set(sum(1 for _ in self._fleet))
+            _log.info("stream.closed", account=delegate.account, delegate=delegate.name)
 
     async def _greet(self, stream: _Stream) -> Delegate:
         nonce = secrets.token_bytes(32)
@@ -152,7 +155,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             certificate=certificate,
             tags=frozenset(certificate.document.tags),
             generations=frozenset(hello.generations[:64]),
-            kinds=frozenset(hello.kinds[:64]),
+            kinds=frozenset(kind[:64] for kind in hello.kinds[:64]),
             version=hello.version[:64],
             capacity=min(hello.capacity, 10_000),
             session=stream.session,
@@ -164,12 +167,19 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             spoke=moment,
         )
         await stream.send(Welcome(self._heartbeat_ms, self._silence_ms, now))
-        trust = await self._trust(book, certificate.document.keyring)
-        await stream.send(Documents(tuple(trust)))
+        # From here on nothing that is published passes it by, and without credit it gets no task yet.
+        book = await self._books.book(claimed.acct)
+        self._recheck(book, delegate)
         before = self._fleet.join(delegate)
         if before is not None:
             before.cut()
         stream.delegate = delegate
+        trust = await self._trust(book, certificate.document.keyring)
+        await stream.send(Documents(tuple(trust)))
+        # What was published meanwhile may have gone out before that on which it stands.
+        again = await self._trust(await self._books.book(claimed.acct), certificate.document.keyring)
+        if again != trust:
+            await stream.send(Documents(tuple(again)))
         self._metrics.delegates.set(sum(1 for _ in self._fleet))
         _log.info("stream.opened", account=book.id, delegate=delegate.name, version=delegate.version)
         return delegate
@@ -185,10 +195,20 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         status = book.status.document if book.status else None
         return check_certificate(compact, document, status, self._clock.now())
 
+    def _recheck(self, book: Book, delegate: Delegate) -> None:
+        """Raises Denied or Unauthenticated where the delegate is not to be connected any more."""
+        certificate = delegate.certificate
+        recheck_certificate(certificate, book.status.document if book.status else None, self._clock.now())
+        keyring = book.keyrings.get(certificate.document.keyring)
+        if keyring is not None and certificate.kid not in {thumbprint(one.key) for one in keyring.document.certifiers}:
+            raise Unauthenticated(
+                "certifier_unknown", "the delegate is certified by a key that its keyring lists no more"
+            )
+
     async def _trust(self, book: Book, keyring: str) -> list[str]:
         """What a delegate starts from: account documents and status, and its own keyring; no other."""
         others = {one.compact for name, one in book.keyrings.items() if name != keyring}
-        documents = await self._books.trust_documents(book.id)
+        documents = (await self._books.trust(book.id)).documents
         # Grants come with the tasks that pin them, but for those by which a service renewed the status.
         renewed = book.status is not None and book.status.document.base is not None
         return [one for one in documents if one not in others and (renewed or peek_kind(one) != "grant")]
@@ -219,9 +239,12 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
 
     async def beat(self) -> None:
         """One round of heartbeats; called every `heartbeat_ms`. Cuts streams that were silent for `silence_ms`."""
-        moment = self._clock.monotonic()
+        moment, now = self._clock.monotonic(), self._clock.now()
         for delegate in self._fleet:
-            if (moment - delegate.heard) * 1000 > self._silence_ms:
+            if delegate.certificate.document.exp <= now:
+                _log.warning("certificate.expired", account=delegate.account, delegate=delegate.name)
+                delegate.cut()
+            elif (moment - delegate.heard) * 1000 > self._silence_ms:
                 _log.warning("stream.silent", account=delegate.account, delegate=delegate.name)
                 delegate.cut()
             elif (moment - delegate.spoke) * 1000 >= self._heartbeat_ms / 2 and delegate not in self._beaten:
@@ -239,19 +262,44 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             _log.error("heartbeat.crashed", delegate=delegate.name, exc_info=why)
 
     async def push(self, account: str, compacts: Collection[str]) -> None:
-        """New account, status and keyring documents for every connected delegate; cuts those that they exclude."""
-        book = await self._books.book(account)
-        status = book.status.document if book.status else None
+        """New account, status and keyring documents for every connected delegate; cuts those that they exclude.
+
+        What it tells of is durable already, so it never raises; and a delegate that doesn't read keeps nobody waiting.
+        """
+        try:
+            book = await self._books.book(account)
+        except PrivySealError as why:
+            _log.error("push.failed", account=account, code=why.code)
+            return
+        renewers = self._renewers(book, compacts)
+        telling = []
         for delegate in self._fleet.online(account):
-            keyring = delegate.certificate.document.keyring
-            mine = tuple(one for one in compacts if self._concerns(book, one, keyring))
-            if mine:
-                await delegate.send(Documents(mine))
             try:
-                recheck_certificate(delegate.certificate, status, self._clock.now())
+                self._recheck(book, delegate)
             except PrivySealError as why:
                 _log.warning("stream.excluded", account=account, delegate=delegate.name, code=why.code)
                 delegate.cut()
+                continue
+            keyring = delegate.certificate.document.keyring
+            mine = tuple(one for one in compacts if self._concerns(book, one, keyring))
+            if mine:
+                telling.append(asyncio.create_task(delegate.tell(Documents((*renewers, *mine)))))
+        if telling:
+            self._telling.update(telling)
+            for task in telling:
+                task.add_done_callback(self._telling.discard)
+            await asyncio.wait(telling, timeout=PUSH_SECONDS)
+
+    def _renewers(self, book: Book, compacts: Collection[str]) -> list[str]:
+        """The grants by which a service has renewed the status, for who must believe that."""
+        status = book.status
+        if status is None or status.document.base is None or status.compact not in compacts:
+            return []
+        try:
+            chain = book.authority.chain(status.kid, "renew", ACCOUNT_SCOPE, None, self._clock.now())
+        except PrivySealError:
+            return []
+        return [grant.compact for grant in reversed(chain.grants)]
 
     @staticmethod
     def _concerns(book: Book, compact: str, keyring: str) -> bool:
@@ -310,6 +358,9 @@ class _Stream:
             if self.delegate is not None:
                 self.delegate.heard = self._owner._clock.monotonic()
                 self.delegate.last_seen = self._owner._clock.now()
+            # Only an answer is ever so long that it comes in chunks; nobody else makes the manager hold any.
+            if not self.session.outstanding and wire.WhichOneof("message") == "chunk":
+                raise Malformed("protocol_violation", "a delegate that owes no answer sends a part of a long message")
             message = self._reader.read(wire)
             if message is not None:
                 self.session.record(Side.DELEGATE, message)

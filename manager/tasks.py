@@ -18,8 +18,9 @@ from manager.authentication import Caller
 from manager.books import Books, row_of
 from manager.clock import Clock
 from manager.dispatch import Assignment, Dispatcher
-from manager.history import History
+from manager.history import History, publishing
 from manager.metrics import ManagerMetrics
+from manager.policy import may_see
 from manager.records import Records, check_inputs, versions_of
 from manager.routing import Wanted
 from manager.store import Store, Transaction
@@ -28,7 +29,7 @@ from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse_as
 from shared.documents.task import TaskDocument
-from shared.errors import Conflict, Denied, NotReady, PrivySealError
+from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError, Unavailable
 from shared.messages import Result
 from shared.task import Life, State
 from shared.trust.book import Book
@@ -36,8 +37,15 @@ from shared.trust.warrant import Warrant, warrant
 
 _READS = frozenset({"check", "reveal"})
 
+MOST_NEWER = 1_000
+"""Newer documents of a kind that a refusal carries."""
+
 KEPT_OUTCOMES = 1_000
 KEPT_BYTES = 64 * 1024 * 1024
+KEPT_SECONDS = 600.0
+
+_BROUGHT = frozenset({"connector", "secret"})
+"""Kinds of documents that a task may bring along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class Tasks:
         self._history = History(store, clock, metrics)
         self._records = Records(store)
         self._running: dict[tuple[str, str, str], asyncio.Task[Finished]] = {}
-        self._kept: OrderedDict[tuple[str, str], tuple[str, Finished]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[str, float, Finished]] = OrderedDict()
         self._kept_bytes = 0
 
     async def submit(self, caller: Caller, submitted: Submitted) -> asyncio.Task[Finished]:
@@ -88,8 +96,14 @@ class Tasks:
         if under_way is None:
             under_way = asyncio.create_task(self._run(caller, submitted), name=f"task {name[2]}")
             self._running[name] = under_way
-            under_way.add_done_callback(lambda _: self._running.pop(name, None))
+            under_way.add_done_callback(lambda done: self._over(name, done))
         return under_way
+
+    def _over(self, name: tuple[str, str, str], done: asyncio.Task[Finished]) -> None:
+        del self._running[name]
+        # Whoever submitted it may have gone; its end is written down all the same.
+        if not done.cancelled():
+            done.exception()
 
     def running(self, caller: Caller, task: str) -> asyncio.Task[Finished] | None:
         """A task of the caller's while it is under way."""
@@ -97,8 +111,8 @@ class Tasks:
 
     def kept(self, caller: Caller, task: str) -> Finished | None:
         """The outcome of a task of the caller's that ended a short while ago."""
-        owner, finished = self._kept.get((caller.account, task), ("", None))
-        return finished if owner == caller.kid else None
+        owner, until, finished = self._kept.get((caller.account, task), ("", 0.0, None))
+        return finished if owner == caller.kid and self._clock.monotonic() < until else None
 
     async def recover(self) -> None:
         """To be called once, before anything is submitted."""
@@ -107,17 +121,21 @@ class Tasks:
     async def drain(self) -> None:
         """Waits for all that are under way."""
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._history.write_ended()
+
+    async def settled(self, account: str) -> None:
+        """Waits until the store has what has ended so far, for whoever reads it back."""
+        self._history.write_ended()
+        await self._store.settled(account)
 
     async def _run(self, caller: Caller, submitted: Submitted) -> Finished:
         # (1) Who asks, and may he?
         unverified = parse_as(TaskDocument, submitted.compact)
         document = unverified.document
         if unverified.kid != caller.kid:
-            raise Denied(
-                "task_of_another",
-                "the task is signed by another key than the request",
-                "submit your own tasks",
-            )
+            foreign = Denied("task_of_another", "the task is signed by another key than the request", "submit your own")
+            await self._history.refused(caller, document, submitted.compact, foreign)
+            raise foreign
         book = await self._books.book(caller.account)
         kept = self.kept(caller, digest(submitted.compact))
         if kept is not None:
@@ -125,27 +143,34 @@ class Tasks:
         draft = book
         fresh: list[Verified[Revisioned]] = []
         try:
-            await self._books.complete(book, (pin.digest for pin in document.pins))
+            stale = await self._books.complete(book, document.pins)
             if submitted.documents:
-                draft, fresh = self._books.try_documents(book, submitted.documents)
+                draft, fresh = await self._books.examine(book, submitted.documents)
+                _check_brought(document, fresh)
             task = draft.verify(unverified)
-            allowed = await self._warrant(draft, task)
+            allowed = await self._warrant(draft, task, stale)
             check_inputs(document, submitted.inputs)
             # (2) What does it act on?
             stored = await self._records.opened(caller.account, task.digest, document)
+            # (3) Who does it?
+            assignment = self._assign(allowed, submitted, stored, draft)
+            if document.repeat == "never":
+                await self._history.begin(caller, assignment, document)
         except PrivySealError as why:
             await self._history.refused(caller, document, submitted.compact, why)
             raise
-        # (3) Who does it?
-        assignment = self._assign(allowed, submitted, stored, draft)
-        if document.repeat == "never":
-            await self._history.begin(caller, assignment, document)
         reads = document.op in _READS and not fresh
         # What only reads is written down while the delegate works, since no more of it need be known: that costs no time.
         access = self._history.access(caller, assignment, document) if reads else None
         try:
             result, answer = await self._dispatcher.run(assignment)
         except PrivySealError:
+            await self._history.failed(caller, assignment, document)
+            raise
+        except Exception:
+            # A fault of ours, and no reason to keep quiet about what may have happened.
+            state = State.FAILED if document.repeat == "any" else State.UNKNOWN
+            assignment.life = replace(assignment.life, state=state, code="internal")
             await self._history.failed(caller, assignment, document)
             raise
         # (4) It is over when it is written.
@@ -156,13 +181,15 @@ class Tasks:
             await self._write(caller, assignment, allowed, result, answer, fresh)
         return self._finished(caller, assignment, result)
 
-    async def _warrant(self, book: Book, task: Verified[TaskDocument]) -> Warrant:
+    async def _warrant(self, book: Book, task: Verified[TaskDocument], stale: list[list[str]]) -> Warrant:
         try:
+            if stale:
+                detail = "the task pins documents of which there are newer revisions"
+                raise Conflict("pin_stale", detail, "sync and sign again", stale=stale)
             return warrant(book, task, self._clock.now())
         except Conflict as why:
             if why.code == "pin_stale":
-                newer = [await self._newer(book, kind, id) for kind, id in why.facts["stale"]]
-                why.facts["documents"] = [compact for compact in newer if compact]
+                why.facts["documents"] = await self._newer(book, task.kid, why.facts["stale"])
             raise
         except NotReady as why:
             if why.code == "documents_missing":
@@ -173,9 +200,16 @@ class Tasks:
                 ) from None
             raise
 
-    async def _newer(self, book: Book, kind: str, id: str) -> str | None:
-        row = await self._store.head(book.id, kind, id)
-        return row.compact if row else None
+    async def _newer(self, book: Book, kid: str, stale: Sequence[Sequence[str]]) -> list[str]:
+        """What is newest of it, as far as `kid` may see it now: to have seen a revision once isn't enough."""
+        found, now = [], self._clock.now()
+        for kind in {kind for kind, _ in stale}:
+            ids = [id for other, id in stale if other == kind][:MOST_NEWER]
+            rows = list((await self._store.heads(book.id, kind, ids)).values())
+            if kind == "secret":
+                rows = [row for row in rows if may_see(book.authority, kid, row.scope, row.id, now)]
+            found += [row.compact for row in rows]
+        return found
 
     def _assign(self, allowed: Warrant, submitted: Submitted, stored: tuple[bytes, ...], book: Book) -> Assignment:
         task = allowed.task
@@ -214,29 +248,42 @@ class Tasks:
     ) -> None:
         """What the task changes, its row and its audit entry: all of it or, by raising, none."""
         done = assignment.life.state is State.DONE
-        versions = versions_of(allowed, assignment, result, answer, self._clock.now()) if done else []
+        now, document = self._clock.now(), allowed.task.document
+        try:
+            versions = versions_of(allowed, assignment, result, answer, now) if done else []
+        except Unavailable as why:
+            assignment.life = replace(assignment.life, state=State.FAILED, code=why.code)
+            await self._history.failed(caller, assignment, document)
+            raise
+        # What went wrong of a part only its reader learns, so that nothing of it is taken away.
+        doomed = document.targets if document.op == "delete" and answer.code == "ok" else ()
         failed = {use.target.secret for use in allowed.uses} - {version.secret for version in versions}
         # A secret whose first value couldn't be stored isn't made.
         published = [one for one in fresh if done and getattr(one.document, "id", "") not in failed]
-        row = self._history.row(caller, assignment, allowed.task.document)
+        row = self._history.row(caller, assignment, document)
 
         def run(transaction: Transaction) -> None:
             transaction.publish(caller.account, [row_of(one) for one in published])
             for version in versions:
                 transaction.add_version(caller.account, version)
+            for target in doomed:
+                transaction.delete_versions(caller.account, target.secret or "", now, [target.n] if target.n else None)
             transaction.put_task(caller.account, row)
 
         try:
             await self._store.write(
                 run,
                 account=caller.account,
-                audit=[self._history.entry(caller, assignment, allowed.task.document)],
+                audit=[
+                    *(publishing(one, caller.kid, now) for one in published),
+                    self._history.entry(caller, assignment, document),
+                ],
                 size=sum(len(one) for one in result.stored),
             )
         except Conflict as why:
             await self._lose(caller, assignment, allowed, why)
         if published:
-            self._books.take(await self._books.book(caller.account), published)
+            self._books.take(caller.account, published)
 
     def _finished(self, caller: Caller, assignment: Assignment, result: Result) -> Finished:
         done = assignment.life.state is State.DONE
@@ -262,8 +309,26 @@ class Tasks:
         raise why
 
     def _keep(self, caller: Caller, finished: Finished) -> None:
-        self._kept[caller.account, finished.task] = (caller.kid, finished)
-        self._kept_bytes += len(finished.sealed)
-        while len(self._kept) > KEPT_OUTCOMES or self._kept_bytes > KEPT_BYTES:
-            _, (_, oldest) = self._kept.popitem(last=False)
-            self._kept_bytes -= len(oldest.sealed)
+        name, now = (caller.account, finished.task), self._clock.monotonic()
+        before = self._kept.pop(name, None)
+        if before is not None:
+            self._kept_bytes -= _size(before[2])
+        self._kept[name] = (caller.kid, now + KEPT_SECONDS, finished)
+        self._kept_bytes += _size(finished)
+        while (
+            len(self._kept) > KEPT_OUTCOMES or self._kept_bytes > KEPT_BYTES or next(iter(self._kept.values()))[1] < now
+        ):
+            _, (_, _, oldest) = self._kept.popitem(last=False)
+            self._kept_bytes -= _size(oldest)
+
+
+def _size(finished: Finished) -> int:
+    return len(finished.sealed) + len(finished.answer) + len(finished.certificate)
+
+
+def _check_brought(task: TaskDocument, documents: Sequence[Verified[Revisioned]]) -> None:
+    """Raises Malformed for what a task may not bring along: all else is published for itself, and told to delegates."""
+    pinned = {pin.digest for pin in task.pins}
+    for one in documents:
+        if one.kind not in _BROUGHT or one.digest not in pinned or getattr(one.document, "deleted", False):
+            raise Malformed("documents_unexpected", "a task brings the secrets that it makes and nothing else")

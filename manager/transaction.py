@@ -37,11 +37,7 @@ class Transaction:
     def redeem_token(self, token_hash: str, now: int) -> None:
         """Uses a token up. Raises Unauthenticated, the same for unknown, used and expired ones."""
         if self._run(self._sql.redeem_token, {"b_hash": token_hash, "now": now}) != 1:
-            raise Unauthenticated(
-                "token_refused",
-                "the one-time token is unknown, used or expired",
-                "ask the manager's operator for a new one (privyseal-manager account add)",
-            )
+            raise token_refused()
 
     def add_account(self, account: str, created: int, name: str) -> None:
         """Raises Conflict `account_exists`."""
@@ -67,6 +63,11 @@ class Transaction:
         rev, digest, scope, identifier, deleted = found or (0, "", "", "", True)
         if rev and digest == document.digest:
             return
+        if rev and document.kind != "grant" and document.scope != scope:
+            # Without facts: what lives in the other scope may not be the caller's to see.
+            raise Conflict(
+                "field_immutable", f"the {document.kind}'s id belongs to another scope", "ids are made anew, at random"
+            )
         if document.rev != rev + 1 or document.prev != digest:
             raise Conflict(
                 "document_changed",
@@ -171,3 +172,12 @@ class Transaction:
     def _first(self, sql: str, values: dict[str, Any]) -> Any:
         rows = self._all(sql, values)
         return rows[0] if rows else None
+
+
+def token_refused() -> Unauthenticated:
+    """The same for a token that is unknown, used or expired."""
+    return Unauthenticated(
+        "token_refused",
+        "the one-time token is unknown, used or expired",
+        "ask the manager's operator for a new one (privyseal-manager account add)",
+    )

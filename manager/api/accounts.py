@@ -11,6 +11,7 @@ from starlette.responses import Response
 from manager.api.endpoint import Endpoint, answer, authenticated, read, services
 from manager.books import row_of
 from manager.rows import AccountRow
+from manager.transaction import token_refused
 from shared.canonical import b64u, sha256
 from shared.documents.account import AccountDocument, account_id
 from shared.documents.jws import parse_as
@@ -43,6 +44,9 @@ async def create(request: Request) -> Response:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "token" or not 0 < len(token) <= MOST_TOKEN_CHARACTERS:
         raise Unauthenticated("token_missing", "the request carries no one-time token", "privyseal-manager account add")
+    # Before anything of a stranger's is read or verified.
+    if not await parts.store.token_is_good(token_hash(token), parts.clock.now()):
+        raise token_refused()
     sent = await read(request, Compacts)
     if not sent.documents:
         raise Malformed("documents_missing", "the first account document is missing")
@@ -70,12 +74,12 @@ async def create(request: Request) -> Response:
 async def trust(request: Request) -> Response:
     """Account, status, keyrings and grants. Whoever may call may have them: they are what he checks everybody by."""
     parts, book, _ = await authenticated(request)
-    documents = await parts.books.trust_documents(book.id)
-    tag = f'"{b64u(sha256("".join(documents).encode()))}"'
+    found = await parts.books.trust(book.id)
+    tag = f'"{found.tag}"'
     headers = {"ETag": tag, "Privyseal-Time": str(parts.clock.now()), "Cache-Control": "no-store"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return answer(Compacts(documents), headers=headers)
+    return answer(Compacts(list(found.documents)), headers=headers)
 
 
 ENDPOINTS = (

@@ -17,10 +17,11 @@ from manager.api.openapi import openapi
 from manager.services import Services
 from shared.errors import Malformed, PrivySealError
 
+# Routes are tried in this order: what is asked for most comes first.
 ENDPOINTS = (
+    *tasks.ENDPOINTS,
     *accounts.ENDPOINTS,
     *documents.ENDPOINTS,
-    *tasks.ENDPOINTS,
     *fleet.ENDPOINTS,
     *audit.ENDPOINTS,
     *health.ENDPOINTS,

@@ -31,7 +31,7 @@ async def listing(request: Request) -> Response:
     parts, book, caller = await authenticated(request)
     must_administer(book.authority, caller.kid, parts.clock.now())
     limit = page_limit(request)
-    await parts.store.settled(book.id)
+    await parts.tasks.settled(book.id)
     rows = await parts.store.audit_page(book.id, after_number(request), limit)
     entries = [Entry(one.seq, one.prev, one.hash, one.entry) for one in rows]
     return answer(Chain(entries, str(rows[-1].seq) if len(rows) == limit else None))

@@ -9,13 +9,14 @@ from starlette.responses import Response
 from manager.api.accounts import Compacts
 from manager.api.endpoint import Endpoint, after_number, answer, authenticated, page_limit, read
 from manager.books import Books, row_of
-from manager.policy import may_see, must_see, not_found
-from manager.rows import StoredDocument
+from manager.history import publishing
+from manager.policy import connector_sight, may_see, may_use, must_see, not_found, sight
+from manager.records import SMALL_BYTES
+from manager.rows import Sight, StoredDocument
 from manager.store import Transaction
-from shared.documents.fields import Revisioned
-from shared.documents.jws import Verified, parse_as
+from shared.documents.jws import parse_as
 from shared.documents.secret import SecretDocument
-from shared.errors import Conflict, Malformed
+from shared.errors import Conflict, Denied, Malformed, Tampered, Unauthenticated
 from shared.names import Scope, check_identifier
 from shared.trust.authority import Authority
 from shared.trust.book import Book
@@ -89,8 +90,13 @@ async def publish(request: Request) -> Response:
     """All of them or none."""
     parts, book, caller = await authenticated(request)
     sent = await read(request, Compacts)
-    _, documents = parts.books.try_documents(book, sent.documents)
     now = parts.clock.now()
+    try:
+        _, documents = await parts.books.examine(book, sent.documents)
+    except (Denied, Tampered, Unauthenticated) as why:
+        entry: dict[str, str | int] = {"at": now, "op": "document.refused", "principal": caller.kid, "code": why.code}
+        await parts.store.audit(book.id, [entry])
+        raise
 
     def run(transaction: Transaction) -> None:
         transaction.publish(book.id, [row_of(one) for one in documents])
@@ -98,26 +104,13 @@ async def publish(request: Request) -> Response:
             if isinstance(one.document, SecretDocument) and one.document.deleted:
                 transaction.delete_versions(book.id, one.document.id, now)
 
-    entries = [_entry(one, caller.kid, now) for one in documents]
+    entries = [publishing(one, caller.kid, now) for one in documents]
     await parts.store.write(run, account=book.id, audit=entries, size=sum(map(len, sent.documents)))
-    parts.books.take(book, documents)
+    parts.books.take(book.id, documents)
     await parts.streams.push(
         book.id, [one.compact for one in documents if one.kind in {"account", "status", "keyring"}]
     )
     return answer(Digests([one.digest for one in documents]))
-
-
-def _entry(document: Verified[Revisioned], principal: str, now: int) -> dict[str, str | int]:
-    row = row_of(document)
-    return {
-        "at": now,
-        "op": "document.delete" if row.deleted else "document.publish",
-        "principal": principal,
-        "kind": row.kind,
-        "id": row.id,
-        "rev": row.rev,
-        "digest": row.digest,
-    }
 
 
 async def listing(request: Request) -> Response:
@@ -130,7 +123,7 @@ async def listing(request: Request) -> Response:
     scope = str(Scope.parse(query.get("scope", "account")))
     if kind in {"grant", "keyring"}:
         scope = "" if query.get("below") or kind == "keyring" else scope
-    identifier = query.get("identifier", "")
+    identifier, now = query.get("identifier", ""), parts.clock.now()
     if identifier:
         row = await parts.store.by_name(book.id, kind, scope, check_identifier(identifier, "identifier"))
         rows, following = ([row] if row else []), ""
@@ -142,15 +135,24 @@ async def listing(request: Request) -> Response:
             below=bool(query.get("below")),
             after=query.get("after", ""),
             limit=page_limit(request),
+            sight=_sight(kind, book.authority, caller.kid, Scope.parse(scope or "account"), now),
         )
         rows, following = page.items, page.next
-    now = parts.clock.now()
     mine = [one.compact for one in rows if _may_see(book.authority, caller.kid, one, now)]
     return answer(Listing(mine, following or None))
 
 
 def _may_see(authority: Authority, kid: str, row: StoredDocument, now: int) -> bool:
-    return row.kind in {"grant", "keyring"} or may_see(authority, kid, row.scope or "account", row.id, now)
+    """Grants and keyrings are everybody's: by them everybody checks everybody."""
+    if row.kind in {"grant", "keyring"}:
+        return True
+    return (may_use if row.kind == "connector" else may_see)(authority, kid, row.scope or "account", row.id, now)
+
+
+def _sight(kind: str, authority: Authority, kid: str, within: Scope, now: int) -> Sight | None:
+    if kind in {"grant", "keyring"}:
+        return None
+    return (connector_sight if kind == "connector" else sight)(authority, kid, within, now)
 
 
 async def resolve(request: Request) -> Response:
@@ -168,16 +170,19 @@ async def resolve(request: Request) -> Response:
             missing.append(place)
         else:
             found[row.id] = row
-    latest = await parts.store.latest_many(book.id, list(found))
-    ids = {_secret(book, row).connector for row in found.values()} | {one.id for one in wanted.connectors if one.id}
+    latest = await parts.store.latest_many(book.id, list(found), SMALL_BYTES)
+    used = {_secret(book, row).connector for row in found.values()}
+    ids = used | {one.id for one in wanted.connectors if one.id}
     connectors = await parts.store.heads(book.id, "connector", list(ids))
     named = await parts.store.by_names(
         book.id, "connector", [(one.scope, one.identifier) for one in wanted.connectors if not one.id]
     )
     for place in wanted.connectors:
         connector = connectors.get(place.id) if place.id else named.get((place.scope, place.identifier))
-        if connector is None:
+        if connector is None or not (connector.id in used or _may_see(book.authority, caller.kid, connector, now)):
             missing.append(place)
+            if connector is not None:
+                connectors.pop(connector.id, None)
         else:
             connectors[connector.id] = connector
     compacts = [row.compact for row in (*connectors.values(), *found.values())]

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from manager.authentication import Caller
+from manager.policy import must_stand
 from manager.services import Services
 from shared.errors import Expired, Malformed, PrivySealError
 from shared.trust.book import Book
@@ -47,11 +48,18 @@ def services(request: Request) -> Services:
     return found
 
 
-async def authenticated(request: Request) -> tuple[Services, Book, Caller]:
-    """The parts, the account's book and the caller. Nothing of the body has been read yet. Raises Unauthenticated."""
+async def authenticated(request: Request, *, standing: bool = True) -> tuple[Services, Book, Caller]:
+    """The parts, the account's book and the caller. Nothing of the body has been read yet.
+
+    Raises Unauthenticated, and Denied where all grants of the caller have ended. Without `standing` the latter is left to
+    what he asks for, which is then refused and audited.
+    """
     parts = services(request)
     book = await parts.books.book(request.path_params["account"])
-    return parts, book, parts.authentication.caller(request.headers.get("authorization"), book)
+    caller = parts.authentication.caller(request.headers.get("authorization"), book)
+    if standing:
+        must_stand(book.authority, caller.kid, parts.clock.now())
+    return parts, book, caller
 
 
 async def body(request: Request, limit: int, media_type: str) -> bytes:

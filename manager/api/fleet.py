@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
 from manager.api.endpoint import Endpoint, answer, authenticated, read
 from manager.routing import BUSY, Wanted, explain, reasons
+from shared.documents.fields import Identifier, Number, ScopeText
 from shared.documents.jws import Verified
-from shared.selectors import normalise_all
+from shared.selectors import MAXIMUM, normalise_all
 from shared.session import Phase
 
 
@@ -42,12 +44,12 @@ class DelegateList(msgspec.Struct):
 class Need(msgspec.Struct, forbid_unknown_fields=True):
     """What a task would need of its delegate."""
 
-    keyring: str
-    gen: int
-    kinds: list[str]
-    scope: str = "account"
+    keyring: Identifier
+    gen: Number
+    kinds: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=64)]
+    scope: ScopeText = "account"
     """Delegates decide over scopes by their own policy, which the manager doesn't know: taken, and not used yet."""
-    selectors: list[str] = []
+    selectors: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=MAXIMUM)] = []
 
 
 class Able(msgspec.Struct):

@@ -25,7 +25,10 @@ from manager.policy import must_administer, not_found
 from manager.rows import TaskRow
 from manager.services import Services
 from manager.tasks import Finished, Submitted
+from shared.canonical import digest
+from shared.documents.task import MOST_TARGETS
 from shared.errors import Denied, Malformed
+from shared.task import State
 from shared.trust.book import Book
 from shared.wire import submission_pb2 as pb
 
@@ -56,7 +59,8 @@ class TaskPage(msgspec.Struct):
 
 async def submit(request: Request) -> Response:
     """Runs a signed task; waits `wait` seconds for its outcome, then answers 202 while it goes on."""
-    parts, _, caller = await authenticated(request)
+    # Whoever held something once is refused by his task's own warrant, and that is audited.
+    parts, _, caller = await authenticated(request, standing=False)
     wait = wait_seconds(request, 60)
     submission = pb.Submission()
     try:
@@ -65,19 +69,21 @@ async def submit(request: Request) -> Response:
         raise Malformed(
             "request_malformed", "the request's body is not a Submission", "see proto/shared/wire"
         ) from None
+    if max(len(submission.inputs), len(submission.documents)) > MOST_TARGETS:
+        raise Malformed("request_malformed", f"a Submission has at most {MOST_TARGETS} inputs and documents")
     running = await parts.tasks.submit(
         caller, Submitted(submission.document, tuple(submission.inputs), tuple(submission.documents))
     )
-    return await _outcome(running, wait)
+    return await _outcome(running, wait, digest(submission.document))
 
 
-async def _outcome(running: asyncio.Task[Finished], wait: float) -> Response:
+async def _outcome(running: asyncio.Task[Finished], wait: float, task: str) -> Response:
     """Waits without taking the task along when the waiting ends."""
     try:
         async with asyncio.timeout(wait):
             finished = await asyncio.shield(running)
     except TimeoutError:
-        return _protobuf(Finished("", "running", ""), 202)
+        return _protobuf(Finished(task, "running", ""), 202)
     return _protobuf(finished, 200)
 
 
@@ -100,7 +106,7 @@ async def listing(request: Request) -> Response:
     if request.query_params.get("all"):
         must_administer(book.authority, caller.kid, parts.clock.now())
         principal = ""
-    await parts.store.settled(book.id)
+    await parts.tasks.settled(book.id)
     page = await parts.store.tasks(
         book.id, principal=principal, before=request.query_params.get("after", ""), limit=page_limit(request)
     )
@@ -149,7 +155,7 @@ async def show(request: Request) -> Response:
 async def _row(request: Request, parts: Services, book: Book, caller: Caller) -> TaskSummary | None:
     id = request.path_params["task"]
     running = next((one for one in _running(parts, book, "") if one.task == id), None)
-    await parts.store.settled(book.id)
+    await parts.tasks.settled(book.id)
     stored = await parts.store.task(book.id, id) if running is None else None
     row = _summary(stored) if stored is not None else running
     if row is None or row.principal == caller.kid:
@@ -167,10 +173,15 @@ async def outcome(request: Request) -> Response:
     id = request.path_params["task"]
     running = parts.tasks.running(caller, id)
     if running is not None:
-        return await _outcome(running, wait_seconds(request, 60))
+        return await _outcome(running, wait_seconds(request, 60), id)
     kept = parts.tasks.kept(caller, id)
     if kept is None:
-        raise not_found("task")
+        await parts.tasks.settled(caller.account)
+        row = await parts.store.task(caller.account, id)
+        # Of one that came to nothing there is no more to be kept than that.
+        if row is None or row.principal != caller.kid or row.state in {State.DONE.value, State.QUEUED.value}:
+            raise not_found("task")
+        kept = Finished(row.task, row.state, row.code)
     return _protobuf(kept, 200)
 
 
