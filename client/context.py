@@ -69,10 +69,22 @@ class Contexts:
             )
         return chosen, kept.contexts[chosen]
 
-    def put(self, name: str, context: Context, *, use: bool = True) -> None:
-        """Keeps a context, in place of one with that name; `use` makes it the current one."""
+    def check_free(self, name: str, account: str = "") -> None:
+        """Raises Malformed when that name stands for another account already."""
+        known = self._load().contexts.get(check_name(name, "context"))
+        if known is not None and known.account != account:
+            raise Malformed(
+                "context_exists",
+                f"the context {name} stands for another account",
+                "choose another name, or remove it first",
+            )
+
+    def put(self, name: str, context: Context, *, use: bool = True, replace: bool = False) -> None:
+        """Keeps a context; `use` makes it the current one. Raises Malformed for a name that is taken, unless `replace`."""
         check_name(name, "context")
         with self._home.lock(FILE):
+            if not replace:
+                self.check_free(name, context.account)
             kept = self._load()
             kept.contexts[name] = context
             if use or not kept.current:

@@ -27,7 +27,7 @@ from client.home import Home, write_private
 from client.program import START_SECONDS, Program, clean_environment, command
 from client.sdk import Client
 from shared.documents.status import StatusDocument
-from shared.errors import NotFound, PrivySealError, Unavailable
+from shared.errors import Malformed, NotFound, PrivySealError, Unavailable
 
 NAME = "dev"
 RENEWED_EVERY_SECONDS = 6 * 3600.0
@@ -125,6 +125,7 @@ class DevEnvironment:
         """Everything up and ready. Raises Unavailable with the log of what failed."""
         # A tight limit: a probe that hangs must not count as an answer.
         self._probes = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0))
+        self._check_context()
         await self.manager.start()
         await self._found()
         await asyncio.gather(*(one.start() for one in self.delegates.values()))
@@ -224,10 +225,18 @@ class DevEnvironment:
                 "",
                 system_clock,
             )
-            await complete(self.home, founding, await self._token(), identity, system_clock, use=False)
+            await complete(self.home, founding, await self._token(), identity, system_clock, use=False, replace=True)
             self._layout.account = founding.account
         self._write_layout()
-        Contexts(self.home).put(self.name, Context(self.url, self._layout.account, self.name), use=False)
+        Contexts(self.home).put(self.name, Context(self.url, self._layout.account, self.name), use=False, replace=True)
+
+    def _check_context(self) -> None:
+        """A context of that name is ours only when its manager is on this machine, over plain text."""
+        with suppress(NotFound):
+            if not Contexts(self.home).find(self.name)[1].manager.startswith("http://"):
+                raise Malformed(
+                    "context_exists", f"the context {self.name} is not of this kind", "choose another --name"
+                )
 
     def _founding(self) -> Founding | None:
         """A founding of this folder that was interrupted; one of another folder is forgotten."""

@@ -137,9 +137,16 @@ def unfinished(home: Home, name: str) -> Founding:
 
 
 async def complete(
-    home: Home, founding: Founding, token: str, identity_key: Identity, clock: Clock, *, use: bool = True
+    home: Home,
+    founding: Founding,
+    token: str,
+    identity_key: Identity,
+    clock: Clock,
+    *,
+    use: bool = True,
+    replace: bool = False,
 ) -> Context:
-    """Makes the account at the manager and keeps its context (`use`: as the current one).
+    """Makes the account at the manager and keeps its context (`use`: as the current one, `replace`: in another's place).
 
     Raises what the manager says; then it can be tried again.
     """
@@ -156,7 +163,7 @@ async def complete(
     context = Context(founding.manager, founding.account, founding.identity, ca_file=founding.ca_file)
     async with Client.of_context(context, home, identity=identity_key) as client:
         await client.account.sync(force=True)
-    Contexts(home).put(founding.name, context, use=use)
+    Contexts(home).put(founding.name, context, use=use, replace=replace)
     home.path(FOLDER, f"{founding.name}.json").unlink(missing_ok=True)
     return context
 

@@ -46,7 +46,7 @@ def init(
     `main` (back it up; give it to your delegates), signs the account's first documents, and registers it at the manager
     with the operator's one-time token. If the manager fails, `--resume` goes on with the same keys.
     """
-    from client.context import parse_origin
+    from client.context import Contexts, parse_origin
     from client.founding import Places, begin, complete, identity_for, unfinished
     from client.identities import Identities
 
@@ -58,6 +58,7 @@ def init(
         if not manager:
             raise Malformed("manager_missing", "the manager's URL is missing", "add --manager https://HOST")
         origin = parse_origin(manager)
+        Contexts(home).check_free(name)
         if not interactive() and not (recovery_out and i_have_a_backup):
             raise NotReady(
                 "confirmation_missing",
