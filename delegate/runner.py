@@ -15,11 +15,12 @@ from typing import Protocol
 import structlog
 
 from delegate.clock import Clock
-from delegate.metrics import DelegateMetrics, Outcome
+from delegate.metrics import DelegateMetrics
 from delegate.tasks import Performed, Tasks
 from shared.documents.task import REPEAT
 from shared.errors import Conflict, PrivySealError, Unavailable
 from shared.messages import Need, Progress, Result, Task
+from shared.metrics import Outcome
 
 MOST_REMEMBERED = 64
 REMEMBERED_BYTES = 8 * 1024 * 1024

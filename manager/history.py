@@ -107,7 +107,7 @@ class History:
     async def failed(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
         """It ended without an answer."""
         life = assignment.life
-        self._metrics.finished(document.op, "timed_out" if life.state is State.EXPIRED else "failed", life.code)
+        self._metrics.ended(document.op, "timed_out" if life.state is State.EXPIRED else "failed", life.code)
         row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
         await self._store.put_task(caller.account, row, [entry])
 

@@ -287,7 +287,7 @@ class Tasks:
 
     def _finished(self, caller: Caller, assignment: Assignment, result: Result) -> Finished:
         done = assignment.life.state is State.DONE
-        self._metrics.finished(assignment.op, "completed" if done else "failed", assignment.life.code)
+        self._metrics.ended(assignment.op, "completed" if done else "failed", assignment.life.code)
         finished = Finished(
             task=assignment.id,
             state=assignment.life.state.value,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from delegate.metrics import MOST_CODES, DelegateMetrics, table
+from delegate.metrics import DelegateMetrics, table
+from shared.metrics import MOST_CODES
 
 
 def shown(metrics: DelegateMetrics) -> dict[str, float]:
     lines = metrics.exposition().decode().splitlines()
-    return {
-        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
-    }
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 def test_a_task_is_counted_by_how_it_ended() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from manager.metrics import MOST_CODES, ManagerMetrics, table
+from manager.metrics import ManagerMetrics, table
 from manager.store import Store
+from shared.metrics import MOST_CODES
 
 FIGURES = {
     "batches": 3,
@@ -28,7 +29,7 @@ def shown(metrics: ManagerMetrics) -> dict[str, float]:
 def test_a_task_is_counted_by_how_it_ended() -> None:
     metrics = ManagerMetrics("1.2.3")
     for outcome in ("completed", "failed", "timed_out"):
-        metrics.finished("reveal", outcome, code="stale_pin")
+        metrics.ended("reveal", outcome, code="stale_pin")
     metrics.rejected("store", "no_delegate")
     figures = shown(metrics)
     assert figures['privyseal_manager_tasks_completed_total{op="reveal"}'] == 1
