@@ -14,7 +14,7 @@ import msgspec
 
 from client.clock import Clock
 from client.state import State
-from client.transport import Reply, Transport
+from client.transport import Reply, Transport, whole_number
 from shared.canonical import digest
 from shared.crypto.identity import Identity
 from shared.documents.account import AccountDocument
@@ -28,6 +28,25 @@ from shared.trust.status import live
 
 TRUST_SECONDS = 60
 """How old the trust documents may be before a long-lived client asks for newer ones."""
+
+
+MOST_PAGES = 10_000
+LONGEST_CURSOR = 1_024
+
+
+class Pages:
+    """One listing, page by page: ends one that its manager would never end."""
+
+    def __init__(self) -> None:
+        self._begun: set[str] = set()
+
+    def go_on(self, after: str | None) -> str | None:
+        """`after`, where the next page begins. Raises Malformed for one that was there already, or for too many."""
+        if after is not None:
+            if after in self._begun or len(self._begun) >= MOST_PAGES:
+                raise Malformed("manager_faulty", "the manager shows a list that doesn't end", "check the URL")
+            self._begun.add(after)
+        return after
 
 
 class Account:
@@ -116,9 +135,9 @@ class Account:
                 return
             known = self.state.seen.etag if self.book.status is not None else ""
             reply = await self.ask("GET", "trust", headers={"If-None-Match": known} if known else {})
-            told = reply.headers.get("Privyseal-Time", "")
-            if told.isdigit():
-                self.skew_seconds = int(told) - self.clock()
+            told = whole_number(reply.headers.get("Privyseal-Time", ""))
+            if told is not None:
+                self.skew_seconds = told - self.clock()
             if reply.status != 304:
                 self._take_trust(reply)
             self._synced_at = asyncio.get_running_loop().time()
@@ -220,6 +239,6 @@ def page_of(reply: Reply, field: str) -> tuple[list[dict[str, Any]], str | None]
 def following(body: Mapping[str, Any]) -> str | None:
     """Where the next page begins, by the manager's word. Raises Malformed."""
     after = body.get("next") or None
-    if after is not None and not isinstance(after, str):
+    if after is not None and not (isinstance(after, str) and len(after) <= LONGEST_CURSOR):
         raise Malformed("manager_faulty", "the manager names a next page in a form that is none", "check the URL")
     return after

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
-from client.account import Account, following
+from client.account import Account, Pages, following
 from shared.canonical import digest
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
 from shared.documents.fields import Count, Revisioned
@@ -219,6 +219,7 @@ class Directory:
     ) -> AsyncIterator[Verified[D] | tuple[str, PrivySealError]]:
         """Every document of a kind in `scope` (and below), newest revisions; a refused one as (compact, why)."""
         after: str | None = ""
+        pages = Pages()
         while after is not None:
             query: dict[str, str | int] = {"scope": str(scope), "limit": PAGE, **({"below": 1} if below else {})}
             if after:
@@ -232,7 +233,7 @@ class Directory:
                 yield compact, why
             for one in self._believed({"documents": compacts}, cls):
                 yield one
-            after = following(body)
+            after = pages.go_on(following(body))
 
 
 def _read_latest(told: object) -> dict[str, Latest]:

@@ -157,7 +157,7 @@ async def _delegates(client: Client) -> list[Finding]:
         document = keyring.document
         mine = [one for one in delegates if one.get("keyring") == document.id]
         certified = [one for one in mine if one["certified"] == "yes"]
-        behind = [str(one.get("name")) for one in certified if document.gen not in one.get("generations", ())]
+        behind = [str(one.get("name")) for one in certified if not _holds(one.get("generations"), document.gen)]
         subject = f"delegates of {document.id}"
         if not certified:
             found.append(
@@ -175,6 +175,10 @@ async def _delegates(client: Client) -> list[Finding]:
                 detail = f"{one.get('name')} isn't certified by the keyring ({one['certified']})"
                 found.append(Finding("warn", subject, detail, "don't trust it; answers of it are refused"))
     return found
+
+
+def _holds(generations: object, number: int) -> bool:
+    return isinstance(generations, list) and number in generations
 
 
 async def _audit(client: Client) -> list[Finding]:

@@ -1,7 +1,8 @@
 """HTTP to the manager: proves who asks, retries what may be retried, and turns problems into errors.
 
-Promises: plain http only to this machine, no redirect is followed, nothing is kept that the manager claims. A problem that
-comes back is the manager's word, unsigned, and says so. Must not judge documents: that is the account's business.
+Promises: plain http only to this machine, no redirect is followed, nothing is kept that the manager claims, and every wait
+ends. Of the environment only the proxy counts. A problem that comes back is the manager's word, unsigned, and says so. Must
+not judge documents: that is the account's business.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
 from multidict import CIMultiDictProxy
+from yarl import URL
 
 from client.clock import Clock
 from shared.canonical import b64u
@@ -34,6 +37,7 @@ PROTOBUF = "application/x-protobuf"
 _PAUSE_SECONDS = 0.15
 _PIECE_BYTES = 256 * 1024
 _LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_REPLIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Transport:
         self._reply_seconds = reply_seconds
         self._token = ("", 0)
         self._session: aiohttp.ClientSession | None = None
+        self._proxy_headers: dict[str, str] = {}
 
     async def close(self) -> None:
         """Ends its connections."""
@@ -128,16 +133,21 @@ class Transport:
         if body is not None:
             sent["Content-Type"] = "application/json" if is_json else PROTOBUF
         timeout = aiohttp.ClientTimeout(
-            total=None, connect=self._connect_seconds, sock_read=self._reply_seconds + wait_seconds
+            # An answer that comes drop by drop would pass every other limit.
+            total=_LONGEST_REPLIES * self._reply_seconds + wait_seconds,
+            connect=self._connect_seconds,
+            sock_read=self._reply_seconds + wait_seconds,
         )
         try:
-            async with self._open().request(
+            session = self._open()
+            async with session.request(
                 method,
                 self.origin + path,
                 # aiohttp warns of large bodies at once; from a buffer it sends them piece by piece.
                 data=io.BytesIO(body) if body is not None and len(body) > _PIECE_BYTES else body,
                 params=query,
                 headers=sent,
+                proxy_headers=self._proxy_headers,
                 allow_redirects=False,
                 timeout=timeout,
             ) as response:
@@ -176,23 +186,18 @@ class Transport:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             secure = self.origin.startswith("https:")
-            context: ssl.SSLContext | bool = True
-            if secure:
-                try:
-                    context = ssl.create_default_context(cafile=self._ca_file or None)
-                except OSError:
-                    raise Malformed(
-                        "ca_file_unreadable", "the file of certificate authorities can't be read", "check --ca-file"
-                    ) from None
-                context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context: ssl.SSLContext | bool = _verifying(self._ca_file) if secure else True
+            # Proxies of the environment are for other machines.
+            proxy, self._proxy_headers = _proxy(self.origin) if secure else (None, {})
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=context, limit=256),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("Accept-Encoding",),
                 headers={"User-Agent": "privyseal"},
-                # Proxies of the environment are for other machines.
-                trust_env=secure and os.environ.get("PRIVYSEAL_NO_PROXY") is None,
+                proxy=proxy,
+                # It would also take a password for the manager from a .netrc, in place of our token.
+                trust_env=False,
             )
         return self._session
 
@@ -251,10 +256,52 @@ def _problem(response: aiohttp.ClientResponse, content: bytes) -> PrivySealError
     if told.get("title") == "internal" or response.status == 500:
         error = Unavailable(error.code, error.detail, error.hint)
     error.facts["unsigned"] = True
-    after = response.headers.get("Retry-After", "")
-    if after.isdigit():
-        error.facts["retry_after_seconds"] = min(int(after), 60)
+    after = whole_number(response.headers.get("Retry-After", ""))
+    if after is not None:
+        error.facts["retry_after_seconds"] = min(after, 60)
     return error
+
+
+def whole_number(text: str) -> int | None:
+    """The number in a header, None for anything else: `isdigit` also knows digits that are none to `int`."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None
+
+
+def _verifying(ca_file: str) -> ssl.SSLContext:
+    # Not `create_default_context`: it writes the session's keys to wherever SSLKEYLOGFILE says.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        if ca_file:
+            context.load_verify_locations(cafile=ca_file)
+        else:
+            context.load_default_certs()
+    except OSError:
+        raise Malformed(
+            "ca_file_unreadable", "the file of certificate authorities can't be read", "check --ca-file"
+        ) from None
+    return context
+
+
+def _proxy(origin: str) -> tuple[URL | None, dict[str, str]]:
+    """The environment's proxy for `origin`, unless PRIVYSEAL_NO_PROXY or NO_PROXY says otherwise, and what it is told.
+
+    Raises Malformed.
+    """
+    told = getproxies().get("https")
+    if not told or os.environ.get("PRIVYSEAL_NO_PROXY") is not None or proxy_bypass(urlsplit(origin).netloc):
+        return None, {}
+    try:
+        url = URL(told if "://" in told else f"http://{told}")
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ValueError
+        if not url.user:
+            return url, {}
+        return url.with_user(None), {"Proxy-Authorization": aiohttp.encode_basic_auth(url.user, url.password or "")}
+    except ValueError:
+        raise Malformed(
+            "proxy_malformed", "the proxy's URL is malformed", "check HTTPS_PROXY; write http://HOST:PORT"
+        ) from None
 
 
 def _clean(text: object) -> str:

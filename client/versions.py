@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from client.account import Account, page_of
+from client.account import Account, Pages, page_of
 from client.directory import Known
 from shared.canonical import digest as digest_of
 from shared.documents.fields import Count, Digest, Number, Seconds
@@ -40,10 +40,12 @@ async def versions_of(account: Account, known: Known) -> list[Version]:
     """All versions, oldest first. Raises Tampered for one that isn't what its task says."""
     found: list[Version] = []
     after: str | None = ""
+    pages = Pages()
     while after is not None:
         query: dict[str, str | int] = {"limit": PAGE, **({"after": after} if after else {})}
         reply = await account.ask("GET", f"secrets/{known.secret.document.id}/versions", query=query)
         page, after = page_of(reply, "versions")
+        after = pages.go_on(after)
         found += [_checked(one, known.secret.document) for one in page]
     return sorted(found, key=lambda one: one.n)
 

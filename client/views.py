@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from client.account import Account, page_of
+from client.account import Account, Pages, page_of
+from shared.documents.jws import thumbprint
 from shared.errors import NotFound, PrivySealError
 from shared.trust.certificate import check_certificate
 
@@ -21,7 +22,10 @@ class Views:
         self._account = account
 
     async def delegates(self) -> list[dict[str, Any]]:
-        """As the manager lists them, each with `certified`: `yes`, or the code of what is wrong with its certificate."""
+        """As the manager lists them, each with `certified`: `yes`, or the code of what is wrong with its certificate.
+
+        `yes` says that the certificate is that of the listed delegate, name and tags included.
+        """
         await self._account.sync()
         reply = await self._account.ask("GET", "delegates")
         found, _ = page_of(reply, "delegates")
@@ -34,32 +38,43 @@ class Views:
             return "keyring_unknown"
         try:
             status = book.status.document if book.status else None
-            check_certificate(str(told.get("certificate", "")), keyring, status, self._account.clock())
+            document = check_certificate(
+                str(told.get("certificate", "")), keyring, status, self._account.clock()
+            ).document
         except PrivySealError as why:
             return why.code
-        return "yes"
+        tags = told.get("tags")
+        shown = (told.get("delegate"), told.get("name"), sorted(map(str, tags)) if isinstance(tags, list) else None)
+        # Else a manager could show one delegate's certificate for another's name.
+        return "yes" if shown == (thumbprint(document.key), document.name, sorted(document.tags)) else "certificate_other"
 
     async def thumbprint(self, text: str) -> str:
-        """The whole thumbprint of a delegate: `text` itself, or the only one that begins with it or has that name."""
+        """The whole thumbprint of a delegate: `text` itself, or the only one that begins with it or has that name.
+
+        By their certificates: the manager's word could turn a revocation against somebody else's key. Raises NotFound.
+        """
         if re.match(r"[0-9A-Za-z_\-]{43}\Z", text):
             return text
-        known = await self.delegates()
-        found = {str(one["delegate"]) for one in known if text == one["name"] or str(one["delegate"]).startswith(text)}
+        known = [one for one in await self.delegates() if one["certified"] == "yes"]
+        found = {one["delegate"] for one in known if text == one["name"] or one["delegate"].startswith(text)}
         if len(found) != 1:
             raise NotFound(
-                "delegate_unknown", "there is no delegate, or more than one, of that id", "privyseal delegate list"
+                "delegate_unknown",
+                "there is no certified delegate, or more than one, of that id",
+                "privyseal delegate list; a delegate that isn't certified is revoked by its whole id",
             )
-        return found.pop()
+        return str(found.pop())
 
     async def tasks(self, most: int = 50, *, everybody: bool = False) -> list[dict[str, Any]]:
         """One's own tasks, or everybody's, the newest first, at most `most`."""
         found: list[dict[str, Any]] = []
         after: str | None = ""
+        pages = Pages()
         while after is not None and len(found) < most:
             query: dict[str, str | int] = {"limit": min(most - len(found), 200), **({"after": after} if after else {})}
             query |= {"all": 1} if everybody else {}
             page, after = page_of(await self._account.ask("GET", "tasks", query=query), "tasks")
-            found += page
+            found, after = found + page[: most - len(found)], pages.go_on(after)
         return found
 
     async def task(self, digest: str) -> dict[str, Any]:

@@ -223,7 +223,7 @@ class Pretty:
         timestamp, level, event = (str(rest.pop(key, "")) for key in ("timestamp", "level", "event"))
         rest.pop("program", None)
         exception = rest.pop("exception", None) or []
-        shown = f"{level:<8}"
+        shown = f"{_quoted(level) if level else level:<8}"
         if self._colours:
             shown = f"\x1b[{_COLOURS.get(level, 0)}m{shown}\x1b[0m"
         pairs = " ".join(f"{key}={_quoted(value)}" for key, value in rest.items())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from client.cli.output import plain
 from client.cli.session import Leaf, Session, session
 from shared.errors import PrivySealError
 
@@ -27,9 +28,10 @@ def doctor(context: click.Context) -> int:
         run.out.data([one._asdict() for one in findings])
     else:
         for one in findings:
-            print(f"{one.level:<4}  {one.subject}: {one.detail}")
+            # Names of delegates are the manager's word.
+            print(f"{one.level:<4}  {plain(one.subject)}: {plain(one.detail)}")
             if one.remedy and one.level != "ok":
-                print(f"      -> {one.remedy}")
+                print(f"      -> {plain(one.remedy)}")
     return int(any(one.level == "fail" for one in findings))
 
 

@@ -16,6 +16,8 @@ from shared.errors import PrivySealError
 
 Format = Literal["table", "json", "yaml"]
 
+DEEPEST = 20
+
 
 class Output:
     """Prints in one format."""
@@ -53,7 +55,7 @@ class Output:
         if self.format != "table":
             self.data(facts)
         elif not self.quiet:
-            print(text)
+            print(_visible(text))
 
     def data(self, value: Any) -> None:
         """A value as JSON or YAML."""
@@ -62,21 +64,21 @@ class Output:
 
             print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
         else:
-            print(json.dumps(value, ensure_ascii=False, indent=2))
+            print(_escaped(json.dumps(value, ensure_ascii=False, indent=2)))
 
     def note(self, text: str) -> None:
         """A remark on standard error, unless quiet was asked for."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            print(_visible(text), file=sys.stderr)
 
     def warning(self, text: str) -> None:
         """A warning on standard error, always."""
-        print(f"warning: {text}", file=sys.stderr)
+        print(f"warning: {_visible(text)}", file=sys.stderr)
 
     def error(self, why: PrivySealError) -> None:
         """An error on standard error: what is wrong, what to do, and who could not take a task and why."""
         if self.format == "json":
-            print(json.dumps(why.problem(), ensure_ascii=False, default=str), file=sys.stderr)
+            print(_escaped(_problem(why)), file=sys.stderr)
             return
         print(f"error: {plain(why.detail)}", file=sys.stderr)
         for line in refusals(why):
@@ -91,24 +93,52 @@ def refusals(why: PrivySealError) -> list[str]:
     lines = []
     for one in told if isinstance(told, list) else []:
         if isinstance(one, dict):
-            reasons = [plain(reason.get("detail") or reason.get("code")) for reason in one.get("reasons") or ()]
+            given = one.get("reasons")
+            reasons = [
+                plain(reason.get("detail") or reason.get("code"))
+                for reason in (given if isinstance(given, list) else [])
+                if isinstance(reason, dict)
+            ]
             lines.append(f"{plain(one.get('name') or one.get('delegate'))}: {'; '.join(reasons) or 'no reason given'}")
     if isinstance(told, list) and not told:
         lines.append("no delegate is connected")
     return lines
 
 
-def plain(value: object) -> str:
-    """Fit for one cell: one line, no control characters."""
+def _problem(why: PrivySealError) -> str:
+    try:
+        return json.dumps(why.problem(), ensure_ascii=False, default=str)
+    except (RecursionError, ValueError):
+        # Facts are the manager's: an error must be printable whatever stands in them.
+        return json.dumps(type(why)(why.code, why.detail, why.hint).problem(), ensure_ascii=False)
+
+
+def _visible(text: str) -> str:
+    """Lines without characters that move a terminal's cursor, or turn its text around."""
+    return "".join(one if one.isprintable() or one == "\n" else "?" for one in text)
+
+
+def _escaped(text: str) -> str:
+    """JSON with the characters that would move a terminal's cursor, or turn its text around, in their escaped form."""
+    return "".join(
+        one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1]  # what json.dumps left is inside of strings
+        for one in text
+    )
+
+
+def plain(value: object, levels: int = DEEPEST) -> str:
+    """Fit for one cell: one line, no control characters; what is nested deeper than anything of ours is left out."""
+    if not levels:
+        return "..."
     match value:
         case None | "":
             return "-"
         case bool():
             return "yes" if value else "no"
         case list() | tuple() | set() | frozenset():
-            return ", ".join(plain(one) for one in value) or "-"
+            return ", ".join(plain(one, levels - 1) for one in value) or "-"
         case dict():
-            return ", ".join(f"{plain(key)}={plain(one)}" for key, one in value.items()) or "-"
+            return ", ".join(f"{plain(key)}={plain(one, levels - 1)}" for key, one in value.items()) or "-"
     return "".join(one if one.isprintable() else "?" for one in str(value))
 
 

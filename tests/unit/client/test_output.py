@@ -61,6 +61,43 @@ def test_an_error_names_each_delegate_and_its_reasons(capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().err)["code"] == "no_delegate"
 
 
+@pytest.mark.parametrize("delegates", [[{"name": "a", "reasons": 1}], [{"name": "a", "reasons": [2, None]}], [3], {}, 4])
+def test_an_error_with_senseless_reasons_is_printed_all_the_same(
+    delegates: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = NotReady("no_delegate", "no delegate can take the task", "start one", delegates=delegates)
+    Output("table", True).error(why)
+    assert capsys.readouterr().err.startswith("error: no delegate can take the task\n")
+
+
+def test_an_error_with_endlessly_nested_facts_is_printed_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    why = NotReady("no_delegate", "no delegate can take the task", delegates=[{"name": nested}])
+    Output("table", True).error(why)
+    assert "error: no delegate" in capsys.readouterr().err
+    Output("json", True).error(why)
+    assert json.loads(capsys.readouterr().err)["code"] == "no_delegate"
+
+
+@pytest.mark.parametrize("control", ["\x1b[2J", "\x9b2J", "\x7f", "\u202e", "\u2028"])
+def test_no_form_of_output_lets_a_control_character_through(control: str, capsys: pytest.CaptureFixture[str]) -> None:
+    json_out, text = Output("json", False), Output("table", False)
+    json_out.data({"name": control})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"name": control}
+    json_out.error(NotReady("code", control))
+    text.note(control)
+    text.warning(control)
+    text.done(control)
+    text.error(NotReady("code", control, control))
+    captured = capsys.readouterr()
+    for one in control:
+        if not one.isprintable():
+            assert one not in printed + captured.out + captured.err
+
+
 def test_quiet_leaves_out_remarks_but_not_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     out = Output("table", True)
     out.note("remark")
