@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,25 +49,31 @@ class Home:
     def write(self, data: bytes, *parts: str, once: bool = False) -> Path:
         """Replaces a file in one step, mode 0600; `once` refuses to replace one. The folders are made, 0700."""
         path = self.path(*parts)
-        folder = path.parent
-        if not folder.is_dir():
-            made = [one for one in (folder, *folder.parents) if one == self.root or self.root in one.parents]
-            try:
-                self.root.parent.mkdir(parents=True, exist_ok=True)
-                for one in reversed(made):
-                    one.mkdir(mode=0o700, exist_ok=True)
-            except OSError as why:
-                raise unwritable(folder, why) from None
+        self._make_folder(path.parent)
         write_private(path, data, once=once)
         return path
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        made = [one for one in (folder, *folder.parents) if one == self.root or self.root in one.parents]
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            for one in reversed(made):
+                one.mkdir(mode=0o700, exist_ok=True)
+        except OSError as why:
+            raise unwritable(folder, why) from None
 
     @contextmanager
     def lock(self, *parts: str) -> Iterator[None]:
         """Only one process at a time is inside, for a file that is read, changed and written."""
         path = self.path(*parts).with_suffix(".lock")
-        if not path.exists():
-            self.write(b"", *path.relative_to(self.root).parts)
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._make_folder(path.parent)
+        try:
+            # Never replaced: whoever came second would lock another file of the same name.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as why:
+            raise unwritable(path, why) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -115,8 +122,11 @@ def read_private(path: Path, what: str) -> bytes:
         raise NotReady("file_missing", f"there is no {what} at {path}", "check the path") from None
     except OSError as why:
         raise unreadable(path, why) from None
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        os.close(descriptor)
+        raise Malformed("file_malformed", f"{path} is a folder", f"give the path of the {what}")
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
         if mode & 0o077:
             raise Denied(
                 "file_exposed",

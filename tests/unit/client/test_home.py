@@ -82,3 +82,40 @@ def test_a_second_writer_waits_until_the_first_has_left(tmp_path: Path) -> None:
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
+
+
+def test_a_folder_in_the_place_of_a_key_is_told(tmp_path: Path) -> None:
+    (tmp_path / "key").mkdir(mode=0o700)
+    with pytest.raises(Malformed, match="is a folder"):
+        read_private(tmp_path / "key", "key")
+
+
+def test_the_first_two_writers_of_a_new_folder_do_not_both_enter(tmp_path: Path) -> None:
+    """Each of them may find no lock file: whoever makes it second must not replace what the first one has locked."""
+    for attempt in range(25):
+        home, inside, most = Home(tmp_path / str(attempt)), list[int](), list[int]()
+        together = threading.Barrier(6)
+
+        def write(home: Home, inside: list[int], most: list[int], together: threading.Barrier) -> None:
+            together.wait(10)
+            for _ in range(3):
+                with home.lock("file.json"):
+                    inside.append(1)
+                    most.append(len(inside))
+                    home.write(b"x", "file.json")
+                    inside.pop()
+
+        threads = [threading.Thread(target=write, args=(home, inside, most, together)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert most == [1] * 18
+
+
+def test_a_lock_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.write(b"x", "file.json")
+    (home.root / "file.lock").mkdir()
+    with pytest.raises(Denied, match="can't be written"), home.lock("file.json"):
+        pass
