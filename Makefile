@@ -48,7 +48,7 @@ demo: $(READY) ## Show the main job with real processes: store, reveal, refuse a
 	@$(BIN)/python deploy/demo.py
 
 .PHONY: run
-run: $(READY) ## Start a manager and a delegate here, set up an account, and stay up until Ctrl-C
+run: $(READY) ## Start a manager and two delegates here, set up an account, and stay up until Ctrl-C
 	@$(BIN)/privyseal dev
 
 NODE_MODULES := tests/node/node_modules/.package-lock.json

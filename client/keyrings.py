@@ -61,7 +61,7 @@ class Keyrings:
 
         def make(now: int) -> list[Signable]:
             connector = built_in_connector(self._account.id, name, now)
-            named = structs.replace(connector, identifier=f"local_{name}"[:128], name=f"Built-in, keyring {name}"[:128])
+            named = structs.replace(connector, identifier=f"local_{name}"[:128], name=f"Built-in of keyring {name}"[:128])
             return [keyring.document(1, None, now), named]
 
         await self._publisher.publish(make)

@@ -14,7 +14,7 @@ from client.drafts import next_status, renewed_status
 from shared.canonical import digest
 from shared.documents.fields import Payload, Revisioned
 from shared.documents.grant import DAY
-from shared.documents.jws import Verified
+from shared.documents.jws import Verified, parse
 from shared.documents.status import LONGEST_SECONDS, StatusDocument
 from shared.errors import Conflict, Denied, Malformed, NotReady
 
@@ -48,6 +48,8 @@ class Publisher:
                 # Whoever changes the status also renews it.
                 payloads.pop()
             compacts = [one if isinstance(one, str) else account.identity.sign_document(one) for one in payloads]
+            for one in compacts:
+                parse(one)  # what nobody would take is told here, before anything is sent
             try:
                 await account.post(compacts)
             except Conflict:
