@@ -79,7 +79,7 @@ class Authentication:
                     "verify_nbf": False,
                 },
             )
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, RecursionError, ValueError):
             raise _refused("the bearer token is malformed, or made for another manager") from None
         issued, expires = claims["iat"], claims["exp"]
         # PyJWT would take a list of audiences, and fractions of seconds.

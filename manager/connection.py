@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LARGEST_HEAD_BYTES = 32 * 1024
 HEAD_SECONDS = 10.0
+REST_SECONDS = 5.0
+"""How long the rest of a body may take that nobody waits for, since it was answered already."""
 
 
 class Connection(HttpToolsProtocol):
@@ -54,8 +56,15 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The next head begins."""
         super().on_message_complete()
+        self._forget_deadline()
         self._in_head = True
         self._head_bytes = 0
+
+    def on_response_complete(self) -> None:
+        """Who was refused before he had sent everything may not keep his place by sending on and on."""
+        super().on_response_complete()
+        if not self._in_head and self.cycle.response_complete and self._deadline is None:
+            self._deadline = self.loop.call_later(REST_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is left to wait for."""

@@ -27,11 +27,15 @@ from manager.services import Services
 from manager.store import Store
 from manager.stream import Streams
 from manager.tasks import Tasks
-from shared.errors import Malformed, Unavailable
+from shared.errors import Malformed, PrivySealError, Unavailable
 from shared.messages import Drain
 from shared.wire import delegate_pb2_grpc
 
 PRUNE_SECONDS = 3_600
+PRUNE_AT_ONCE = 1_000
+TELL_SECONDS = 1.0
+"""How long the end waits until delegates were told of it."""
+
 TASK_HISTORY_SECONDS = 30 * 86_400
 
 _log = structlog.get_logger()
@@ -114,19 +118,27 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
 
 
 async def _serve(configuration: Configuration, services: Services, stop: asyncio.Event) -> None:
-    delegates = await _listen_delegates(configuration, services.streams)
-    listening = _socket(configuration.http)
+    # First what can be wrong without a port being open.
     http = _http(configuration, services)
+    listening = _socket(configuration.http)
+    try:
+        delegates = await _listen_delegates(configuration, services.streams)
+    except BaseException:
+        listening.close()
+        raise
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(http.serve(sockets=[listening]))
+        # A manager that clients can't reach any more had better end, so that it is started again.
+        serving.add_done_callback(lambda _: stop.set())
         beating = group.create_task(_beat(services, configuration.heartbeat_seconds))
         pruning = group.create_task(_prune(services))
         _log.info("manager.started", address=configuration.url, origin=", ".join(configuration.delegate_urls))
         await stop.wait()
         _log.info("manager.stopping")
         # No new tasks, then the running ones end and are written, then delegates are let go.
-        for delegate in services.fleet:
-            await delegate.send(Drain())
+        telling = [asyncio.create_task(delegate.tell(Drain())) for delegate in services.fleet]
+        if telling:
+            await asyncio.wait(telling, timeout=TELL_SECONDS)
         http.should_exit = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(configuration.drain_seconds):
@@ -205,10 +217,19 @@ def _http(configuration: Configuration, services: Services) -> _Http:
 async def _beat(services: Services, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
-        await services.streams.beat()
+        try:
+            await services.streams.beat()
+        except Exception as bug:  # noqa: BLE001 (one bad beat mustn't end the manager)
+            _log.error("heartbeat.crashed", error_type=type(bug).__name__, exc_info=bug)
 
 
 async def _prune(services: Services) -> None:
     while True:
+        try:
+            # A thousand at once, so that others' writes go between.
+            while await services.store.prune_tasks(services.clock.now() - TASK_HISTORY_SECONDS) == PRUNE_AT_ONCE:
+                pass
+        except PrivySealError as why:
+            # A full disk, say: the next round tries again.
+            _log.warning("history.unpruned", code=why.code)
         await asyncio.sleep(PRUNE_SECONDS)
-        await services.store.prune_tasks(services.clock.now() - TASK_HISTORY_SECONDS)

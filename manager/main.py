@@ -80,6 +80,13 @@ def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # impor
     if (certificate is None) != (key is None):
         raise Malformed("tls_incomplete", "of tls_certificate and tls_key only one is given", "give both or neither")
     http, delegates = address(settings, "listen"), address(settings, "delegate_listen")
+    heartbeat, silence = settings.get("heartbeat", float), settings.get("silence", float)
+    if silence < 2 * heartbeat:
+        raise Malformed(
+            "silence_too_short",
+            "the setting silence is shorter than two heartbeats, which would cut every delegate",
+            "make silence longer or heartbeat shorter",
+        )
     scheme = "http" if certificate is None else "https"
     return Configuration(
         url=origins(settings, "url", "listen", scheme)[0],
@@ -88,8 +95,8 @@ def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # impor
         grpc=delegates,
         database=settings.get("database", str),
         tls=(Path(certificate), Path(key)) if certificate and key else None,
-        heartbeat_seconds=settings.get("heartbeat", float),
-        silence_seconds=settings.get("silence", float),
+        heartbeat_seconds=heartbeat,
+        silence_seconds=silence,
         drain_seconds=settings.get("drain", float),
         cache_bytes=settings.get("cache", int),
         connections=settings.get("connections", int),

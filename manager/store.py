@@ -28,7 +28,7 @@ from manager.store_writer import GroupCommit
 from manager.tables import accounts
 from manager.transaction import Transaction
 from shared.audit import encode_entry
-from shared.errors import Unavailable
+from shared.errors import PrivySealError, Unavailable
 
 __all__ = [
     "AccountRow",
@@ -235,7 +235,9 @@ def add_token(url: str, token_hash: str, created: int, expires: int) -> None:
         with database.connect_beside() as connection, connection.begin():
             cursor = connection.connection.cursor()
             Transaction(connection, cursor, Statements(connection.dialect)).add_token(token_hash, created, expires)
-    except SQLAlchemyError:
+    except PrivySealError:
+        raise
+    except Exception:  # noqa: BLE001 (each driver has errors of its own)
         raise Unavailable(
             "store_unavailable",
             "the manager's database can't be written",

@@ -57,6 +57,11 @@ def digest(compact: str) -> str:
     return b64u(sha256(compact.encode("ascii")))
 
 
+def is_digest(text: str) -> bool:
+    """Whether it has the length and the characters of a digest."""
+    return len(text) == DIGEST_CHARACTERS and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+
+
 def blob_digest(blob: bytes) -> str:
     """The digest that names a sealed input, answer or record: SHA-256 in base64url."""
     return b64u(sha256(blob))

@@ -25,6 +25,7 @@ SCOPE = r"^(account|org/[a-zA-Z_][0-9a-zA-Z_]{0,127}(/project/[a-zA-Z_][0-9a-zA-
 _identifier = re.compile(IDENTIFIER)
 _name = re.compile(NAME)
 _account = re.compile(ACCOUNT)
+_opaque = re.compile(OPAQUE)
 _scope = re.compile(SCOPE)
 _expression = re.compile(r"""^<\+secrets\.getValue\((?P<quote>["'])(?P<reference>[^"'<>]{1,300})(?P=quote)\)>\Z""")
 
@@ -34,6 +35,11 @@ def opaque_id(randomness: bytes) -> str:
     if len(randomness) != 16:
         raise ValueError("an id takes 16 random bytes")
     return b32(randomness)
+
+
+def is_opaque(text: str) -> bool:
+    """Whether it has the form of such an id."""
+    return _opaque.match(text) is not None
 
 
 def check_identifier(text: str, what: str) -> str:

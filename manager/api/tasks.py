@@ -25,7 +25,7 @@ from manager.policy import must_administer, not_found
 from manager.rows import TaskRow
 from manager.services import Services
 from manager.tasks import Finished, Submitted
-from shared.canonical import digest
+from shared.canonical import digest, is_digest
 from shared.documents.task import MOST_TARGETS
 from shared.errors import Denied, Malformed
 from shared.task import State
@@ -154,6 +154,8 @@ async def show(request: Request) -> Response:
 
 async def _row(request: Request, parts: Services, book: Book, caller: Caller) -> TaskSummary | None:
     id = request.path_params["task"]
+    if not is_digest(id):
+        return None
     running = next((one for one in _running(parts, book, "") if one.task == id), None)
     await parts.tasks.settled(book.id)
     stored = await parts.store.task(book.id, id) if running is None else None
@@ -171,6 +173,8 @@ async def outcome(request: Request) -> Response:
     """The outcome of a task of the caller's own, waited for; kept for a short while after its end."""
     parts, _, caller = await authenticated(request)
     id = request.path_params["task"]
+    if not is_digest(id):
+        raise not_found("task")
     running = parts.tasks.running(caller, id)
     if running is not None:
         return await _outcome(running, wait_seconds(request, 60), id)
