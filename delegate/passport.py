@@ -18,6 +18,7 @@ from shared.documents.certificate import LIFETIME_SECONDS, CertificateDocument
 from shared.hello import hello_message
 from shared.messages import Hello
 from shared.selectors import normalise, normalise_all
+from shared.trust.authority import SKEW_SECONDS
 
 _log = structlog.get_logger()
 
@@ -48,14 +49,15 @@ class Passport:
         self._clock = clock
         self._metrics = metrics
         self._generation = keyring.newest
-        self._half_life = 0
+        self._issued = self._half_life = 0
         self.certificate = ""
         self._certify()
 
     @property
     def is_half_spent(self) -> bool:
         """Whether a new certificate is due."""
-        return self._clock.now() >= self._half_life
+        # One of the future, from before this clock was set back, counts nowhere until then.
+        return not self._issued - SKEW_SECONDS <= self._clock.now() < self._half_life
 
     def renew(self) -> str:
         """A new certificate of the same identity."""
@@ -100,5 +102,5 @@ class Passport:
             exp=now + LIFETIME_SECONDS,
         )
         self.certificate = self._generation.certifying.sign_document(document)
-        self._half_life = now + LIFETIME_SECONDS // 2
+        self._issued, self._half_life = now, now + LIFETIME_SECONDS // 2
         self._metrics.certificate_expiry.set(document.exp)

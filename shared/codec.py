@@ -6,7 +6,8 @@ anything is kept: what a peer can make us hold is `LARGEST_BYTES` a stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -30,11 +31,15 @@ from shared.messages import (
 )
 from shared.wire import delegate_pb2 as pb
 
+T = TypeVar("T")
+
 CHUNK_BYTES = 256 * 1024
 LARGEST_BYTES = 40 * 1024 * 1024
 """A message with its chunks: a value of 10 MB with room for a batch of them."""
 
 MOST_CHUNKED_AT_ONCE = 8
+MOST_PARTS = 10_000
+"""Members of one list of a message: tiny ones would take many times their bytes once they are texts of their own."""
 
 
 def manager_messages(message: FromManager, stream: int) -> Iterator[pb.FromManager]:
@@ -128,10 +133,10 @@ class ManagerReader:
             case "heartbeat":
                 return Heartbeat(wire.heartbeat.executing)
             case "documents":
-                return Documents(tuple(wire.documents.compact))
+                return Documents(_parts(wire.documents.compact))
             case "task":
                 task = wire.task
-                return Task(task.id, task.attempt, task.document, tuple(task.inputs), tuple(task.stored))
+                return Task(task.id, task.attempt, task.document, _parts(task.inputs), _parts(task.stored))
             case "cancel":
                 return Cancel(wire.cancel.id, wire.cancel.attempt)
             case "drain":
@@ -167,8 +172,8 @@ class DelegateReader:
                     hello.proof,
                     hello.origin,
                     hello.version,
-                    tuple(hello.kinds),
-                    tuple(hello.generations),
+                    _parts(hello.kinds),
+                    _parts(hello.generations),
                     hello.capacity,
                 )
             case "heartbeat":
@@ -177,12 +182,12 @@ class DelegateReader:
                 return Credit(wire.credit.tasks)
             case "result":
                 result = wire.result
-                return Result(result.id, result.attempt, result.answer, result.sealed, tuple(result.stored))
+                return Result(result.id, result.attempt, result.answer, result.sealed, _parts(result.stored))
             case "progress":
                 progress = wire.progress
                 return Progress(progress.id, progress.attempt, progress.done, progress.total)
             case "need":
-                return Need(wire.need.id, wire.need.attempt, tuple(wire.need.digests))
+                return Need(wire.need.id, wire.need.attempt, _parts(wire.need.digests))
             case "drain":
                 return Drain()
             case "certificate":
@@ -221,6 +226,12 @@ class _Assembly:
         del self._messages[chunk.stream]
         self._bytes -= len(data)
         return bytes(data)
+
+
+def _parts(members: Sequence[T]) -> tuple[T, ...]:
+    if len(members) > MOST_PARTS:
+        raise _malformed()
+    return tuple(members)
 
 
 def _malformed() -> Malformed:

@@ -24,6 +24,7 @@ from shared.errors import Malformed, NotReady
 from shared.labels import KEYRING_CERTIFY, KEYRING_KEK, KEYRING_MAC, KEYRING_SEAL
 
 SEED_BYTES = 32
+MOST_GENERATIONS = 64
 LAST_GENERATION = 2**32 - 1
 """A record has four bytes for it."""
 
@@ -75,7 +76,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     v: Literal[1]
     account: Account
     keyring: Identifier
-    generations: Annotated[list[_Seed], Meta(min_length=1, max_length=64)]
+    generations: Annotated[list[_Seed], Meta(min_length=1, max_length=MOST_GENERATIONS)]
 
 
 _decoder = msgspec.json.Decoder(_File)
@@ -111,7 +112,13 @@ class Keyring:
         return msgspec.json.format(msgspec.json.encode(_File("keyring", 1, self.account, self.name, seeds))) + b"\n"
 
     def rotated(self, seed: bytes) -> Keyring:
-        """With one generation more."""
+        """With one generation more. Raises Malformed for more than a keyring file may hold: it could never be read again."""
+        if len(self._seeds) >= MOST_GENERATIONS:
+            raise Malformed(
+                "keyring_full",
+                f"the keyring {self.name} has {MOST_GENERATIONS} generations, which is all that it can have",
+                "make a keyring of another name, and store the values of this one there",
+            )
         return Keyring(self.account, self.name, [*self._seeds, (self.newest.number + 1, seed)])
 
     @property

@@ -93,3 +93,13 @@ def test_it_follows_the_account_to_a_generation_that_the_file_holds() -> None:
     assert made.follow(1) is False
     assert made.follow(7) is False
     assert made.follow(2) is True
+
+
+def test_a_certificate_of_the_future_is_made_anew_when_the_clock_is_set_back() -> None:
+    world = World()
+    made = passport(world)
+    assert not made.is_half_spent
+    world.now -= 86_400
+    assert made.is_half_spent
+    check_certificate(made.renew(), world.keyring_document, world.status.document, world.now)
+    assert not made.is_half_spent

@@ -17,6 +17,7 @@ from shared.codec import (
     CHUNK_BYTES,
     LARGEST_BYTES,
     MOST_CHUNKED_AT_ONCE,
+    MOST_PARTS,
     DelegateReader,
     ManagerReader,
     delegate_messages,
@@ -219,3 +220,13 @@ def test_any_chunks_are_messages_or_malformed(chunks: list[tuple[int, int, bool,
         except Malformed:
             return
         assert message is None or last
+
+
+@pytest.mark.parametrize("field", ["documents", "inputs", "stored"])
+def test_a_message_of_endless_tiny_parts_is_malformed(field: str) -> None:
+    parts = [b""] * (MOST_PARTS + 1)
+    texts = [""] * (MOST_PARTS + 1)
+    task = pb.Task(id="a", **{} if field == "documents" else {field: parts})  # type: ignore[arg-type]
+    wire = pb.FromManager(documents=pb.Documents(compact=texts)) if field == "documents" else pb.FromManager(task=task)
+    with pytest.raises(Malformed):
+        ManagerReader().read(wire)

@@ -17,7 +17,7 @@ from msgspec import structs
 from shared.canonical import b64u, lp
 from shared.crypto.aead import derive
 from shared.crypto.identity import Identity
-from shared.crypto.keyring import LAST_GENERATION, Generation, Keyring
+from shared.crypto.keyring import LAST_GENERATION, MOST_GENERATIONS, Generation, Keyring
 from shared.crypto.seal import SealingKey
 from shared.documents.jws import VerifyingKey, parse, thumbprint
 from shared.errors import Denied, Malformed, NotReady, PrivySealError, Tampered
@@ -262,3 +262,12 @@ def test_recipients_are_made_of_verified_documents() -> None:
     assert world.keyring_document.document.id == KEYRING
     task = world.check(world.connector)
     assert recipient_of_task(task).key == world.reader.public
+
+
+def test_a_keyring_is_not_rotated_beyond_what_its_file_can_hold() -> None:
+    keyring = Keyring(ACCOUNT, KEYRING, [(1, SEED)])
+    while len(keyring.numbers) < MOST_GENERATIONS:
+        keyring = keyring.rotated(SEED)
+    assert Keyring.parse(keyring.text()).numbers == keyring.numbers
+    with pytest.raises(Malformed, match="all that it can have"):
+        keyring.rotated(SEED)
