@@ -20,6 +20,7 @@ from shared.canonical import digest
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
 from shared.documents.fields import Count, Revisioned
 from shared.documents.jws import Verified, parse
+from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.errors import Malformed, NotFound, PrivySealError, Tampered
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
@@ -104,6 +105,23 @@ class Directory:
             f"there is no connector {reference.identifier} in {reference.scope}",
             "check its name and scope",
         )
+
+    async def must_exist(self, scope: Scope) -> None:
+        """Raises NotFound for an organisation or project that isn't there, as far as this principal could see it.
+
+        Who holds a grant in one place alone is shown nothing above it; he can't mistype his way out of it either.
+        """
+        if not scope.org or not self._account.book.authority.is_administrator(self._account.identity.kid):
+            return
+        for parent, identifier in ((ACCOUNT_SCOPE, scope.org), (Scope(scope.org), scope.project)):
+            if not identifier:
+                continue
+            async for one in self.documents("scope", ScopeDocument, parent):
+                if isinstance(one, Verified) and one.document.identifier == identifier and not one.document.deleted:
+                    break
+            else:
+                kind = "project" if parent.org else "organisation"
+                raise NotFound("scope_unknown", f"there is no {kind} {identifier}", "list them, or make it first")
 
     async def _resolve(self, wanted: Sequence[Reference]) -> dict[Reference, Known | PrivySealError]:
         places = frozenset(wanted)

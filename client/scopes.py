@@ -10,8 +10,10 @@ from typing import cast
 from client.directory import Directory
 from client.drafts import new_id, next_revision
 from client.publish import Publisher
+from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.scope import ScopeDocument
+from shared.documents.secret import SecretDocument
 from shared.errors import Conflict, NotFound
 from shared.names import Scope, check_identifier, check_name
 
@@ -75,6 +77,15 @@ class Scopes:
         inside = parent.child(identifier)
         if not inside.project and await self.all(inside):
             raise Conflict("scope_not_empty", f"the organisation {identifier} has projects", "delete them first")
+        kinds: tuple[tuple[str, type[SecretDocument | ConnectorDocument]], ...] = (
+            ("secret", SecretDocument),
+            ("connector", ConnectorDocument),
+        )
+        for kind, cls in kinds:
+            async for one in self._directory.documents(kind, cls, inside):
+                if not isinstance(one, Verified) or not one.document.deleted:
+                    detail = f"the {_kind(parent)} {identifier} holds a {kind}"
+                    raise Conflict("scope_not_empty", detail, f"delete its {kind}s first")
         await self._publisher.publish(lambda now: [next_revision(old, now, deleted=True)])
 
 

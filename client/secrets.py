@@ -109,6 +109,7 @@ class Secrets:
             await self._check_same(found, type, wanted)
             changed = _changes(found.secret.document, name, description, tags, filename)
         else:
+            await self._directory.must_exist(place.scope)
             kind: SecretType = type or ("SecretFile" if filename else "SecretText")
             new = self._new_document(place, via, kind, name, description, tags, filename)
 

@@ -95,7 +95,7 @@ def test_a_service_with_renew_alone_renews_the_status_and_nothing_else(
     assert renewed["serial"] == before["serial"] + 1
     assert renewed["renewed"] is True
     assert renewed["revoked_grants"] == before["revoked_grants"]
-    assert cron.run("secret", "set", "account.by_cron", "--from-stdin", given=b"x").status == 4
+    assert cron.run("secret", "set", "account.by_cron", "--from-stdin", given=b"x").status == 5
     # An administrator goes on from there, and a reader reveals under it.
     assert installation.data("status", "renew")["renewed"] is False
     installation.ok("secret", "set", "account.after_renewal", "--from-stdin", given=b"x")
@@ -146,7 +146,7 @@ def test_what_this_client_saw_survives_and_another_accounts_keyring_is_refused(
     assert installation.run("keyring", "rotate", "main", "--keyring-file", str(tmp_path / "none")).status == 7
     copy.chmod(0o644)
     assert installation.run("keyring", "rotate", "main", "--keyring-file", str(copy)).status == 4
-    assert [one["generation"] for one in installation.data("keyring", "show")] == [1]
+    assert {one["keyring"]: one["generation"] for one in installation.data("keyring", "show")}["main"] == 1
 
 
 @pytest.mark.parametrize("verb", [["audit", "list"], ["audit", "verify"], ["audit", "verify", "--since-last"]])
@@ -179,3 +179,16 @@ def test_a_second_keyring_is_made_with_a_connector_of_its_own(installation: Inst
         "secret", "set", "account.there", "--from-stdin", "--connector", "account.local_edge", given=b"x"
     )
     assert refused.status == 7 and "keyring" in refused.err
+
+
+def test_a_secret_needs_a_place_and_a_place_in_use_stays(installation: Installation) -> None:
+    refused = installation.run("secret", "set", "lost", "--from-stdin", "--org", "nosuch", given=b"x")
+    assert refused.status == 5 and "no organisation nosuch" in refused.err
+    installation.ok("org", "create", "held")
+    refused = installation.run("secret", "set", "lost", "--from-stdin", "--org", "held", "--project", "no", given=b"x")
+    assert refused.status == 5 and "no project no" in refused.err
+    installation.ok("secret", "set", "here", "--from-stdin", "--org", "held", given=b"x")
+    refused = installation.run("org", "delete", "held", "--yes")
+    assert refused.status == 6 and "holds a secret" in refused.err
+    installation.ok("secret", "delete", "here", "--org", "held", "--yes")
+    installation.ok("org", "delete", "held", "--yes")
