@@ -170,17 +170,6 @@ def test_doctor_finds_nothing_to_fail_and_then_an_exposed_file(installation: Ins
         exposed.chmod(0o600)
 
 
-def test_a_second_keyring_is_made_with_a_connector_of_its_own(installation: Installation, tmp_path: Path) -> None:
-    out = tmp_path / "edge.keyring"
-    installation.ok("keyring", "new", "edge", "--keyring-out", str(out), "--i-have-a-backup")
-    assert out.stat().st_mode & 0o777 == 0o600
-    assert "edge" in {one["keyring"] for one in installation.data("keyring", "show")}
-    refused = installation.run(
-        "secret", "set", "account.there", "--from-stdin", "--connector", "account.local_edge", given=b"x"
-    )
-    assert refused.status == 7 and "keyring" in refused.err
-
-
 def test_a_secret_needs_a_place_and_a_place_in_use_stays(installation: Installation) -> None:
     refused = installation.run("secret", "set", "lost", "--from-stdin", "--org", "nosuch", given=b"x")
     assert refused.status == 5 and "no organisation nosuch" in refused.err
