@@ -128,7 +128,12 @@ tasks = Table(
     Column("summary", TEXT, nullable=False),
     Index("tasks_by_time", "account", "submitted_at", "task"),
     Index("tasks_by_end", "finished_at"),
+    # A person's own tasks must not cost the reading of everybody's.
+    Index("tasks_by_principal", "account", "principal", "submitted_at", "task"),
 )
+# Only what may not run twice is ever queued here, and for seconds.
+_queued = tasks.c.state == "queued"
+Index("tasks_queued", tasks.c.account, sqlite_where=_queued, postgresql_where=_queued)
 
 audit = Table(
     "audit",

@@ -152,18 +152,14 @@ class StoreContract:
 
     async def test_documents_are_listed_by_scope_in_bounded_pages(self, store: Store) -> None:
         scopes = ["account", "org/a", "org/a/project/p", "org/ab", "org/b"]
-        new = [
-            document(id=f"{n}{i}", identifier=f"{n}{i}", scope=s) for i, s in enumerate(scopes) for n in "xyz"
-        ]
+        new = [document(id=f"{n}{i}", identifier=f"{n}{i}", scope=s) for i, s in enumerate(scopes) for n in "xyz"]
         gone = document(id="gone", identifier="gone", scope="org/a", deleted=True)
         await store.publish(A, [*new, gone])
 
         async def listed(scope: str, below: bool = False, deleted: bool = False) -> list[StoredDocument]:
             rows, after = [], ""
             while True:
-                page = await store.documents(
-                    A, "secret", scope, below=below, deleted=deleted, after=after, limit=2
-                )
+                page = await store.documents(A, "secret", scope, below=below, deleted=deleted, after=after, limit=2)
                 assert len(page.items) <= 2
                 rows += page.items
                 after = page.next
@@ -174,9 +170,7 @@ class StoreContract:
         assert await listed("") == order
         assert await listed("account", below=True) == order
         assert await listed("org/a") == [row for row in order if row.scope == "org/a"]
-        assert await listed("org/a", below=True) == [
-            r for r in order if r.scope in ("org/a", "org/a/project/p")
-        ]
+        assert await listed("org/a", below=True) == [r for r in order if r.scope in ("org/a", "org/a/project/p")]
         assert gone in await listed("org/a", deleted=True)
         assert await listed("org/none", below=True) == []
 
@@ -206,9 +200,7 @@ class StoreContract:
         await store.close()
         async with Store(url) as again:
             latest = await again.latest_many(A, [*secrets, "none"])
-            assert {s: row.n for s, row in latest.items()} == {
-                s: 2 if s in secrets[:3] else 1 for s in secrets
-            }
+            assert {s: row.n for s, row in latest.items()} == {s: 2 if s in secrets[:3] else 1 for s in secrets}
             assert set(await again.version_many(A, [(s, 1) for s in secrets])) == {(s, 1) for s in secrets}
             assert set(await again.heads(A, "secret", secrets)) == set(secrets)
             names = [("account", s) for s in secrets]
@@ -224,6 +216,26 @@ class StoreContract:
             assert await again.latest(A, "s") == stored
             assert again.cached_latest(A, "s") == stored
             assert again.cached_version(A, "s", 1) == stored
+
+    async def test_large_records_can_be_left_where_they_are(self, url: str, store: Store) -> None:
+        small, large = version(1, "small", record=b"x"), version(1, "large", record=bytes(100))
+        for one in (small, large):
+            await store.add_version(A, one)
+        await store.close()
+        async with Store(url) as again:
+            for _ in range(2):
+                latest = await again.latest_many(A, ["small", "large"], 10)
+                assert {s: (row.record, row.size) for s, row in latest.items()} == {
+                    "small": (b"x", 1),
+                    "large": (None, 100),
+                }
+                named = await again.version_many(A, [("small", 1), ("large", 1)], 10)
+                assert [named["small", 1].record, named["large", 1].record] == [b"x", None]
+            # What was left out isn't mistaken for what isn't there.
+            assert again.cached_latest(A, "large") is None
+            whole = await again.latest(A, "large")
+            assert whole is not None and whole.record == bytes(100)
+            assert (await again.latest_many(A, ["large"], 10))["large"].record == bytes(100)
 
     async def test_a_version_must_follow_the_newest(self, store: Store) -> None:
         with pytest.raises(Conflict) as early:
@@ -279,9 +291,7 @@ class StoreContract:
         async def redeem(n: int) -> str:
             account = f"{n:052}"
             try:
-                await store.create_account(
-                    "hash", AccountRow(account, 10, "n"), [document(id=account)], [ENTRY]
-                )
+                await store.create_account("hash", AccountRow(account, 10, "n"), [document(id=account)], [ENTRY])
             except Unauthenticated:
                 return ""
             return account
@@ -330,9 +340,7 @@ class StoreContract:
         assert rest.next == ""
 
     async def test_a_task_is_written_over_as_it_moves_on(self, store: Store) -> None:
-        await store.put_task(
-            A, TaskRow("t", "reveal", "p", "queued", submitted_at=3, jti="j", summary='{"n":1}')
-        )
+        await store.put_task(A, TaskRow("t", "reveal", "p", "queued", submitted_at=3, jti="j", summary='{"n":1}'))
         done = TaskRow("t", "reveal", "p", "done", "", "d", 1, 3, 4, "j", "zone", "account", '{"n":1}')
         await store.put_task(A, done, [ENTRY])
         assert await store.task(A, "t") == done
@@ -392,9 +400,7 @@ class StoreContract:
 
         results = await asyncio.gather(*map(run, range(90)), return_exceptions=True)
         assert [n for n, result in enumerate(results) if result is None] == list(range(2, 90, 3))
-        assert set(await store.heads(A, "secret", [f"d{n}" for n in range(90)])) == {
-            f"d{n}" for n in range(2, 90, 3)
-        }
+        assert set(await store.heads(A, "secret", [f"d{n}" for n in range(90)])) == {f"d{n}" for n in range(2, 90, 3)}
         links = await store.audit_page(A, limit=500)
         assert verify(links) != Head()
         assert len(links) == 30
@@ -478,9 +484,7 @@ class StoreContract:
 
     async def test_a_newer_database_is_refused_and_left_as_it_is(self, url: str, store: Store) -> None:
         await store.write(
-            lambda transaction: transaction.connection.execute(
-                text("UPDATE alembic_version SET version_num = '9999'")
-            ),
+            lambda transaction: transaction.connection.execute(text("UPDATE alembic_version SET version_num = '9999'")),
             account=A,
         )
         await store.close()

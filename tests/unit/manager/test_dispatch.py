@@ -403,7 +403,8 @@ async def test_one_account_holds_a_bounded_number_of_bytes(monkeypatch: pytest.M
     monkeypatch.setattr("manager.dispatch.MOST_BYTES", 10)
     desk = Desk()
     one = Simulated(desk, "one", credits=0)
-    assert (first := desk.assignment()).size == 6
+    first = desk.assignment()
+    assert first.size == 6
     running = desk.run(first)
     await until(lambda: first.seat is not None)
     with pytest.raises(Overloaded):

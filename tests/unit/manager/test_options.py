@@ -78,3 +78,9 @@ def test_the_help_tells_the_options_and_the_commands(capsys: pytest.CaptureFixtu
     assert main(["--version"]) == 0
     assert main(["--check-config"]) == 0
     assert "database" in capsys.readouterr().out
+
+
+def test_a_silence_that_would_cut_every_delegate_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check-config", "--heartbeat", "10s"]) == 2
+    assert "silence" in capsys.readouterr().err
+    assert main(["--check-config", "--heartbeat", "10s", "--silence", "20s"]) == 0
