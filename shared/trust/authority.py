@@ -139,7 +139,11 @@ class Authority:
     def _live(self, grant: Verified[GrantDocument], now: int) -> None:
         document = grant.document
         if document.id in self._revoked_grants or thumbprint(document.principal.key) in self._revoked_keys:
-            raise Denied("grant_revoked", "the signer's grant, or one that it stands on, is revoked")
+            raise Denied(
+                "grant_revoked",
+                "the signer's grant, or one that it stands on, is revoked",
+                "ask for a new one: privyseal grant add",
+            )
         if document.exp <= now:
             raise Denied(
                 "grant_expired",

@@ -193,7 +193,9 @@ async def test_a_forged_certificate_with_more_tags_is_refused(stage: Stage, clie
     assert told(await refused(client)) == (Unauthenticated, "certifier_unknown")
 
 
-async def test_a_delete_answered_by_another_delegate_than_the_one_named_is_refused(stage: Stage, client: Client) -> None:
+async def test_a_delete_answered_by_another_delegate_than_the_one_named_is_refused(
+    stage: Stage, client: Client
+) -> None:
     """Two honest delegates; the manager gives the task to the wrong one, and relays its signed refusal."""
     await stage.delegate("beta")
     names = {one.kid: one for one in stage.evil.services.fleet}
@@ -289,12 +291,14 @@ async def test_malformed_json_is_an_error_of_ours(stage: Stage, client: Client, 
         "/resolve": lambda: client.reveal("account.unknown"),
         "/versions": lambda: client.reveal("account.token", version=1),
         "/plan": lambda: client.delete("account.token"),
-        "/delegates": lambda: client.views.delegates(),
+        "/delegates": client.views.delegates,
         "/secret": lambda: anext(aiter(client.directory.documents("secret", SecretDocument, ACCOUNT_SCOPE))),
     }
     answers = [b"[]", b"nonsense", b"\xff", b"[" * 9_999]
     for field in ("documents", "versions", "candidates", "delegates", "latest", "next"):
-        answers += [b'{"%b":%b}' % (field.encode(), value) for value in (b"7", b"[7,null,{}]", b'{"a":1}', b'["a.b.c"]')]
+        answers += [
+            b'{"%b":%b}' % (field.encode(), value) for value in (b"7", b"[7,null,{}]", b'{"a":1}', b'["a.b.c"]')
+        ]
     for body in answers:
         stage.evil.behave()
 
@@ -357,7 +361,9 @@ async def test_an_old_record_for_the_newest_version_is_reported_by_the_delegate(
 
 async def test_a_record_that_was_exchanged_before_it_was_stored_does_not_open(stage: Stage, client: Client) -> None:
     def plant(_: Tap, message: FromDelegate) -> list[FromDelegate]:
-        return [replace(message, stored=(b"\x01planted",)) if isinstance(message, Result) and message.stored else message]
+        return [
+            replace(message, stored=(b"\x01planted",)) if isinstance(message, Result) and message.stored else message
+        ]
 
     stage.evil.on_up(plant)
     with pytest.raises(PrivySealError):

@@ -159,9 +159,9 @@ async def test_a_pinned_document_that_is_withheld_is_asked_for_and_nothing_is_do
     world = stage.world
     version = world.store(world.secret("hidden"), b"value")
     task = world.reveal([version])
-    assert await stage.asks("alpha", task.compact, stored=[version.record.raw]) == (
-        version.secret.digest,
-    ) or set(await stage.asks("alpha", task.compact, stored=[version.record.raw])) >= {version.secret.digest}
+    assert await stage.asks("alpha", task.compact, stored=[version.record.raw]) == (version.secret.digest,) or set(
+        await stage.asks("alpha", task.compact, stored=[version.record.raw])
+    ) >= {version.secret.digest}
 
 
 async def test_a_revived_secret_is_refused(stage: Stage) -> None:
@@ -499,6 +499,3 @@ def _ask_for(identifier: str) -> Callable[[Exchange], None]:
             exchange.request = body
 
     return change
-
-
-

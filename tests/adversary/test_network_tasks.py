@@ -384,9 +384,7 @@ async def test_a_grant_of_more_than_its_grantor_holds_is_refused(stage: Stage) -
     world, accomplice = stage.world, stage.world.identity("accomplice")
     own = world.grant(accomplice, ["admin", "view"], "org/low")
     version = await stored(stage)
-    greedy = world.sign(
-        world.grant_document(stage.mallory, ["reveal"], "account", parent=own.document.id), accomplice
-    )
+    greedy = world.sign(world.grant_document(stage.mallory, ["reveal"], "account", parent=own.document.id), accomplice)
     pins = pins_of([*_common(world), version.secret, own, greedy])
     task = world.reveal([version], stage.mallory, pins=pins)
     await stage.teach("alpha", [own.compact, greedy.compact])

@@ -134,7 +134,7 @@ def files(paths: Callable[[], Iterable[Path]]) -> Surface:
 
 
 def held(data: bytes | bytearray | str) -> Surface:
-    """Bytes at hand."""
+    """Bytes at hand; what is appended to a bytearray later is searched too."""
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     return lambda: (bytes(raw[at : at + PIECE_BYTES]) for at in range(0, len(raw), PIECE_BYTES))
 
