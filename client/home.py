@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from shared.errors import Denied, Malformed, NotReady, PrivySealError
+from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError
 
 
 class Home:
@@ -112,6 +112,23 @@ def write_private(path: Path, data: bytes, *, once: bool = False) -> None:
         ) from None
     except OSError as why:
         raise unwritable(path, why) from None
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Only one process changes the files of this path's folder in here. Raises Conflict while another one does."""
+    try:
+        # The folder: a lock on the file itself would go with the file when it is replaced.
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as why:
+        raise unreadable(path.parent, why) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Conflict("file_busy", f"another command is changing {path}", "try again when it has ended") from None
+    finally:
+        os.close(descriptor)
 
 
 def read_private(path: Path, what: str) -> bytes:

@@ -15,7 +15,7 @@ from msgspec import structs
 from client.account import Account
 from client.directory import Directory
 from client.drafts import built_in_connector, next_status
-from client.home import read_private, write_private
+from client.home import only_one, read_private, write_private
 from client.publish import Publisher, Signable
 from shared.crypto.keyring import SEED_BYTES, Keyring
 from shared.documents.connector import ConnectorDocument
@@ -61,7 +61,9 @@ class Keyrings:
 
         def make(now: int) -> list[Signable]:
             connector = built_in_connector(self._account.id, name, now)
-            named = structs.replace(connector, identifier=f"local_{name}"[:128], name=f"Built-in of keyring {name}"[:128])
+            named = structs.replace(
+                connector, identifier=f"local_{name}"[:128], name=f"Built-in of keyring {name}"[:128]
+            )
             return [keyring.document(1, None, now), named]
 
         await self._publisher.publish(make)
@@ -72,34 +74,15 @@ class Keyrings:
 
         `compromised` also excludes the older generations in the status. A rotation that stopped half-way is completed.
         """
-        keyring = Keyring.parse(read_private(path, "keyring file"))
         self._must_administer(await self.all())
-        published = self._account.book.keyrings.get(keyring.name)
-        if keyring.account != self._account.id or keyring.name != name or published is None:
-            raise NotFound(
-                "keyring_foreign",
-                f"the file doesn't belong to a keyring {name} of this account",
-                "check --context and the file",
-            )
-        behind = keyring.newest.number < published.document.gen
-        if not behind and keyring.newest.number == published.document.gen and not keyring.matches(published.document):
-            behind = True
-        if behind or keyring.newest.number > published.document.gen + 1:
-            raise Conflict(
-                "keyring_file_differs",
-                f"the keyring file ends with generation {keyring.newest.number}, the published one is {published.document.gen}",
-                "use the newest keyring file",
-            )
-        if keyring.newest.number == published.document.gen:
-            backup = path.with_name(f"{path.name}.generation-{keyring.newest.number}")
-            if not backup.exists():
-                write_private(backup, keyring.text(), once=True)
-            keyring = keyring.rotated(os.urandom(SEED_BYTES))
-            write_private(path, keyring.text())
-        new, newest = keyring, keyring.newest.number
+        # From reading to writing nobody else: whoever wrote second would put another seed in the place of a published one.
+        with only_one(path):
+            new = self._rotated(name, path)
+        newest = new.newest.number
 
         def make(now: int) -> list[Signable]:
             old = self._account.book.keyrings[new.name]
+            self._check_file(new, old.document)
             floor = newest if compromised else self._publisher.status().document.keyrings.get(new.name, 1)
             payloads: list[Signable] = [new.document(old.document.rev + 1, old.digest, now, floor)]
             if compromised:
@@ -107,7 +90,39 @@ class Keyrings:
             return payloads
 
         await self._publisher.publish(make)
+        return new
+
+    def _rotated(self, name: str, path: Path) -> Keyring:
+        """The keyring in the file with one generation more than the published ones, in the file by now."""
+        keyring = Keyring.parse(read_private(path, "keyring file"))
+        published = self._account.book.keyrings.get(keyring.name)
+        if keyring.account != self._account.id or keyring.name != name or published is None:
+            raise NotFound(
+                "keyring_foreign",
+                f"the file doesn't belong to a keyring {name} of this account",
+                "check --context and the file",
+            )
+        self._check_file(keyring, published.document)
+        if keyring.newest.number == published.document.gen:
+            backup = path.with_name(f"{path.name}.generation-{keyring.newest.number}")
+            if not backup.exists():
+                write_private(backup, keyring.text(), once=True)
+            keyring = keyring.rotated(os.urandom(SEED_BYTES))
+            write_private(path, keyring.text())
         return keyring
+
+    @staticmethod
+    def _check_file(keyring: Keyring, published: KeyringDocument) -> None:
+        """Raises Conflict unless the published keyring is the file's, in its newest generation or in the one before."""
+        newest = keyring.newest.number
+        if keyring.matches(published) and published.gen in {newest, newest - 1}:
+            return
+        raise Conflict(
+            "keyring_file_differs",
+            f"the keyring file ends with generation {keyring.newest.number}, the published one is {published.gen} "
+            "and perhaps another",
+            "use the newest keyring file; if two people rotated at once, that of who was told that it was published",
+        )
 
     async def exclude(self, name: str) -> int:
         """Excludes all generations of a keyring but the current one; the floor. Raises NotFound, Denied."""

@@ -16,9 +16,12 @@ from shared.documents.fields import Payload, Revisioned
 from shared.documents.grant import DAY
 from shared.documents.jws import Verified, parse
 from shared.documents.status import LONGEST_SECONDS, StatusDocument
-from shared.errors import Conflict, Denied, Malformed, NotReady
+from shared.errors import Conflict, Denied, Malformed, NotReady, Tampered
 
 ATTEMPTS = 4
+_OVERTAKEN = frozenset({"revision_forked", "status_forked"})
+"""What a manager says when somebody else's revision came first. Whether there really is a fork, the next sync tells."""
+
 RENEWED_AFTER_SECONDS = DAY
 
 Signable = Payload | str
@@ -52,7 +55,9 @@ class Publisher:
                 parse(one)  # what nobody would take is told here, before anything is sent
             try:
                 await account.post(compacts)
-            except Conflict:
+            except (Conflict, Tampered) as why:
+                if isinstance(why, Tampered) and not (why.code in _OVERTAKEN and why.facts.get("unsigned")):
+                    raise
                 await account.sync(force=True)
                 # A lost reply, asked again, conflicts with itself: then it is published.
                 if not all(account.book.find(digest(one)) for one in compacts):

@@ -46,7 +46,9 @@ class Views:
         tags = told.get("tags")
         shown = (told.get("delegate"), told.get("name"), sorted(map(str, tags)) if isinstance(tags, list) else None)
         # Else a manager could show one delegate's certificate for another's name.
-        return "yes" if shown == (thumbprint(document.key), document.name, sorted(document.tags)) else "certificate_other"
+        return (
+            "yes" if shown == (thumbprint(document.key), document.name, sorted(document.tags)) else "certificate_other"
+        )
 
     async def thumbprint(self, text: str) -> str:
         """The whole thumbprint of a delegate: `text` itself, or the only one that begins with it or has that name.
