@@ -18,6 +18,7 @@ from typing import TextIO
 
 from delegate.configuration import PROGRAM, Configuration, environment
 from delegate.files import read_text
+from delegate.shelter import shelter
 from shared import logs
 from shared.errors import PrivySealError
 from shared.settings import Settings
@@ -28,6 +29,8 @@ BUG = 70
 
 def main() -> None:
     """The console script."""
+    # Before anything secret is read.
+    shelter()
     sys.exit(run(sys.argv[1:], os.environ, sys.stdout, sys.stderr))
 
 
