@@ -223,14 +223,18 @@ class Link:
             self.changed()
 
     def _replenish(self, stream: Stream) -> None:
-        """As much credit as there are places: what runs from an earlier stream still takes its own."""
-        if not self._draining:
-            stream.credit(self._runner.capacity - self._runner.executing)
+        """As much credit as there are places."""
+        stream.credit(self._free_places)
+
+    def _free_places(self) -> int:
+        """What runs from an earlier stream still takes its own place."""
+        return 0 if self._draining else self._runner.capacity - self._runner.executing
 
     async def _handle(self, stream: Stream, message: FromManager) -> None:
         match message:
             case Task():
                 self._runner.accept(message, stream)
+                self._replenish(stream)
             case Cancel():
                 self._runner.cancel(message.id)
             case Documents():

@@ -24,6 +24,9 @@ from shared.wire import delegate_pb2, delegate_pb2_grpc
 HELLO_SECONDS = 20.0
 """From dialling to the manager's welcome."""
 
+CREDIT_SECONDS = 0.02
+"""How long a place may be free before the manager hears of it, while it knows of enough others."""
+
 _HEARTBEAT_SECONDS = (0.02, 60.0)
 _SILENCE_SECONDS = (0.1, 300.0)
 """What a manager may ask for: one that asks for less would keep this process busy with nothing."""
@@ -56,6 +59,7 @@ class Stream:
         self._heard = clock.monotonic()
         self._silent = False
         self._ended = asyncio.Event()
+        self._crediting: asyncio.TimerHandle | None = None
         self.replenish: Callable[[], None] = lambda: None
         """Called when a place has become free."""
         stub = delegate_pb2_grpc.DelegatesStub(channel)  # type: ignore[no-untyped-call]
@@ -78,9 +82,21 @@ class Stream:
         if not self._ended.is_set():
             self.say(message)
 
-    def credit(self, places: int) -> None:
-        """Let the manager know of free places that it doesn't know of."""
-        free = places - self._session.credits
+    def credit(self, places: Callable[[], int]) -> None:
+        """Let the manager know of free places that it doesn't know of: at once while it knows of half of them or fewer, else
+        soon, together with others, since a message costs as much as a small task.
+        """
+        free = places() - self._session.credits
+        if free > 0 and free >= self._session.credits:
+            self._say_credit(places)
+        elif free > 0 and self._crediting is None:
+            self._crediting = asyncio.get_running_loop().call_later(CREDIT_SECONDS, self._say_credit, places)
+
+    def _say_credit(self, places: Callable[[], int]) -> None:
+        if self._crediting is not None:
+            self._crediting.cancel()
+            self._crediting = None
+        free = places() - self._session.credits
         if free > 0 and not self._ended.is_set():
             self.say(Credit(free))
 
