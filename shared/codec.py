@@ -7,7 +7,7 @@ anything is kept: what a peer can make us hold is `LARGEST_BYTES` a stream.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from google.protobuf.message import DecodeError
 
@@ -65,6 +65,8 @@ def manager_messages(message: FromManager, stream: int) -> Iterator[pb.FromManag
             whole.cancel.id, whole.cancel.attempt = message.id, message.attempt
         case Drain():
             whole.drain.SetInParent()
+        case _:
+            assert_never(message)
     if whole.ByteSize() <= CHUNK_BYTES:
         yield whole
     else:
@@ -102,6 +104,8 @@ def delegate_messages(message: FromDelegate, stream: int) -> Iterator[pb.FromDel
             whole.drain.SetInParent()
         case NewCertificate():
             whole.certificate.certificate = message.certificate
+        case _:
+            assert_never(message)
     if whole.ByteSize() <= CHUNK_BYTES:
         yield whole
     else:

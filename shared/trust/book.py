@@ -219,6 +219,9 @@ class Book:
                 self.authority.chain(new.kid, permission, Scope.parse(thing.scope), thing.id, now)
             case ScopeDocument() as scope:
                 self.authority.chain(new.kid, "admin", Scope.parse(scope.scope), None, now)
+            case _:
+                # A kind that has no rule yet has no signer.
+                raise Malformed("document_unexpected", f"a {new.kind} document isn't kept")
 
     def _check_grant(self, grant: Verified[GrantDocument], now: int) -> None:
         """Whether the grant was ever founded. One that has ended or is revoked is kept: it explains refusals."""

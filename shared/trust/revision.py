@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Revisioned
 from shared.documents.grant import GrantDocument
@@ -10,6 +12,13 @@ from shared.documents.keyring import KeyringDocument
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.errors import Conflict, Malformed, Tampered
+
+_FIXED: Mapping[type[Revisioned], tuple[str, ...]] = {
+    ConnectorDocument: ("scope", "identifier", "type", "keyring"),
+    ScopeDocument: ("scope", "identifier"),
+    SecretDocument: ("scope", "identifier", "type", "connector"),
+}
+"""What makes a thing what it is."""
 
 
 def id_of(document: Revisioned) -> str:
@@ -48,28 +57,19 @@ def check_order(kind: str, document: Revisioned, newest: tuple[int, str]) -> Non
 
 def check_change(new: Verified[Revisioned], old: Verified[Revisioned]) -> None:
     """What never changes hasn't changed. Raises Conflict, naming the field."""
-    match new.document, old.document:
-        case (SecretDocument() as after, SecretDocument() as before):
-            fields: tuple[str, ...] = ("scope", "identifier", "type", "connector")
-            _same(new.kind, after, before, fields)
-        case (ConnectorDocument() as after, ConnectorDocument() as before):
-            _same(new.kind, after, before, ("scope", "identifier", "type", "keyring"))
-        case (ScopeDocument() as after, ScopeDocument() as before):
-            _same(new.kind, after, before, ("scope", "identifier"))
-        case (GrantDocument() as after, GrantDocument() as before):
-            # Only who stands where the grantor stood may revise his grant: the same grantor, or an administrator.
-            if after.principal.key != before.principal.key or after.parent not in {before.parent, None}:
-                raise Conflict("field_immutable", "the grant's principal or parent can't change", "make a new grant")
-        case (KeyringDocument() as after, KeyringDocument() as before):
-            if after.gen < before.gen:
-                raise Conflict("field_immutable", "a keyring's generation can't go back", "rotate it: privyseal keyring rotate")
-        case _:
-            return
-    if getattr(old.document, "deleted", False):
-        raise Conflict("document_deleted", f"the {new.kind} was deleted", "make a new one")
-
-
-def _same(kind: str, after: Revisioned, before: Revisioned, fields: tuple[str, ...]) -> None:
-    for field in fields:
+    after, before = new.document, old.document
+    # Only who stands where the grantor stood may revise his grant: the same grantor, or an administrator.
+    if (
+        isinstance(after, GrantDocument)
+        and isinstance(before, GrantDocument)
+        and (after.principal.key != before.principal.key or after.parent not in {before.parent, None})
+    ):
+        raise Conflict("field_immutable", "the grant's principal or parent can't change", "make a new grant")
+    if isinstance(after, KeyringDocument) and isinstance(before, KeyringDocument) and after.gen < before.gen:
+        raise Conflict("field_immutable", "a keyring's generation can't go back", "rotate it: privyseal keyring rotate")
+    for field in _FIXED.get(type(after), ()):
         if getattr(after, field) != getattr(before, field):
-            raise Conflict("field_immutable", f"the {kind}'s {field} can't change", f"delete the {kind} and make a new one")
+            detail, hint = f"the {new.kind}'s {field} can't change", f"delete the {new.kind} and make a new one"
+            raise Conflict("field_immutable", detail, hint)
+    if getattr(before, "deleted", False):
+        raise Conflict("document_deleted", f"the {new.kind} was deleted", "make a new one")

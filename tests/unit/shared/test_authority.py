@@ -190,7 +190,7 @@ STATUSES = st.builds(
 
 
 @given(grants_of(), STATUSES, st.lists(QUESTIONS, min_size=1, max_size=8))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_a_chain_is_found_exactly_where_the_reference_finds_one(
     grants: list[Verified[GrantDocument]], status: StatusDocument, questions: list[Question]
 ) -> None:

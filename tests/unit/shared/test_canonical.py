@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.canonical import b32, b64u, blob_digest, decode, digest, encode, lp, sha256, unb64u, unlp
+from shared.canonical import b32, b64u, blob_digest, decode, digest, encode, is_digest, lp, sha256, unb64u, unlp
 from shared.documents.jws import KINDS
 from shared.errors import Malformed
 
@@ -76,6 +76,13 @@ def test_base32_is_lower_case_and_unpadded() -> None:
 def test_digests_are_sha256_in_base64url() -> None:
     assert digest("a.b.c") == blob_digest(b"a.b.c") == b64u(sha256(b"a.b.c"))
     assert len(digest("")) == 43
+
+
+@pytest.mark.parametrize("text", ["", "A" * 42, "A" * 44, "A" * 42 + "=", "A" * 42 + "é", "A" * 42 + "/"])
+def test_a_digest_looks_like_one(text: str) -> None:
+    assert is_digest(digest("a.b.c"))
+    assert is_digest("-" * 42 + "A")
+    assert not is_digest(text)
 
 
 def test_only_ascii_has_a_digest() -> None:

@@ -91,6 +91,13 @@ def test_every_message_is_tried() -> None:
     assert {type(one) for one in OF_DELEGATE} == set(FromDelegate.__args__)
 
 
+def test_what_is_no_message_is_not_sent() -> None:
+    with pytest.raises(AssertionError):
+        list(manager_messages(Credit(1), 1))  # type: ignore[arg-type]
+    with pytest.raises(AssertionError):
+        list(delegate_messages(Cancel("id", 1), 1))  # type: ignore[arg-type]
+
+
 def test_unknown_messages_and_fields_are_ignored() -> None:
     for raw in (b"", tagged(12, b"later"), tagged(14, b"")):
         assert ManagerReader().read(pb.FromManager.FromString(raw)) is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shared.aad import Aad
 from shared.canonical import lp
 from shared.crypto import aead, record
-from shared.crypto.aead import OVERHEAD_BYTES, SALT_BYTES, decrypt, derive, encrypt
+from shared.crypto.aead import OVERHEAD_BYTES, SALT_BYTES, decrypt, decrypt_padded, derive, encrypt
 from shared.crypto.output import Item, pack, unpack
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.record import LONGEST_KEY_NAME, LONGEST_WRAPPED_KEY, Record
@@ -60,6 +60,16 @@ def test_another_key_place_or_a_cut_fail_in_the_same_words() -> None:
     ):
         with pytest.raises(Tampered) as caught:
             decrypt(key, raw, place)
+        said.add((caught.value.code, caught.value.detail, caught.value.hint))
+    assert len(said) == 1
+
+
+def test_a_value_that_was_not_padded_fails_in_the_same_words() -> None:
+    assert decrypt_padded(KEY, encrypt(KEY, Plaintext(VALUE).padded(), b"place", SALT), b"place").reveal() == VALUE
+    said = set()
+    for raw, place in ((encrypt(KEY, Plaintext(VALUE), b"place", SALT), b"place"), (b"", b"place")):
+        with pytest.raises(Tampered) as caught:
+            decrypt_padded(KEY, raw, place)
         said.add((caught.value.code, caught.value.detail, caught.value.hint))
     assert len(said) == 1
 

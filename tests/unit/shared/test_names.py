@@ -14,6 +14,7 @@ from shared.names import (
     check_account,
     check_identifier,
     check_name,
+    is_opaque,
     opaque_id,
 )
 
@@ -118,6 +119,8 @@ def test_an_opaque_id_is_made_of_16_random_bytes() -> None:
     assert opaque_id(bytes(16)) == "a" * 26
     with pytest.raises(ValueError, match="16"):
         opaque_id(bytes(15))
+    assert is_opaque(opaque_id(b"x" * 16))
+    assert not any(is_opaque(text) for text in ("", "a" * 25, "a" * 27, "A" * 26, "1" * 26, "a" * 26 + "\n"))
 
 
 @pytest.mark.parametrize(
