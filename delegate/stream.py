@@ -36,6 +36,9 @@ _STATUSES: dict[grpc.StatusCode, type[PrivySealError]] = {
 }
 
 
+_MOST_WAITING = 1_000
+"""Messages that wait to be sent before heartbeats are left out: nobody reads them."""
+
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
@@ -56,6 +59,9 @@ class Stream:
         self._reader = ManagerReader()
         self._queue: asyncio.Queue[FromDelegate | None] = asyncio.Queue()
         self._numbers = 0
+        self._unsent = 0
+        """Replies that are still in the queue: each keeps its task's place, so that a manager that doesn't read is given
+        no more of them than there are places."""
         self._heard = clock.monotonic()
         self._silent = False
         self._ended = asyncio.Event()
@@ -75,7 +81,7 @@ class Stream:
         """The reply to a task that came by this stream; nothing happens on one that has ended."""
         if not self._ended.is_set():
             self.say(message)
-            self.replenish()
+            self._unsent += 1
 
     def report(self, message: Progress) -> None:
         """How far a task is that came by this stream."""
@@ -86,7 +92,7 @@ class Stream:
         """Let the manager know of free places that it doesn't know of: at once while it knows of half of them or fewer, else
         soon, together with others, since a message costs as much as a small task.
         """
-        free = places() - self._session.credits
+        free = places() - self._session.credits - self._unsent
         if free > 0 and free >= self._session.credits:
             self._say_credit(places)
         elif free > 0 and self._crediting is None:
@@ -96,7 +102,7 @@ class Stream:
         if self._crediting is not None:
             self._crediting.cancel()
             self._crediting = None
-        free = places() - self._session.credits
+        free = places() - self._session.credits - self._unsent
         if free > 0 and not self._ended.is_set():
             self.say(Credit(free))
 
@@ -151,13 +157,18 @@ class Stream:
                 return
             if self._ended.is_set():
                 return
-            self.say(Heartbeat(executing()))
+            if self._queue.qsize() < _MOST_WAITING:
+                self.say(Heartbeat(executing()))
 
     async def _outgoing(self) -> AsyncIterator[delegate_pb2.FromDelegate]:
         while (message := await self._queue.get()) is not None:
             self._numbers += 1
             for wire in delegate_messages(message, self._numbers):
                 yield wire
+            if isinstance(message, Result | Need):
+                self._unsent -= 1
+                if not self._ended.is_set():
+                    self.replenish()
 
     def _why(self, status: grpc.StatusCode, details: str | None) -> PrivySealError | Lost:
         """Why the stream ended, in our words; `details` is `CODE: TEXT` when the manager refused us."""
