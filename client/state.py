@@ -105,16 +105,17 @@ class State:
                 seen=known[0],
             )
         if known is not None and n == known[0] and digest != known[1]:
-            raise Tampered(
-                "version_forked",
-                f"the manager shows another version {n} of a secret than was seen before",
-                secret=secret,
-                n=n,
-            )
+            raise _version_forked(secret, n)
 
     def take_version(self, secret: str, n: int, digest: str) -> None:
-        """Remembers a version that a delegate's signed answer proves: it stored it, or opened its record."""
-        if n > self.seen.versions.get(secret, (0, ""))[0]:
+        """Remembers a version that a delegate's signed answer proves: it stored it, or opened its record.
+
+        Raises Tampered for another with its number: both are proven, so somebody was shown another history.
+        """
+        known = self.seen.versions.get(secret, (0, ""))
+        if n == known[0] and digest != known[1]:
+            raise _version_forked(secret, n)
+        if n > known[0]:
             self.seen.versions[secret] = (n, digest)
             self._changed = True
 
@@ -146,11 +147,20 @@ class State:
             for key, entry in other.revisions.items():
                 self._merge_revision(mine.revisions, key, entry)
             for secret, (n, digest) in other.versions.items():
-                if mine.versions.get(secret, (0, ""))[0] < n:
+                known = mine.versions.get(secret, (0, ""))
+                if known[0] == n and known[1] != digest:
+                    raise _version_forked(secret, n)
+                if known[0] < n:
                     mine.versions[secret] = (n, digest)
             for place, entry_ in other.places.items():
                 if mine.places.get(place, ("", -1))[1] < entry_[1]:
                     mine.places[place] = entry_
+            if other.audit[0] == mine.audit[0] and other.audit[1] != mine.audit[1]:
+                raise Tampered(
+                    "audit_forked",
+                    f"entry {mine.audit[0]} of the audit is another one than another command was shown",
+                    "somebody wrote the audit anew; treat it as changed from the beginning",
+                )
             if other.audit[0] > mine.audit[0]:
                 mine.audit = other.audit
             if not self._trust_changed:
@@ -184,6 +194,16 @@ class State:
                 f"{self._home.path(*self._parts)} is damaged: what this client saw before can't be compared",
                 "remove it to begin anew, and run privyseal audit verify",
             ) from None
+
+
+def _version_forked(secret: str, n: int) -> Tampered:
+    return Tampered(
+        "version_forked",
+        f"the manager shows another version {n} of a secret than was seen before",
+        "don't trust this manager until you know why",
+        secret=secret,
+        n=n,
+    )
 
 
 def _key(kind: str, document: Revisioned) -> str:

@@ -145,3 +145,28 @@ def test_nothing_is_written_when_nothing_new_was_seen(world: World, home: Home) 
     State(world.id, home).save()
     assert not home.root.exists()
     assert structs.asdict(State(world.id, home).seen)["revisions"] == {}
+
+
+def test_two_processes_that_were_shown_two_histories_find_out_when_they_save(world: World, home: Home) -> None:
+    one, other, third = (State(world.id, home) for _ in range(3))
+    one.take_version("s", 3, "a")
+    other.take_version("s", 3, "b")
+    one.save()
+    with pytest.raises(Tampered, match="another version 3"):
+        other.save()
+    third.take_audit(Head(7, b"x" * 32))
+    third.save()
+    fourth = State(world.id)
+    fourth._home = home
+    fourth.take_audit(Head(7, b"y" * 32))
+    with pytest.raises(Tampered, match="entry 7"):
+        fourth.save()
+
+
+def test_another_proven_version_with_a_seen_number_is_a_fork(world: World) -> None:
+    state = State(world.id)
+    state.take_version("s", 3, "a")
+    state.take_version("s", 3, "a")
+    state.take_version("s", 2, "older ones may be opened")
+    with pytest.raises(Tampered, match="another version 3"):
+        state.take_version("s", 3, "b")
