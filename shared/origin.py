@@ -33,7 +33,7 @@ class Origin:
         except ValueError:
             host, port, parts = None, None, urlsplit("")
         if parts.scheme not in PORTS or not host or port == 0:
-            raise Malformed("url_malformed", f"the {what} is not a URL", hint)
+            raise Malformed("url_malformed", f"the {what} is malformed", hint)
         if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
             raise Malformed("url_malformed", f"the {what} has more than a host and a port", hint)
         origin = Origin(parts.scheme, host, port or PORTS[parts.scheme])
