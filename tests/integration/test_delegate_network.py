@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from delegate.address import Address
 from tests.fakes.authority import Authority
 from tests.fakes.delegates import running
 from tests.fakes.manager import FakeManager, read_answer, until
@@ -87,4 +86,3 @@ async def test_an_unreachable_manager_is_dialled_again_and_again(world: World) -
             await until(lambda: len(events(logs, "link.failed")) >= 3)
             assert daemon.link.state == "manager_unreachable"
             assert daemon.alive()
-    assert is_loopback(Address.parse(url).place.host)
