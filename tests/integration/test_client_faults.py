@@ -197,7 +197,7 @@ async def test_a_manager_restored_from_an_old_backup_is_found_out(environment: D
 async def test_a_changed_audit_entry_is_found(environment: DevEnvironment) -> None:
     await environment.manager.stop()
     with closing(sqlite3.connect(environment.database)) as database:
-        database.execute("UPDATE audit SET entry = replace(entry, 'store', 'check') WHERE seq = 2")
+        database.execute("UPDATE audit SET entry = replace(entry, 'store', 'check') WHERE seq = 3")
         assert database.total_changes == 1
         database.commit()
     await environment.manager.start()
@@ -205,4 +205,4 @@ async def test_a_changed_audit_entry_is_found(environment: DevEnvironment) -> No
     async with environment.client() as client:
         with pytest.raises(Tampered) as caught:
             await client.audit.verify()
-    assert caught.value.facts["seq"] == 2
+    assert caught.value.facts["seq"] == 3
