@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 import manager.connection
@@ -438,3 +439,15 @@ async def test_who_did_not_wait_still_learns_that_his_task_failed(running: Manag
             outcome = pb.Outcome.FromString(await reply.read())
     assert first in {200, 503}
     assert (outcome.state, outcome.code, outcome.answer) == ("failed", "answer_malformed", "")
+
+
+async def test_a_bug_on_the_stream_tells_its_peer_nothing(running: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("canary of a bug")
+
+    monkeypatch.setattr("manager.stream.check_certificate", crash)
+    async with wire_delegate(running.world, delegate_url(running), greet=False) as stranger:
+        with pytest.raises((AssertionError, grpc.aio.AioRpcError)):
+            await stranger.greet()
+        assert await stranger.call.code() is grpc.StatusCode.INTERNAL
+        assert "canary" not in await stranger.call.details()
