@@ -165,7 +165,11 @@ class Tap:
 
     async def say(self, message: FromManager | delegate_pb2.FromManager) -> None:
         """Send the delegate this, whatever the manager's code thinks of it."""
-        wires = [message] if isinstance(message, delegate_pb2.FromManager) else manager_messages(message, self._evil.number())
+        wires = (
+            [message]
+            if isinstance(message, delegate_pb2.FromManager)
+            else manager_messages(message, self._evil.number())
+        )
         async with self._writing:
             for wire in wires:
                 await self._context.write(wire)
@@ -175,7 +179,8 @@ class Tap:
     ) -> Result | Need:
         """Hand over a task and wait for the reply, which the manager's code never hears of."""
         id = named or (digest(compact) if compact.isascii() else "x")
-        reply = self.awaited[id] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[Result | Need] = asyncio.get_running_loop().create_future()
+        self.awaited[id] = reply
         await self.say(Task(id, 1_000 + self._evil.number(), compact, tuple(inputs), tuple(stored)))
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await reply
@@ -251,7 +256,8 @@ class EvilManager:
     async def connected(self, *names: str) -> None:
         """Waits until these delegates have been welcomed and take tasks."""
         await until(
-            lambda: set(names) <= {one.name for one in self.services.fleet if one.session.takes_tasks}, f"{names} to connect"
+            lambda: set(names) <= {one.name for one in self.services.fleet if one.session.takes_tasks},
+            f"{names} to connect",
         )
 
     # ---- life
@@ -298,7 +304,11 @@ class EvilManager:
         http = _Http(
             uvicorn.Config(
                 _Between(application(self.services, "0"), self),
-                log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=1,
             )  # fmt: skip
         )
         serving = asyncio.create_task(http.serve(sockets=[self._listening]))

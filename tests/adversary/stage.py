@@ -40,17 +40,20 @@ from shared.labels import ANSWER
 from shared.messages import Documents, Need, Result
 from shared.values import Sealed
 from tests.adversary.evil_manager import EvilManager, code_of, until
+from tests.fakes.kinds import Gate
 from tests.fakes.world import World
+
+CAPACITY = 8
+"""Tasks that a delegate takes at the same time."""
 
 
 class Actor:
-    """One running delegate; `kid` names its identity."""
+    """One running delegate."""
 
     def __init__(self, name: str, daemon: Daemon, running: asyncio.Task[None]) -> None:
         self.name = name
         self.daemon = daemon
         self.running = running
-        self.connections = 0
 
     async def stop(self) -> None:
         """Ends it, as SIGTERM does."""
@@ -98,24 +101,26 @@ class Stage:
         tags: Sequence[str] = (),
         keyring: Keyring | None = None,
         clock: Clock | None = None,
+        gate: Gate | None = None,
         welcome: bool = True,
     ) -> Actor:
         """A delegate that runs; by default once the manager has welcomed it and it takes tasks."""
+        kinds = BUILT_IN if gate is None else gate.kinds()
         configuration = Configuration(
             address=Address.parse(self.evil.delegate_url),
             proxy=None,
             authorities=None,
             keyring=keyring or self.world.keyring,
-            policy=LocalPolicy.default(BUILT_IN),
+            policy=LocalPolicy.default(kinds),
             name=name,
             tags=tuple(tags),
-            capacity=8,
+            capacity=CAPACITY,
             task_seconds=30.0,
             drain_seconds=2.0,
             backoff_seconds=(0.01, 0.05),
             health=None,
         )
-        daemon, _ = build(configuration, "0", secrets.token_bytes, clock)
+        daemon, _ = build(configuration, "0", secrets.token_bytes, clock, kinds)
         actor = Actor(name, daemon, asyncio.create_task(daemon.run(None)))
         self._stack.push_async_callback(self._end, actor)
         if welcome:
@@ -151,7 +156,9 @@ class Stage:
 
     async def evil_refused(self, actor: Actor) -> None:
         """Waits until a delegate was refused, for good as far as it knows."""
-        await until(lambda: actor.daemon.link.state not in {"connecting", "open", "lost"}, f"{actor.name} to be refused")
+        await until(
+            lambda: actor.daemon.link.state not in {"connecting", "open", "lost"}, f"{actor.name} to be refused"
+        )
 
     # ---- between the attacker and a delegate
 
@@ -164,7 +171,12 @@ class Stage:
         return next(one.kid for one in self.evil.services.fleet if one.name == name)
 
     async def refusal(
-        self, name: str, task: Verified[TaskDocument] | str, *, inputs: Iterable[bytes] = (), stored: Iterable[bytes] = ()
+        self,
+        name: str,
+        task: Verified[TaskDocument] | str,
+        *,
+        inputs: Iterable[bytes] = (),
+        stored: Iterable[bytes] = (),
     ) -> tuple[str, str]:
         """Hands a task to a delegate that must refuse it: the code that the manager sees, and the one sealed to the reader.
 
@@ -190,4 +202,4 @@ class Stage:
         return reply.digests
 
 
-__all__ = ["Actor", "Stage", "until"]
+__all__ = ["CAPACITY", "Actor", "Stage", "until"]

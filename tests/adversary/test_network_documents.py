@@ -16,7 +16,7 @@ from shared.crypto.seal import SealingKey
 from shared.documents.jws import parse_as, peek_kind
 from shared.documents.status import StatusDocument
 from shared.documents.task import KnownStatus, TaskDocument
-from shared.errors import Denied, NotFound, NotReady, PrivySealError, Tampered, Unauthenticated
+from shared.errors import Conflict, Denied, NotFound, NotReady, PrivySealError, Tampered, Unauthenticated
 from shared.wire import submission_pb2 as pb
 from tests.adversary.evil_manager import Exchange, code_of
 from tests.adversary.stage import Stage
@@ -197,7 +197,7 @@ async def test_a_keyring_document_that_the_manager_signed_is_refused(stage: Stag
     pins = pins_of([world.account_document, forged, world.connector, version.secret])
     assert await stage.refusal("alpha", world.reveal([version], gen=2, pins=pins), stored=[b"\x01"]) == (
         "unauthenticated",
-        "",
+        "signer_unknown",
     )
 
 
@@ -499,3 +499,28 @@ def _ask_for(identifier: str) -> Callable[[Exchange], None]:
             exchange.request = body
 
     return change
+
+
+# ---- principals and an honest manager
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize("forgetful", [False, True])
+async def test_an_id_from_another_scope_neither_replaces_nor_deletes_what_has_it(
+    stage: Stage, deleted: bool, forgetful: bool
+) -> None:
+    """Whoever may edit one scope signs the next revision of a secret above as if it lived in his; the manager is honest."""
+    world, accomplice = stage.world, stage.world.identity("accomplice")
+    world.grant(accomplice, ["edit", "delete", "reveal"], "org/low")
+    await stage.publish()
+    client = stage.client()
+    victim = (await client.store("account.token", b"value")).secret
+    planted = world.next(victim, accomplice, scope="org/low", deleted=deleted)
+    if forgetful:
+        # As after a restart: what it knows of secrets is in its database alone.
+        stage.evil.services.books._books.clear()
+    low = stage.client(accomplice)
+    with pytest.raises(PrivySealError) as caught:
+        await low.account.ask("POST", "documents", json={"documents": [planted.compact]})
+    assert isinstance(caught.value, Conflict)
+    assert (await stage.client().reveal("account.token")).reveal() == b"value"

@@ -150,7 +150,7 @@ async def test_an_account_document_with_a_new_root_of_the_managers_is_refused(st
     pins = pins_of([usurped, stage.world.keyring_document, version.secret, stage.world.connector])
     task = stage.world.reveal([version], pins=pins)
     await stage.teach("alpha", [usurped.compact])
-    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("tampered", "")
+    assert await stage.refusal("alpha", task, stored=[version.record.raw]) == ("tampered", "signer_unknown")
 
 
 async def test_a_store_that_the_manager_makes_up_is_refused(stage: Stage) -> None:
@@ -233,7 +233,11 @@ async def test_a_record_of_a_low_scope_with_the_same_id_is_no_key_to_a_higher_on
     pins = pins_of([*_common(stage.world), own, *stage.world.chain(accomplice.kid)])
     task = stage.world.task("reveal", [victim.target()], accomplice, pins=pins)
     await stage.teach("alpha", [*stage.world.documents, own.compact])
-    assert await stage.refusal("alpha", task, stored=[victim.record.raw]) == ("tampered", "record_forged")
+    assert await stage.refusal("alpha", task, stored=[victim.record.raw]) == ("conflict", "field_immutable")
+    # Nor by a delegate that is never shown the secret whose id it is.
+    await stage.delegate("fresh")
+    await stage.teach("fresh", [one for one in stage.world.documents if one != victim.secret.compact] + [own.compact])
+    assert await stage.refusal("fresh", task, stored=[victim.record.raw]) == ("tampered", "record_forged")
 
 
 async def test_a_store_of_an_excluded_generation_is_refused(stage: Stage) -> None:
@@ -245,7 +249,7 @@ async def test_a_store_of_an_excluded_generation_is_refused(stage: Stage) -> Non
     await stage.delegate("fresh", keyring=stage.world.keyring)
     await stage.teach("fresh")
     refused = await stage.refusal("fresh", version.task, inputs=[version.input.raw])
-    assert refused == ("conflict", "")  # the keyring's document that it pins is refused as an old one
+    assert refused == ("conflict", "revision_stale")
     world, document = stage.world, version.task.document
     pins = world.pins(document.targets, world.administrator)
     resigned = world.sign(structs.replace(document, pins=pins), world.administrator)
@@ -443,4 +447,9 @@ async def test_a_connector_below_its_secret_is_refused(stage: Stage) -> None:
     task = world.reveal([version], pins=pins)
     await stage.teach("alpha", [*world.documents, planted.compact])
     refused = await stage.refusal("alpha", task, stored=[version.record.raw])
+    assert refused == ("conflict", "field_immutable")
+    # Nor by a delegate that is never shown the account's own.
+    await stage.delegate("fresh")
+    await stage.teach("fresh", [one for one in world.documents if one != world.connector.compact] + [planted.compact])
+    refused = await stage.refusal("fresh", task, stored=[version.record.raw])
     assert refused == ("denied", "connector_out_of_scope")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -81,3 +81,7 @@ class TappedEnvironment(DevEnvironment):
     def holdings(self) -> list[Path]:
         """Everything that the manager wrote: database, journal, audit heads, lock, log."""
         return [self.manager.log, *sorted(self.folder.glob("manager*"))]
+
+    def sayings(self) -> Iterator[bytes]:
+        """All that commands printed so far, as a surface."""
+        yield from (said.encode() for _, said in self.said)

@@ -55,7 +55,8 @@ def values() -> dict[str, bytes]:
 
 @pytest.fixture
 async def environment(tmp_path: Path) -> AsyncIterator[TappedEnvironment]:
-    async with TappedEnvironment(tmp_path / "dev") as one:
+    one = TappedEnvironment(tmp_path / "dev")
+    async with one:
         yield one
 
 
@@ -65,7 +66,7 @@ def watch_of(environment: TappedEnvironment) -> Watch:
     watch.surface("manager's memory", memory(lambda: environment.manager.pid))
     watch.surface("manager's files", files(environment.holdings))
     watch.surface("delegates' logs", files(lambda: [one.log for one in environment.delegates.values()]))
-    watch.surface("what commands say", lambda: held("\n".join(said for _, said in environment.said))())
+    watch.surface("what commands say", environment.sayings)
     http, grpc = environment.http, environment.grpc
     watch.surface("from clients", held(http.there))
     watch.surface("to clients", held(http.back))
@@ -177,8 +178,8 @@ async def test_values_and_keys_are_nowhere_but_at_the_edges(environment: TappedE
 
     # (4) Restarted, all three, and used again.
     await environment.manager.restart()
-    for one in environment.delegates.values():
-        await one.restart()
+    for delegate in environment.delegates.values():
+        await delegate.restart()
     await environment.ready()
     assert await environment.privyseal("reveal", f"account.{name}_short", gives_value=True) == newer
     for label, value in data_keys_of(environment).items():

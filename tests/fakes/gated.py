@@ -5,8 +5,8 @@
     connector = await gates.connector(client)    # signed and published
     with gates.shut(): ...                       # calls wait; `gates.waiting()` tells who stands there
 
-Values are kept as `Local` keeps them. The folder stands in the connector's spec, so that nothing but signed documents
-tells a delegate to wait.
+The kind itself is `tests.fakes.gated_kind`. The folder stands in the connector's spec, so that nothing but a signed
+document tells a delegate to wait.
 """
 
 from __future__ import annotations
@@ -22,12 +22,7 @@ import pytest
 
 from client.drafts import new_id
 from client.sdk import Client
-from delegate.secret_managers.enveloped import Enveloped
-from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings
-from delegate.secret_managers.local import KeyringKeys
-from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
-from shared.values import Stored
 
 POLL_SECONDS = 0.01
 PATIENCE_SECONDS = 15.0
@@ -99,41 +94,10 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Gates:
     package = folder / "packages" / "gated_kind-1.dist-info"
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: gated-kind\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[privyseal.secret_managers]\nGated = tests.fakes.gated:gated\n")
+    (package / "entry_points.txt").write_text("[privyseal.secret_managers]\nGated = tests.fakes.gated_kind:gated\n")
     policy, gate = folder / "policy.toml", folder / "gate"
     policy.write_text('kinds = ["Local", "Gated"]\n')
     gate.mkdir()
     paths = [str(package.parent), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     return Gates(gate, ("--policy-file", str(policy)))
-
-
-class _Gated(Enveloped):
-    def __init__(self, folder: Path, surroundings: Surroundings) -> None:
-        keys = KeyringKeys(surroundings.zone, surroundings.randomness)
-        super().__init__(keys, surroundings.zone, surroundings.randomness)
-        self._folder = folder
-
-    async def store(self, secret: SecretVersion, plaintext: Plaintext) -> Stored:
-        await self._passed("store")
-        return await super().store(secret, plaintext)
-
-    async def fetch(self, secret: SecretVersion, stored: Stored) -> Plaintext:
-        await self._passed("fetch")
-        return await super().fetch(secret, stored)
-
-    async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
-        await self._passed("delete")
-        (self._folder / f"deleted.{secret.secret.identifier}.{os.getpid()}").touch()
-
-    async def _passed(self, op: str) -> None:
-        standing = self._folder / f"{os.getpid()}-{op}"
-        standing.touch()
-        while (self._folder / "shut").exists():
-            await asyncio.sleep(POLL_SECONDS)
-        standing.unlink(missing_ok=True)
-
-
-def gated(connector: ConnectorDocument, surroundings: Surroundings) -> SecretManager:
-    """The entry point."""
-    return _Gated(Path(str(connector.spec["folder"])), surroundings)
