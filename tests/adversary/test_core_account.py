@@ -201,6 +201,26 @@ def test_a_renewal_of_a_renewal_is_of_no_administrator_s() -> None:
         world.book().admit(renewal(world, service, first).compact, world.now)
 
 
+def test_a_renewal_of_an_administrator_s_renewal_is_of_no_status_of_his() -> None:
+    world, service = renewing_world()
+    first = world.keep(renewal(world, world.administrator, world.status))
+    with refused(Denied, "status_unfounded"):
+        world.book().admit(renewal(world, service, first).compact, world.now)
+
+
+def test_what_an_administrator_signed_is_not_renewed_after_him() -> None:
+    world, service = renewing_world()
+    last = world.revise_status(keys=(world.administrator.kid,))
+    # The service's own grant is the administrator's too: another one adopts it.
+    second = world.identity("second")
+    kept = world.account_document.document.administrators
+    added = (*kept, Administrator("second", second.key))
+    world.revise(world.account_document, world.root, administrators=added)
+    world.revise(world.chain(service.kid)[0], second)
+    with refused(Denied, "status_unfounded"):
+        world.book().admit(renewal(world, service, last).compact, world.now)
+
+
 def test_a_renewal_waits_for_what_it_renews() -> None:
     world, service = renewing_world()
     unseen = renewal(world, service, world.next(world.status, grants=("g" * 26,)))

@@ -140,6 +140,9 @@ def test_a_draft_sees_the_book_and_leaves_it_as_it_is() -> None:
     before, draft = known(book), book.draft()
     second = draft.admit(world.next(secret, name="new").compact, world.now)
     draft.admit(world.next(world.keyring_document).compact, world.now)
+    reader = world.identity("reader")
+    draft.admit(world.sign(world.grant_document(reader), world.administrator).compact, world.now)
+    assert draft.key(reader.kid) and not book.key(reader.kid)
     assert draft.find(secret.digest) == secret and draft.newest(secret.document) == (2, second.digest)
     assert draft.draft().newest(secret.document) == (2, second.digest)
     assert known(book) == before
@@ -191,6 +194,16 @@ def test_a_book_that_has_forgotten_a_document_but_not_its_revision_takes_the_sam
     assert book.admit(newest.compact, world.now) == newest
     # Without its predecessor at hand, the next revision is judged by its number and signer.
     assert book.admit(world.next(newest, name="seventh").compact, world.now)
+
+
+def test_what_was_revised_last_is_forgotten_last() -> None:
+    world = World()
+    book = small_book(world, 2)
+    one, other, third = (world.secret(name) for name in ("one", "other", "third"))
+    for document in (one, other, world.next(one), third):
+        book.admit(document.compact, world.now)
+    assert book.newest(one.document) and book.newest(third.document)
+    assert book.newest(other.document) is None
 
 
 def test_a_revision_whose_predecessor_was_forgotten_is_taken_in() -> None:
@@ -250,8 +263,10 @@ def test_an_ended_or_revoked_grant_is_kept_because_it_explains_refusals() -> Non
     grant = world.grant(reader, ["reveal"])
     world.revise_status(grants=(grant.document.id,))
     late = world.now + 40 * 86_400
-    book = world.book(late)
-    assert book.grants[grant.document.id] == grant
+    book = Book(world.id)
+    book.admit_all([one for one in world.documents if one != grant.compact], late)
+    book.admit(grant.compact, late)
+    assert book.status == world.status and book.grants[grant.document.id] == grant
     with refused(Denied, "grant_revoked"):
         book.authority.chain(reader.kid, "reveal", Scope(), None, late)
 
