@@ -163,6 +163,11 @@ def test_another_kind_than_expected_is_malformed() -> None:
 def test_a_document_is_not_verified_by_a_key_that_it_does_not_name() -> None:
     with pytest.raises(Tampered):
         parse(DOCUMENTS["secret"]).verified_by(WORLD.root.public)
+    # Nor where that key did sign it, and the header names somebody better.
+    attacker = WORLD.identity("attacker")
+    posing = parse(craft(header_bytes("secret", WORLD.administrator.kid), signer=attacker))
+    with pytest.raises(Tampered):
+        posing.verified_by(attacker.public)
 
 
 @pytest.mark.parametrize("kind", sorted(RESERVED))
