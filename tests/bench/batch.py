@@ -23,7 +23,7 @@ from tests.bench.report import Row, against_value, info, median
 from tests.bench.rig import Rig
 
 IN_A_TASK = 200
-IN_FLIGHT = 4
+IN_FLIGHT = 8
 
 
 async def measure(quick: bool) -> list[Row]:
