@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A test that is slow because the machine is busy has found nothing.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 UNIT = Path(__file__).parent / "unit"
 CALLS = ("bind", "connect", "connect_ex", "sendto", "sendmsg")
