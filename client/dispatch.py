@@ -101,7 +101,13 @@ async def submit(account: Account, task: SignedTask, wait_seconds: float) -> Ope
 
 def _open(account: Account, task: SignedTask, outcome: Outcome) -> Opened:
     book = account.book
-    keyring = book.keyrings[task.document.keyring]
+    keyring = book.keyrings.get(task.document.keyring)
+    if keyring is None:
+        raise NotReady(
+            "keyring_unfounded",
+            "the keyring's document stands on nobody who is an administrator now: no answer can be believed",
+            "an administrator publishes it anew: privyseal keyring rotate",
+        )
     return open_outcome(outcome, task, keyring, book.status.document if book.status else None, account.clock())
 
 
