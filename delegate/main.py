@@ -6,7 +6,6 @@ what to do about it; `--check-config` tries all of it. Exit codes are those of `
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import socket
@@ -56,7 +55,10 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextI
             return 0
         _configure_logs(settings, out)
         sys.excepthook = logs.uncaught
-        return asyncio.run(serve(configuration))
+        # Late, so that --help and --check-config don't load an event loop.
+        import uvloop
+
+        return uvloop.run(serve(configuration))
     except PrivySealError as why:
         err.write(f"{PROGRAM.name}: {why.detail}\n" + (f"  {why.hint}\n" if why.hint else ""))
         return why.exit_status
