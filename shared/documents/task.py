@@ -27,7 +27,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """What the task is about: version `n` of a secret, or (for check) a connector.
 
     `version` is the digest of the store task that made version n; for a store, of the one before n. `latest` says that the
-    signer meant the newest version, so that a manager that knows a newer one answers Conflict.
+    signer meant the newest version, so that a manager that knows a newer one answers Conflict. `excluded` (only for reveal)
+    says that the signer accepts a record of a generation that the status excludes, and knows that it may be forged.
     """
 
     secret: Opaque | None = None
@@ -35,6 +36,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     n: Count = 0
     version: Digest | None = None
     latest: bool = False
+    excluded: bool = False
 
 
 class Pin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -109,6 +109,8 @@ def _use(
     task: TaskDocument, target: Target, pinned: _Pinned, authority: Authority, kid: str, status: StatusDocument, now: int
 ) -> Use:
     secret: Verified[SecretDocument] | None = None
+    if target.excluded and task.op != "reveal":  # (8)
+        raise Malformed("task_malformed", "only a reveal accepts records of an excluded generation")
     if task.op == "check":
         if target.secret is not None or target.connector is None:
             raise Malformed("task_malformed", "a check is of a connector")

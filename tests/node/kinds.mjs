@@ -71,6 +71,7 @@ const Target = object({
   n: [Count, 0],
   version: [Digest, undefined],
   latest: [Bool, false],
+  excluded: [Bool, false],
 });
 
 export const KINDS = {

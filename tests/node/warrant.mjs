@@ -68,6 +68,7 @@ function use(book, task, target, pinned, status, now) {
   const holds = (kid, permission, about) =>
     book.chain(kid, permission, about.payload.scope, about.payload.id, now, pinned.grants);
   let connector, secret;
+  if (target.excluded && op !== "reveal") refuse("malformed", "excluded"); // (8)
   if (op === "check") {
     if (target.secret !== undefined || target.connector === undefined) refuse("malformed", "target"); // (8)
     if (n !== 0 || version !== undefined) refuse("malformed", "version");

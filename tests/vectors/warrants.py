@@ -287,9 +287,13 @@ def tasks() -> dict[str, Any]:
         ("a second version after none", "store", store, a.EDITOR, Target(secret=_ID, n=2)),
         ("a delete of the whole with a task", "delete", never, a.EDITOR, Target(secret=_ID, **key)),
         ("a delete without the version's task", "delete", never, a.EDITOR, Target(secret=_ID, n=1)),
+        ("a store that accepts excluded generations", "store", store, a.EDITOR, Target(secret=_ID, n=1, excluded=True)),
+        ("a delete that does", "delete", never, a.EDITOR, structs.replace(one, excluded=True)),
+        ("a check that does", "check", check, a.EDITOR, Target(connector=connector, excluded=True)),
     ):
         assert changes.get("op", "reveal") == op
         told(f"(8) {name}", "malformed/task_malformed", signer, **{**changes, "targets": (target,)})
+    told("(8) a reveal that accepts excluded generations", targets=(structs.replace(one, excluded=True),))
     # (9)
     told("(9) a store without input", "malformed/task_malformed", a.EDITOR, **{**store, "input": ()})
     told("(9) a store with two inputs", "malformed/task_malformed", a.EDITOR, **{**store, "input": store["input"] * 2})
