@@ -32,8 +32,13 @@ class Reveals:
         self._directory = directory
         self._readers = readers
 
-    async def newest(self, places: Sequence[Reference], selectors: Sequence[str]) -> list[Item]:
-        """The newest value of each place, in order; what couldn't be revealed is an error in its place."""
+    async def newest(
+        self, places: Sequence[Reference], selectors: Sequence[str], *, excluded: bool = False
+    ) -> list[Item]:
+        """The newest value of each place, in order; what couldn't be revealed is an error in its place.
+
+        `excluded` accepts records of excluded generations too, which may be forged.
+        """
         found = await self._find(places)
         items: dict[Reference, Item] = {
             place: one for place, one in zip(places, found, strict=True) if isinstance(one, PrivySealError)
@@ -42,14 +47,14 @@ class Reveals:
             {place: one for place, one in zip(places, found, strict=True) if isinstance(one, Known)}, selectors
         )
         if len(groups) == 1:
-            items |= await self._reveal_group(groups[0], selectors)
+            items |= await self._reveal_group(groups[0], selectors, excluded)
         else:
             gate = asyncio.Semaphore(_MOST_TASKS_AT_ONCE)
 
             async def guarded(group: list[Reference]) -> dict[Reference, Item]:
                 async with gate:
                     try:
-                        return await self._reveal_group(group, selectors)
+                        return await self._reveal_group(group, selectors, excluded)
                     except PrivySealError as why:
                         return dict.fromkeys(group, why)
 
@@ -80,14 +85,17 @@ class Reveals:
             parts[-1].append(place)
         return [part for parts in groups.values() for part in parts]
 
-    async def _reveal_group(self, places: list[Reference], selectors: Sequence[str]) -> dict[Reference, Item]:
+    async def _reveal_group(
+        self, places: list[Reference], selectors: Sequence[str], excluded: bool
+    ) -> dict[Reference, Item]:
         def make() -> SignedTask:
             subjects = []
             for place in places:
                 known = self._directory.current(place)
                 if not known.n:
                     raise NotFound("version_unknown", "the secret has no version yet", "privyseal secret set")
-                subjects.append(Subject(known.secret, known.connector, known.n, known.version, latest=True))
+                one = Subject(known.secret, known.connector, known.n, known.version, latest=True, excluded=excluded)
+                subjects.append(one)
             account = self._account
             return sign_task(
                 account.book,
@@ -106,8 +114,8 @@ class Reveals:
                 raise
             half = len(places) // 2
             return {
-                **await self._reveal_group(places[:half], selectors),
-                **await self._reveal_group(places[half:], selectors),
+                **await self._reveal_group(places[:half], selectors, excluded),
+                **await self._reveal_group(places[half:], selectors, excluded),
             }
         except (Conflict, NotFound):
             # Deleted, perhaps made anew under its old name: next time it is asked for again.
@@ -119,14 +127,14 @@ class Reveals:
                 self._account.state.take_version(target.secret or "", target.n, target.version or "")
         return dict(zip(places, opened.items, strict=True))
 
-    async def version(self, place: Reference, n: int, selectors: Sequence[str]) -> Plaintext:
+    async def version(self, place: Reference, n: int, selectors: Sequence[str], *, excluded: bool = False) -> Plaintext:
         await self._account.sync()
         known = await self._directory.one(place)
         version = await version_of(self._account, known, n)
 
         def make() -> SignedTask:
             now_known = self._directory.current(place)
-            subject = Subject(now_known.secret, now_known.connector, n, version.digest)
+            subject = Subject(now_known.secret, now_known.connector, n, version.digest, excluded=excluded)
             account = self._account
             return sign_task(
                 account.book,

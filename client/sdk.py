@@ -141,13 +141,17 @@ class Client:
             selectors=selectors,
         )
 
-    async def reveal(self, reference: str, *, version: int | None = None, selectors: Sequence[str] = ()) -> Plaintext:
+    async def reveal(
+        self, reference: str, *, version: int | None = None, selectors: Sequence[str] = (), excluded: bool = False
+    ) -> Plaintext:
         """A secret's value. One round trip once its documents are known. See `Secrets.reveal`."""
-        return await self.secrets.reveal(reference, version=version, selectors=selectors)
+        return await self.secrets.reveal(reference, version=version, selectors=selectors, excluded=excluded)
 
-    async def reveal_all(self, references: Sequence[str], *, selectors: Sequence[str] = ()) -> list[Item]:
+    async def reveal_all(
+        self, references: Sequence[str], *, selectors: Sequence[str] = (), excluded: bool = False
+    ) -> list[Item]:
         """Many values at once, a thousand a task; an error stands in the place of a value that can't be revealed."""
-        return await self.secrets.reveal_all(references, selectors=selectors)
+        return await self.secrets.reveal_all(references, selectors=selectors, excluded=excluded)
 
     async def delete(self, reference: str, *, selectors: Sequence[str] = ()) -> None:
         """Deletes a secret with all its versions."""

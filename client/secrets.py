@@ -202,22 +202,31 @@ class Secrets:
 
     # ---- reveal
 
-    async def reveal(self, reference: str, *, version: int | None = None, selectors: Sequence[str] = ()) -> Plaintext:
-        """The value of a secret: its newest version, or the given one. Raises its error."""
+    async def reveal(
+        self, reference: str, *, version: int | None = None, selectors: Sequence[str] = (), excluded: bool = False
+    ) -> Plaintext:
+        """The value of a secret: its newest version, or the given one. Raises its error.
+
+        `excluded` accepts a value that was stored under an excluded generation of its keyring: whoever has that generation
+        may have forged it. Without, such a value raises Denied (`generation_excluded`).
+        """
         place = self.reference(reference)
         if version is not None:
-            return await self._reveals.version(place, version, selectors)
-        (item,) = await self._reveals.newest([place], selectors)
+            return await self._reveals.version(place, version, selectors, excluded=excluded)
+        (item,) = await self._reveals.newest([place], selectors, excluded=excluded)
         if isinstance(item, PrivySealError):
             raise item
         return item
 
-    async def reveal_all(self, references: Sequence[str], *, selectors: Sequence[str] = ()) -> list[Item]:
+    async def reveal_all(
+        self, references: Sequence[str], *, selectors: Sequence[str] = (), excluded: bool = False
+    ) -> list[Item]:
         """The newest value of each, in order; what couldn't be revealed is an error in its place.
 
-        Those of one keyring and one set of selectors travel as one task, a thousand at most.
+        Those of one keyring and one set of selectors travel as one task, a thousand at most. `excluded` is as in `reveal`.
         """
-        return await self._reveals.newest([self.reference(text) for text in references], selectors)
+        places = [self.reference(text) for text in references]
+        return await self._reveals.newest(places, selectors, excluded=excluded)
 
     # ---- looking
 

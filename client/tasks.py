@@ -40,19 +40,21 @@ Operation = Literal["check", "delete", "reveal", "store"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One target with its documents. `n` and `version` are as in `Target`; `secret` is None for a check."""
+    """One target with its documents. `n`, `version`, `latest`, `excluded` are as in `Target`; `secret` is None for a check."""
 
     secret: Verified[SecretDocument] | None
     connector: Verified[ConnectorDocument]
     n: int = 0
     version: str | None = None
     latest: bool = False
+    excluded: bool = False
 
     def target(self) -> Target:
         """The task's words for it."""
         if self.secret is None:
             return Target(connector=self.connector.document.id)
-        return Target(secret=self.secret.document.id, n=self.n, version=self.version, latest=self.latest)
+        id = self.secret.document.id
+        return Target(secret=id, n=self.n, version=self.version, latest=self.latest, excluded=self.excluded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,8 @@ class _Act:
 
     def _version(self, use: Use, version: str) -> SecretVersion:
         assert use.secret is not None
-        return SecretVersion(use.secret.document, use.connector.document, use.target.n, self._place(use, version))
+        place, target = self._place(use, version), use.target
+        return SecretVersion(use.secret.document, use.connector.document, target.n, place, target.excluded)
 
     def _place(self, use: Use, version: str) -> Aad:
         assert use.secret is not None

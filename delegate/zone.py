@@ -1,8 +1,9 @@
 """The zone: the keyring in this delegate's hands, held against what the account says of it now.
 
 The file says which keys there are, the keyring document which generation is current, the status which ones no longer
-count. An excluded generation makes and opens nothing new (certificates, sealed inputs, answers), but what it made stays
-readable: excluding a stolen key must not lose values. Must not read the file.
+count. An excluded generation makes and opens nothing new (certificates, sealed inputs, answers). What it made can still be
+read, by who asks for that: excluding a stolen key must not lose values, nor pass its thief's for theirs. Must not read the
+file.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class Zone:
         """The lowest generation that counts."""
         status = self._book.status
         return 1 if status is None else status.document.keyrings.get(self.name, 1)
+
+    def counts(self, number: int) -> bool:
+        """Whether what a generation made is to be believed without further consent."""
+        return number >= self.floor
 
     def current(self) -> Generation:
         """The generation that new records are made with. Raises NotReady where the file is older than the account.

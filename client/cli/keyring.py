@@ -58,8 +58,9 @@ def rotate(context: click.Context, name: str, keyring_file: str, compromised: bo
     """Add a generation to a keyring.
 
     Delegates need the new file before they can take tasks again. With --compromised the older generations no longer count:
-    nothing is sealed to them and no delegate is certified by them, while what they stored stays readable. The secrets whose
-    values somebody may know by now are listed: change each where it is used, then store it again.
+    nothing is sealed to them and no delegate is certified by them, and what they stored comes only with reveal --excluded,
+    since it may be forged. The secrets whose values somebody may know by now are listed: change each where it is used, then
+    store it again.
     """
     run = session(context)
     path = Path(keyring_file).expanduser().absolute()
@@ -71,9 +72,7 @@ def rotate(context: click.Context, name: str, keyring_file: str, compromised: bo
         return rotated, await client.keyrings.dependents(name) if compromised else []
 
     rotated, exposed = run.run(act)
-    rows = [
-        {"identifier": one.document.identifier, "scope": one.document.scope, "id": one.document.id} for one in exposed
-    ]
+    rows = _rows(exposed)
     run.out.done(
         f"the keyring {name} is at generation {rotated.newest.number}\n"
         f"Give {path} to its delegates and restart them; back it up.",
@@ -85,7 +84,8 @@ def rotate(context: click.Context, name: str, keyring_file: str, compromised: bo
     )
     if exposed and run.out.format == "table":
         run.out.note(
-            "\nWhoever has the old keyring may know these values. Change each where it is used, then store it again:"
+            "\nWhoever has the old keyring may know these values. Change each where it is used, then store it again; until "
+            "then it comes only with reveal --excluded, and may be forged:"
         )
         run.out.table([("SECRET", "identifier"), ("SCOPE", "scope")], rows)
 
@@ -95,11 +95,25 @@ def rotate(context: click.Context, name: str, keyring_file: str, compromised: bo
 @click.option("--yes", is_flag=True, help="don't ask")
 @click.pass_context
 def exclude(context: click.Context, name: str, yes: bool) -> None:
-    """Exclude every generation of a keyring but the current one: delegates that have only older ones are shut out."""
+    """Exclude every generation of a keyring but the current one: delegates that have only older ones are shut out.
+
+    What was stored under the older ones comes only with reveal --excluded from then on, until it is stored anew.
+    """
     run = session(context)
     confirm("Delegates that have only older generations are shut out after this. Go on?", "--yes", yes)
-    floor = run.run(lambda client: client.keyrings.exclude(name))
-    run.out.done(f"of the keyring {name} only generation {floor} counts now", keyring=name, floor=floor)
+
+    async def act(client: Client) -> tuple[int, list[Verified[SecretDocument]]]:
+        return await client.keyrings.exclude(name), await client.keyrings.dependents(name)
+
+    floor, dependents = run.run(act)
+    rows = _rows(dependents)
+    run.out.done(f"of the keyring {name} only generation {floor} counts now", keyring=name, floor=floor, secrets=rows)
+    if rows and run.out.format == "table":
+        run.out.note(
+            "\nWhat these secrets have from older generations comes only with reveal --excluded, and may be forged, until "
+            "it is stored anew:"
+        )
+        run.out.table([("SECRET", "identifier"), ("SCOPE", "scope")], rows)
 
 
 @keyring.command("show", cls=Leaf)
@@ -123,3 +137,9 @@ def show(context: click.Context, name: str | None) -> None:
     ]
     columns = [("KEYRING", "keyring"), ("GENERATION", "generation"), ("ACCEPTED", "accepted"), ("CHANGED", "changed")]
     run.out.table(columns, rows, "no such keyring")
+
+
+def _rows(secrets: list[Verified[SecretDocument]]) -> list[dict[str, Any]]:
+    return [
+        {"identifier": one.document.identifier, "scope": one.document.scope, "id": one.document.id} for one in secrets
+    ]

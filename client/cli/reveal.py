@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
 @click.option("--version", "version", type=click.IntRange(1), metavar="N", help="this version instead of the newest")
 @click.option("--out", metavar="FILE", help="write the value there, mode 0600")
+@click.option("--excluded", is_flag=True, help="also a value of an excluded keyring generation: it may be forged")
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
 @click.pass_context
 def reveal(
@@ -29,12 +30,15 @@ def reveal(
     references: tuple[str, ...],
     version: int | None,
     out: str | None,
+    excluded: bool,
     delegates: tuple[str, ...],
 ) -> int:
     """Open secrets' values.
 
     To a pipe one value goes out exactly as it was stored; a terminal gets a line break after it. Several values come as
-    lines of reference, tab and value, or as JSON with --output json.
+    lines of reference, tab and value, or as JSON with --output json. A value that was stored under an excluded generation of
+    its keyring comes only with --excluded, since whoever has the old keyring may have forged it: compare it with another
+    source before you use it.
     """
     run = session(context)
     if len(references) > 1 and (version or out):
@@ -42,8 +46,8 @@ def reveal(
 
     async def act(client: Client) -> list[Item]:
         if version is not None:
-            return [await client.reveal(references[0], version=version, selectors=delegates)]
-        return await client.reveal_all(references, selectors=delegates)
+            return [await client.reveal(references[0], version=version, selectors=delegates, excluded=excluded)]
+        return await client.reveal_all(references, selectors=delegates, excluded=excluded)
 
     items = run.run(act)
     failed = [item for item in items if isinstance(item, PrivySealError)]

@@ -1,7 +1,8 @@
 """A secret manager made of a key service: each version is encrypted under a key of its own, which the service wraps.
 
 Promises: a fresh key for each version; the record's HMAC is checked before any of its parts is used, so that who has
-stolen only the key service's role can't make a record; a key that the connector doesn't name isn't asked. The bytes are
+stolen only the key service's role can't make a record; what an excluded generation made, perhaps in its thief's hands, is
+opened only for who signed that he takes it; a key that the connector doesn't name isn't asked. The bytes are
 `shared.crypto.record`. Must not keep a value or a key longer than the call.
 """
 
@@ -48,11 +49,21 @@ class Enveloped:
         return await compute(len(plaintext), _encrypt, key, salt, name, wrapped, generation, secret.aad, plaintext)
 
     async def fetch(self, secret: SecretVersion, stored: Stored) -> Plaintext:
-        """A record's value. Raises Tampered, Denied for a key that the connector doesn't name, NotReady."""
+        """A record's value.
+
+        Raises Tampered, Denied for an excluded generation without consent or a key that the connector doesn't name, NotReady.
+        """
         if not isinstance(stored, Wrapped):
             raise _forged()
         size = len(stored.raw)
         record = await compute(size, self._authenticated, stored, secret.aad)
+        if not secret.excluded and not self._zone.counts(record.generation):
+            raise Denied(
+                "generation_excluded",
+                f"the value was stored under generation {record.generation} of the keyring {self._zone.name}, which the "
+                "account has excluded: whoever has the old keyring may have made it",
+                "store a new value; to read the old one once: privyseal reveal --excluded",
+            )
         if not self._service.accepts(record.key_name):
             raise Denied(
                 "key_unlisted",

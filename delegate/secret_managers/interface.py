@@ -33,12 +33,16 @@ REFERENCE_VERSION = b"\x02"
 
 @dataclass(frozen=True, slots=True)
 class SecretVersion:
-    """Version `n` of a secret and the place `aad` that binds it; n is 0 for the whole secret (delete)."""
+    """Version `n` of a secret and the place `aad` that binds it; n is 0 for the whole secret (delete).
+
+    `excluded`: who asks has signed that he takes a record of an excluded generation, which its thief may have made.
+    """
 
     secret: SecretDocument
     connector: ConnectorDocument
     n: int
     aad: Aad
+    excluded: bool = False
 
 
 class SecretManager(Protocol):
@@ -54,7 +58,10 @@ class SecretManager(Protocol):
         """Keep a value; storing the same version twice is harmless."""
 
     async def fetch(self, secret: SecretVersion, stored: Stored) -> Plaintext:
-        """The value. Raises Tampered, NotFound, Denied, NotReady, Unavailable."""
+        """The value. Raises Tampered, NotFound, Denied, NotReady, Unavailable.
+
+        What an excluded generation made is Denied unless `secret.excluded`.
+        """
 
     async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
         """Remove what the provider keeps, all versions where n is 0; what isn't there is no error."""

@@ -35,7 +35,7 @@ class KeyringKeys:
         return self._name(self._zone.current().number)
 
     def accepts(self, key_name: str) -> bool:
-        """Those of the generations held, the excluded ones too: what they wrapped stays readable."""
+        """Those of the generations held, the excluded ones too: what they wrapped can still be asked for."""
         return key_name in self._numbers
 
     async def check(self) -> None:

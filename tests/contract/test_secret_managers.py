@@ -223,4 +223,8 @@ async def test_values_outlive_a_rotation_and_the_exclusion_of_their_generation(k
     manager = KINDS[kind](world, surroundings_of(world))
     assert (await manager.fetch(secret, stored)).reveal() == b"hunter2"
     world.revise_status(keyrings={world.keyring.name: 2})
-    assert (await KINDS[kind](world, surroundings_of(world)).fetch(secret, stored)).reveal() == b"hunter2"
+    manager = KINDS[kind](world, surroundings_of(world))
+    with pytest.raises(Denied) as caught:
+        await manager.fetch(secret, stored)
+    assert caught.value.code == "generation_excluded"
+    assert (await manager.fetch(replace(secret, excluded=True), stored)).reveal() == b"hunter2"

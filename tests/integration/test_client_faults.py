@@ -19,7 +19,7 @@ from client.drafts import next_status
 from client.identities import Identities
 from client.sdk import Client
 from shared.crypto.plaintext import Plaintext
-from shared.errors import NotReady, Tampered, Unauthenticated, Unavailable
+from shared.errors import Denied, NotReady, Tampered, Unauthenticated, Unavailable
 
 VALUE = Plaintext(b"value")
 
@@ -146,10 +146,17 @@ async def test_a_compromised_keyring_leaves_nothing_to_the_old_generation(enviro
         for delegate in environment.delegates.values():
             await delegate.restart()
         await environment.ready()
-        # What was stored stays readable: excluding a stolen generation must not lose values.
-        assert await client.reveal("account.token") == VALUE
+        # Its thief could have put a record of his own there; but excluding a stolen generation must not lose values.
+        with pytest.raises(Denied, match="excluded") as caught:
+            await client.reveal("account.token")
+        assert caught.value.code == "generation_excluded"
+        assert await client.reveal("account.token", excluded=True) == VALUE
+        assert await client.reveal("account.token", version=1, excluded=True) == VALUE
+        assert await client.reveal_all(["account.token"], excluded=True) == [VALUE]
         await client.store("account.token", b"new value")
         assert await client.reveal("account.token") == Plaintext(b"new value")
+        with pytest.raises(Denied, match="excluded"):
+            await client.reveal("account.token", version=1)
 
 
 @pytest.mark.parametrize("seconds", [-900, 900])

@@ -353,10 +353,13 @@ async def test_a_delegate_with_an_older_generation_says_so_and_goes_on(world: Wo
         assert "newest keyring file" in problem(answer).hint
 
 
-async def test_records_of_an_older_generation_open_even_when_it_is_excluded(world: World) -> None:
+async def test_records_of_an_excluded_generation_open_only_for_who_signed_that_he_takes_them(world: World) -> None:
     version = world.store(world.secret("password"), b"hunter2")
     world.rotate()
     async with linked(world) as link:
         assert (await ask(world, link, world.reveal([version]), stored=[version.record.raw])).code == "ok"
         await link.give([world.revise_status(keyrings={"main": 2}).compact])
-        assert (await ask(world, link, world.reveal([version]), stored=[version.record.raw])).code == "ok"
+        refused = await ask(world, link, world.reveal([version]), stored=[version.record.raw])
+        assert (refused.code, problem(refused).code) == ("denied", "generation_excluded")
+        consenting = world.task("reveal", [version.target(excluded=True)])
+        assert (await ask(world, link, consenting, stored=[version.record.raw])).code == "ok"

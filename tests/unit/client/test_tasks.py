@@ -18,7 +18,7 @@ from shared.crypto.seal import SealingKey, seal
 from shared.documents.grant import DAY
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import SecretDocument
-from shared.documents.task import TaskDocument
+from shared.documents.task import Target, TaskDocument
 from shared.errors import Denied, Malformed, NotFound, NotReady, PrivySealError, Tampered, Unauthenticated
 from shared.labels import ANSWER, INPUT
 from shared.trust.warrant import warrant
@@ -93,6 +93,24 @@ def test_nothing_is_signed_under_an_expired_status(world: World, secret: Verifie
     subject = Subject(secret, world.connector, 1, digest("x.y.z"))
     with pytest.raises(NotReady, match="expired"):
         sign_task(book, world.administrator, "reveal", [subject], reader(world), world.now)
+
+
+@pytest.mark.parametrize("excluded", [False, True])
+def test_consent_to_an_excluded_generation_is_signed(
+    world: World, secret: Verified[SecretDocument], excluded: bool
+) -> None:
+    subject = Subject(secret, world.connector, 1, digest("x.y.z"), excluded=excluded)
+    task = signed(world, "reveal", subject)
+    assert warrant(world.book(), verified(task, world.administrator), world.now).uses[0].target.excluded is excluded
+
+
+def test_only_a_reveal_takes_such_a_consent(world: World, secret: Verified[SecretDocument]) -> None:
+    whole = Target(secret=secret.document.id, excluded=True)
+    check = Target(connector=world.connector.document.id, excluded=True)
+    store = Target(secret=secret.document.id, n=1, excluded=True)
+    for op, target in (("delete", whole), ("check", check), ("store", store)):
+        with pytest.raises(Malformed, match="only a reveal"):
+            warrant(world.book(), world.task(op, [target]), world.now)
 
 
 def test_a_value_is_sealed_to_its_own_place(world: World, secret: Verified[SecretDocument]) -> None:

@@ -1,8 +1,9 @@
-"""The built-in kind fails to open a record in one way only, and never because its generation was excluded."""
+"""The built-in kind fails to open a record in one way only, and opens an excluded generation's for who consents only."""
 
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,9 @@ from shared.aad import Aad
 from shared.crypto import aead, record
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.record import Record
-from shared.errors import Tampered
+from shared.errors import Denied, Tampered
 from shared.labels import RECORD, WRAP
+from tests.fakes.records import make_record
 from tests.fakes.world import World
 
 
@@ -45,11 +47,50 @@ async def test_bad_padding_in_an_authentic_record_fails_as_every_other_decryptio
     assert str(caught.value) == str(other.value)
 
 
-async def test_after_a_compromise_old_records_open_and_new_ones_carry_the_new_generation() -> None:
+async def test_after_a_compromise_old_records_open_with_consent_and_new_ones_carry_the_new_generation() -> None:
     world = World()
     version = password(world)
     old = await local(world).store(version, Plaintext(b"hunter2"))
     world.rotate()
     world.revise_status(keyrings={"main": 2})
+    with pytest.raises(Denied) as caught:
+        await local(world).fetch(version, old)
+    assert caught.value.code == "generation_excluded"
+    assert "privyseal reveal --excluded" in caught.value.hint
+    consenting = replace(version, excluded=True)
+    assert await local(world).fetch(consenting, old) == Plaintext(b"hunter2")
+    new = await local(world).store(version, Plaintext(b"new"))
+    assert record.unpack(new).generation == 2
+    assert await local(world).fetch(version, new) == await local(world).fetch(consenting, new) == Plaintext(b"new")
+
+
+async def test_a_record_that_the_thief_of_an_excluded_generation_forged_is_refused() -> None:
+    world = World()
+    version, stolen = password(world), world.keyring.newest
+    world.rotate()
+    world.revise_status(keyrings={"main": 2})
+    place = replace(version.aad, n=2, version="a version that was stored after the exclusion")
+    forged = make_record(stolen, place, b"forged", b"k" * 32, b"s" * 32)
+    with pytest.raises(Denied, match="excluded"):
+        await local(world).fetch(replace(version, n=2, aad=place), forged)
+
+
+async def test_consent_to_an_excluded_generation_excuses_nothing_else() -> None:
+    world = World()
+    version = replace(password(world), excluded=True)
+    old = await local(world).store(version, Plaintext(b"hunter2"))
+    world.rotate()
+    world.revise_status(keyrings={"main": 2})
+    moved = replace(version, aad=replace(version.aad, version="another"))
+    with pytest.raises(Tampered) as caught:
+        await local(world).fetch(moved, old)
+    assert caught.value.code == "record_forged"
+
+
+async def test_a_rotation_alone_refuses_nothing() -> None:
+    world = World()
+    version = password(world)
+    old = await local(world).store(version, Plaintext(b"hunter2"))
+    world.rotate()
+    world.revise_status(keyrings={"other": 2})
     assert await local(world).fetch(version, old) == Plaintext(b"hunter2")
-    assert record.unpack(await local(world).store(version, Plaintext(b"new"))).generation == 2

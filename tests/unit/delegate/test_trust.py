@@ -119,6 +119,7 @@ def test_an_excluded_generation_reads_and_makes_nothing_new() -> None:
     zone = Zone(world.keyring, world.book())
     assert [zone.made_with(number).number for number in (1, 2)] == [1, 2]
     assert zone.current().number == 2
+    assert [zone.counts(number) for number in (1, 2)] == [False, True]
     with pytest.raises(NotReady, match="isn't in the delegate's keyring file"):
         zone.made_with(3)
     world.revise_status(keyrings={"main": 3})
