@@ -159,13 +159,9 @@ async def test_a_slow_request_ends_in_time(port: int, monkeypatch: pytest.Monkey
     assert (await exchange(port, b"GET /healthz HTTP/1.1\r\n")).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_somebody_who_does_not_read_is_cut_in_time(
-    observed: Delegate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_somebody_who_does_not_read_is_cut_in_time(observed: Delegate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delegate.health, "REQUEST_SECONDS", 0.3)
-    server = HealthServer(
-        alive=observed.is_alive, ready=observed.is_ready, metrics=lambda: b"x" * 50_000_000, port=0
-    )
+    server = HealthServer(alive=observed.is_alive, ready=observed.is_ready, metrics=lambda: b"x" * 50_000_000, port=0)
     await server.start()
     try:
         async with asyncio.timeout(WITHIN_SECONDS):
