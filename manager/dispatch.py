@@ -23,7 +23,7 @@ from shared.documents.jws import Verified, parse_as
 from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, Unavailable
 from shared.messages import Cancel, Documents, Need, Progress, Result, Task
 from shared.session import Phase, Side
-from shared.task import FINAL, Life, State
+from shared.task import FINAL, RETRYABLE_CODES, Life, State
 
 MOST_RUNNING = 4_096
 """Tasks of one account at once; more is answered as Overloaded."""
@@ -169,7 +169,8 @@ class Dispatcher:
                 assignment.life = assignment.life.needed()
                 continue
             answer = self._read(assignment, reply)
-            assignment.life = assignment.life.answered(answer.code, others=self._could_other(assignment))
+            others = answer.code in RETRYABLE_CODES and self._could_other(assignment)
+            assignment.life = assignment.life.answered(answer.code, others=others)
             if assignment.life.state in FINAL:
                 return reply, answer
             assignment.tried.add(delegate.kid)

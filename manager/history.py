@@ -37,7 +37,7 @@ class History:
         self._store = store
         self._clock = clock
         self._metrics = metrics
-        self._ended: list[tuple[str, TaskRow, Entry]] = []
+        self._ended: list[tuple[Caller, Assignment, TaskDocument]] = []
 
     def row(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> TaskRow:
         """The task's row, as it stands."""
@@ -78,15 +78,15 @@ class History:
         """How a task ended whose access is durable already; nobody waits for it, and a few are written at once."""
         if not self._ended:
             asyncio.get_running_loop().call_later(ENDED_SECONDS, self.write_ended)
-        row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
-        self._ended.append((caller.account, row, entry))
+        self._ended.append((caller, assignment, document))
 
     def write_ended(self) -> None:
         """Hands those that have ended to the store now, so that whoever asks it next finds them."""
         ended, self._ended = self._ended, []
-        for account, row, entry in ended:
+        for caller, assignment, document in ended:
+            row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
             try:
-                writing = self._store.put_task(account, row, [entry])
+                writing = self._store.put_task(caller.account, row, [entry])
             except PrivySealError as why:
                 _log.error("outcome.unwritten", code=why.code)
             else:
