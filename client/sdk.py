@@ -18,6 +18,7 @@ from client.account import Account
 from client.administrators import Administrators
 from client.audit import Audit
 from client.clock import Clock, system_clock
+from client.connectors import Connectors
 from client.context import Context, Contexts, parse_here, parse_origin
 from client.directory import Directory
 from client.grants import Grants
@@ -63,7 +64,9 @@ class Client:
         self.directory = Directory(self.account)
         self.publisher = Publisher(self.account)
         self.here = parse_here(org, project)
-        self.secrets = Secrets(self.account, self.directory, Readers(), self.here)
+        readers = Readers()
+        self.secrets = Secrets(self.account, self.directory, readers, self.here)
+        self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here)
         self.grants = Grants(self.account, self.publisher, self.directory)
         self.keyrings = Keyrings(self.account, self.publisher, self.directory)
         self.administrators = Administrators(self.account, self.publisher, self.directory)

@@ -79,6 +79,15 @@ class Views:
             found, after = found + page[: most - len(found)], pages.go_on(after)
         return found
 
+    async def last_checks(self, most: int = 500) -> dict[str, dict[str, Any]]:
+        """The last finished test of each connector (by id) among the newest tasks: everybody's for an administrator."""
+        found: dict[str, dict[str, Any]] = {}
+        for one in await self.tasks(most, everybody=self._account.is_administrator):
+            if one.get("op") == "check" and one.get("finished_at"):
+                for connector in one.get("targets") or ():
+                    found.setdefault(str(connector), one)
+        return found
+
     async def task(self, digest: str) -> dict[str, Any]:
         """One task. Raises NotFound."""
         return (await self._account.ask("GET", f"tasks/{digest}")).json()

@@ -81,10 +81,20 @@ class Output:
             print(_escaped(_problem(why)), file=sys.stderr)
             return
         print(f"error: {plain(why.detail)}", file=sys.stderr)
-        for line in refusals(why):
+        for line in [*problems(why), *refusals(why)]:
             print(f"  {line}", file=sys.stderr)
         if why.hint:
             print(f"hint: {plain(why.hint)}", file=sys.stderr)
+
+
+def problems(why: PrivySealError) -> list[str]:
+    """A line for each further thing that is wrong, or that stands in the way."""
+    told = [one for fact in ("problems", "secrets") for one in _listed(why.facts.get(fact))]
+    return [plain(one) for one in told]
+
+
+def _listed(fact: object) -> list[object]:
+    return fact if isinstance(fact, list) and all(isinstance(one, str) for one in fact) else []
 
 
 def refusals(why: PrivySealError) -> list[str]:

@@ -9,10 +9,11 @@ from delegate.secret_managers.enveloped import Enveloped
 from delegate.secret_managers.interface import Randomness, Surroundings
 from delegate.zone import Zone
 from shared.aad import Aad
+from shared.connectors.kinds import settings
 from shared.crypto import aead
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
-from shared.errors import Malformed, Tampered
+from shared.errors import Tampered
 from shared.labels import WRAP
 
 
@@ -55,12 +56,9 @@ class KeyringKeys:
 
 
 class Local(Enveloped):
-    """The kind `Local`; its `spec` is empty."""
+    """The kind `Local`; its `spec` says what every kind's may, and nothing of its own."""
 
     def __init__(self, connector: ConnectorDocument, surroundings: Surroundings) -> None:
-        if connector.spec:
-            raise Malformed(
-                "connector_malformed", "a connector of the kind Local takes no settings", "leave its spec empty"
-            )
+        settings("Local", connector.spec)
         keys = KeyringKeys(surroundings.zone, surroundings.randomness)
         super().__init__(keys, surroundings.zone, surroundings.randomness)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from client.cli.output import Output, moment, plain
-from shared.errors import NotReady
+from shared.errors import Malformed, NotReady
 
 ROWS: list[dict[str, Any]] = [
     {"name": "a", "scope": "org/acme", "extra": 1},
@@ -96,6 +96,12 @@ def test_no_form_of_output_lets_a_control_character_through(control: str, capsys
     for one in control:
         if not one.isprintable():
             assert one not in printed + captured.out + captured.err
+
+
+def test_an_error_lists_what_else_is_wrong_and_what_stands_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    Output("table", False).error(Malformed("a", "first", "mend", problems=["second", "third\x1b"]))
+    Output("table", False).error(Malformed("a", "used", secrets=["account.x"], problems="no list"))
+    assert capsys.readouterr().err == "error: first\n  second\n  third?\nhint: mend\nerror: used\n  account.x\n"
 
 
 def test_quiet_leaves_out_remarks_but_not_warnings(capsys: pytest.CaptureFixture[str]) -> None:

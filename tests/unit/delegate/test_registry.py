@@ -87,11 +87,13 @@ def test_an_unknown_kind_and_one_that_can_not_be_loaded_say_what_to_install() ->
         assert "install" in caught.value.hint
 
 
-def test_a_local_connector_takes_no_settings() -> None:
+def test_a_local_connector_takes_the_settings_of_every_kind_and_none_of_its_own() -> None:
     world = World()
     odd = world.sign(world.connector_document("odd", spec={"region": "eu"}), world.administrator)
-    with pytest.raises(Malformed, match="takes no settings"):
+    with pytest.raises(Malformed, match=r"spec\.region of the Local connector: there is no such field"):
         registry(world, BUILT_IN).manager(odd)
+    plain = world.connector_document("plain", spec={"delegateSelectors": ["zone:a"], "default": False})
+    registry(world, BUILT_IN).manager(world.sign(plain, world.administrator))
 
 
 def test_stored_values_have_one_byte_form_each() -> None:

@@ -1,0 +1,245 @@
+"""`privyseal connector`: secret managers as this account knows them. Its YAML is that of `privyseal apply`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from client.cli.apply import read_manifests, report
+from client.cli.output import moment, refusals
+from client.cli.prompts import confirm, interactive
+from client.cli.session import Leaf, Nouns, Session, session
+from shared.errors import Conflict, Malformed, NotReady, PrivySealError
+from shared.names import ACCOUNT_SCOPE
+
+if TYPE_CHECKING:
+    from client.connectors import Change, Listed, Tested
+    from client.manifest import Manifest
+    from client.sdk import Client
+    from shared.documents.connector import ConnectorDocument
+    from shared.documents.jws import Verified
+
+
+@click.group(cls=Nouns)
+def connector() -> None:
+    """Make, list, test and delete connectors. A reference is account.NAME, org.NAME or NAME (in the chosen scope)."""
+
+
+def _row(document: ConnectorDocument) -> dict[str, Any]:
+    return {
+        "identifier": document.identifier,
+        "scope": document.scope,
+        "name": document.name,
+        "type": document.type,
+        "description": document.description,
+        "tags": document.tags,
+        "selectors": list(document.selectors),
+        "keyring": document.keyring,
+        "id": document.id,
+        "revision": document.rev,
+        "changed": moment(document.iat),
+    }
+
+
+@connector.command("list", cls=Leaf)
+@click.option("--all", "everything", is_flag=True, help="of the whole account")
+@click.pass_context
+def list_(context: click.Context, everything: bool) -> None:
+    """List connectors in the chosen scope (and below with --all), with their last test by the manager's word."""
+    run = session(context)
+
+    async def act(client: Client) -> tuple[list[Listed], dict[str, dict[str, Any]]]:
+        found = await client.connectors.all(ACCOUNT_SCOPE if everything else client.here, below=everything)
+        return found, await client.views.last_checks()
+
+    found, checks = run.run(act)
+    rows = []
+    for one in found:
+        check = checks.get(one.document.id, {})
+        rows.append(
+            {
+                **_row(one.document),
+                "signer": one.signer,
+                "state": one.refused.code if one.refused else "ok",
+                "test": check.get("code") or check.get("state"),
+                "tested": moment(check.get("finished_at")),
+            }
+        )
+    run.out.table(
+        [
+            ("CONNECTOR", "identifier"),
+            ("SCOPE", "scope"),
+            ("TYPE", "type"),
+            ("SELECTORS", "selectors"),
+            ("STATE", "state"),
+            ("TEST", "test"),
+            ("TESTED", "tested"),
+        ],
+        rows,
+        "no connectors here; see --all, --org and --project",
+    )
+
+
+@connector.command("get", cls=Leaf)
+@click.argument("reference")
+@click.pass_context
+def get(context: click.Context, reference: str) -> None:
+    """Print a connector's YAML; what the account adds to it stands in comments."""
+    from client.descriptions import KIND, body_of, yaml_of
+
+    run = session(context)
+
+    async def act(client: Client) -> tuple[Verified[ConnectorDocument], str]:
+        return await client.connectors.find(reference), await client.connectors.default_keyring()
+
+    found, own = run.run(act)
+    document, body = found.document, body_of(found.document, own)
+    if run.out.format == "json":
+        run.out.data({KIND: body, **{key: _row(document)[key] for key in ("id", "revision", "keyring", "selectors")}})
+        return
+    if run.out.format == "table" and not run.quiet:
+        print(f"# id {document.id}, revision {document.rev} of {moment(document.iat)}")
+        print(f"# keyring {document.keyring}, signed by {found.kid}")
+    print(yaml_of(body), end="")
+
+
+@connector.command("delete", cls=Leaf)
+@click.argument("reference")
+@click.option("--yes", is_flag=True, help="don't ask")
+@click.pass_context
+def delete(context: click.Context, reference: str, yes: bool) -> None:
+    """Delete a connector that no secret is at."""
+    run = session(context)
+    run.check_reference(reference)
+    confirm(f"Delete the connector {reference}?", "--yes", yes)
+    document = run.run(lambda client: client.connectors.delete(reference)).document
+    run.out.done(f"deleted {document.identifier} in {document.scope}", **_row(document), deleted=True)
+
+
+@connector.command("test", cls=Leaf)
+@click.argument("reference")
+@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@click.pass_context
+def test(context: click.Context, reference: str, delegates: tuple[str, ...]) -> None:
+    """Have a delegate try a connector, without writing anything. Exits as the error does where it fails."""
+    run = session(context)
+    run.check_reference(reference)
+    tested = run.run(lambda client: client.connectors.test(reference, selectors=delegates))
+    _print_test(run, tested)
+
+
+def _print_test(run: Session, tested: Tested) -> None:
+    document = tested.connector.document
+    run.out.done(
+        f"{document.identifier} in {document.scope} works from the delegate {tested.name} ({tested.milliseconds} ms)",
+        identifier=document.identifier,
+        scope=document.scope,
+        type=document.type,
+        id=document.id,
+        revision=document.rev,
+        delegate=tested.delegate,
+        name=tested.name,
+        milliseconds=tested.milliseconds,
+        code="ok",
+    )
+
+
+@connector.command("create", cls=Leaf)
+@click.option(
+    "--from-file", "file", metavar="FILE", help="don't ask: the connector is described there; - is standard input"
+)
+@click.option("--out", metavar="FILE", help="also write the YAML to this new file")
+@click.option("--keyring", metavar="NAME", help="the keyring that serves it; the built-in's by default")
+@click.option("--no-test", is_flag=True, help="don't test it afterwards")
+@click.option("--yes", is_flag=True, help="don't ask for a confirmation")
+@click.pass_context
+def create(
+    context: click.Context, file: str | None, out: str | None, keyring: str | None, no_test: bool, yes: bool
+) -> None:
+    """Make a connector by answering questions: overview, details, connectivity, delegates; then test it."""
+    run = session(context)
+    manifest = _from_file(file) if file else _asked(run)
+
+    async def act(client: Client) -> tuple[Change, Verified[ConnectorDocument], Tested | PrivySealError | None]:
+        (change,) = await client.connectors.plan([manifest], keyring=keyring)
+        _check_new(change)
+        text = _text(change)
+        if not file:
+            run.out.note(f"\n{text}")
+            confirm(f"Make {change.wanted.identifier} in {change.wanted.scope}?", "--yes", yes)
+        if out:
+            _write(out, text)
+        (made,) = await client.connectors.apply([change])
+        if no_test or change.description.settings.ignore_test_connection:
+            return change, made, None
+        try:
+            return change, made, await client.connectors.test_document(made)
+        except PrivySealError as why:
+            return change, made, why
+
+    change, made, tested = run.run(act)
+    report(run, [change], [made])
+    if isinstance(tested, PrivySealError):
+        _warn(run, made, tested)
+    elif tested is not None and run.out.format == "table":
+        _print_test(run, tested)
+
+
+def _check_new(change: Change) -> None:
+    if change.before is not None:
+        raise Conflict(
+            "connector_exists",
+            f"there is a connector {change.wanted.identifier} in {change.wanted.scope} already",
+            "choose another identifier, or change it: privyseal apply -f FILE",
+        )
+
+
+def _text(change: Change) -> str:
+    from client.descriptions import body_of, yaml_of
+
+    return yaml_of(body_of(change.wanted, change.default_keyring))
+
+
+def _from_file(file: str) -> Manifest:
+    manifests = read_manifests([file])
+    if len(manifests) != 1:
+        raise manifests[1].refused(
+            "", "more than one document is given", "make several at once: privyseal apply -f FILE"
+        )
+    return manifests[0]
+
+
+def _asked(run: Session) -> Manifest:
+    if not interactive():
+        raise NotReady(
+            "description_missing", "nobody can be asked", "describe the connector in a file: --from-file FILE"
+        )
+    from client.cli.wizard import Terminal, Wizard
+    from client.descriptions import yaml_of
+    from client.manifest import parse
+
+    (manifest,) = parse(yaml_of(Wizard(Terminal()).ask(run.here())).encode(), "your answers")
+    return manifest
+
+
+def _write(path: str, text: str) -> None:
+    from pathlib import Path
+
+    try:
+        with Path(path).expanduser().open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise Malformed("file_exists", f"{path} exists and is not overwritten", "name another file") from None
+    except OSError as why:
+        raise Malformed("file_unwritable", f"{path} can't be written: {why.strerror}", "check --out") from None
+
+
+def _warn(run: Session, made: Verified[ConnectorDocument], why: PrivySealError) -> None:
+    """The connector stays where its test fails: mend the provider's side, then test again."""
+    run.out.warning(f"the connector is made, and its test failed: {why.detail}")
+    for line in refusals(why):
+        run.out.warning(line)
+    if why.hint:
+        run.out.note(f"hint: {why.hint}")
+    run.out.note(f"then: privyseal connector test {made.document.identifier}")

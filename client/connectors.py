@@ -1,0 +1,317 @@
+"""Connectors: described in YAML, planned against what the account has, published as signed documents, tested by a delegate.
+
+Promises: everything is checked before anything is published, and then all of it is published or nothing; what hasn't changed
+gets no new revision; nobody signs a connector that names a secret which he may not use. Must not reach a provider.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from msgspec import structs
+
+from client.account import Account
+from client.credentials import Credentials
+from client.descriptions import Description, body_of, describe, yaml_of
+from client.directory import Directory
+from client.dispatch import WAIT_SECONDS, perform
+from client.drafts import new_id, next_revision
+from client.manifest import Manifest, refuse_all
+from client.publish import Publisher, Signable
+from client.readers import Readers
+from client.tasks import SignedTask, Subject, sign_task
+from shared.documents.connector import BUILT_IN, ConnectorDocument
+from shared.documents.jws import Verified, parse_as
+from shared.documents.secret import SecretDocument
+from shared.errors import Conflict, Denied, NotFound, PrivySealError
+from shared.names import ACCOUNT_SCOPE, Reference, Scope
+
+MOST_AT_ONCE = 200
+IMMUTABLE = ("type", "keyring")
+
+Action = Literal["create", "change", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a description comes to: `before` is the connector that is there, `wanted` what it is to become."""
+
+    description: Description
+    before: Verified[ConnectorDocument] | None
+    wanted: ConnectorDocument
+    default_keyring: str
+
+    @property
+    def action(self) -> Action:
+        """What would be done."""
+        if self.before is None:
+            return "create"
+        return "none" if self.before.document == self.wanted else "change"
+
+    def diff(self) -> str:
+        """A unified diff of the YAML, empty where nothing changes."""
+        place = f"{self.wanted.scope}/{self.wanted.identifier}"
+        old = yaml_of(body_of(self.before.document, self.default_keyring)) if self.before else ""
+        new = yaml_of(body_of(self.wanted, self.default_keyring))
+        left = f"{place} (revision {self.before.document.rev})" if self.before else "/dev/null"
+        manifest = self.description.manifest
+        lines = difflib.unified_diff(
+            old.splitlines(keepends=True),
+            new.splitlines(keepends=True),
+            left,
+            f"{place} ({manifest.source}:{manifest.line})",
+        )
+        return "".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A connector as it is listed; `refused` says why its document isn't believed, and then nothing in it counts."""
+
+    document: ConnectorDocument
+    signer: str
+    refused: PrivySealError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A delegate's signed word that a connector works from where it is."""
+
+    connector: Verified[ConnectorDocument]
+    delegate: str
+    name: str
+    milliseconds: int
+
+
+class Connectors:
+    """One account's. `here` is where bare names live."""
+
+    def __init__(
+        self, account: Account, publisher: Publisher, directory: Directory, readers: Readers, here: Scope
+    ) -> None:
+        self._account = account
+        self._publisher = publisher
+        self._directory = directory
+        self._readers = readers
+        self._credentials = Credentials(account, directory)
+        self.here = here
+
+    # ---- planning and publishing
+
+    async def plan(self, manifests: Sequence[Manifest], *, keyring: str | None = None) -> list[Change]:
+        """What the manifests come to, in their order; `keyring` is for new connectors whose description names none.
+
+        Raises Malformed for wrong fields (file, line, path; more of them in the fact `problems`), Denied for what this
+        identity may not sign or use, NotFound for a secret or keyring that isn't there.
+        """
+        described = _described(manifests)
+        await self._account.sync(force=True)
+        own = await self.default_keyring()
+        changes = [await self._change(one, own, keyring or own) for one in described]
+        planned = {one.wanted.id: one.wanted for one in changes}
+        for one in changes:
+            await self._check(one, planned)
+        return changes
+
+    async def apply(self, changes: Sequence[Change]) -> list[Verified[ConnectorDocument]]:
+        """Publishes what a plan changes, in one batch; the documents as they are now, in the plan's order.
+
+        Raises Conflict when somebody else changed one of them meanwhile: plan again.
+        """
+        due = [one for one in changes if one.action != "none"]
+
+        def make(now: int) -> list[Signable]:
+            return [
+                next_revision(one.before, now, **_fields(one.wanted))
+                if one.before
+                else structs.replace(one.wanted, iat=now)
+                for one in due
+            ]
+
+        published = iter(await self._publisher.publish(make)) if due else iter(())
+        return [
+            cast("Verified[ConnectorDocument]", next(published))
+            if one.action != "none"
+            else cast("Verified[ConnectorDocument]", one.before)
+            for one in changes
+        ]
+
+    async def default_keyring(self) -> str:
+        """The keyring of connectors that name none: the built-in's."""
+        return (await self._directory.connector(None)).document.keyring
+
+    async def _change(self, wanted: Description, own: str, keyring: str) -> Change:
+        try:
+            before: Verified[ConnectorDocument] | None = await self._directory.connector(wanted.place)
+        except NotFound:
+            before = None
+        fields: dict[str, Any] = {
+            "name": wanted.name,
+            "description": wanted.description,
+            "tags": wanted.tags,
+            "selectors": wanted.settings.selectors(),
+            "spec": wanted.spec,
+        }
+        if before is not None:
+            old = before.document
+            for field in IMMUTABLE:
+                given = getattr(wanted, field)
+                if given is not None and given != getattr(old, field):
+                    raise wanted.refused(
+                        field,
+                        f"the connector's {field} can't change: it is {getattr(old, field)}",
+                        "delete the connector and make a new one, or give it another identifier",
+                        code="field_immutable",
+                    )
+            return Change(wanted, before, structs.replace(old, **fields), own)
+        document = ConnectorDocument(
+            v=1,
+            acct=self._account.id,
+            id=new_id(),
+            rev=1,
+            iat=self._account.clock(),
+            scope=str(wanted.place.scope),
+            identifier=wanted.place.identifier,
+            type=wanted.type,
+            keyring=wanted.keyring or keyring,
+            **fields,
+        )
+        return Change(wanted, None, document, own)
+
+    async def _check(self, change: Change, planned: Mapping[str, ConnectorDocument]) -> None:
+        """(1) The keyring is there, (2) the identity may sign the connector, (3) and use every secret that it names."""
+        account, wanted = self._account, change.wanted
+        if wanted.keyring not in account.book.keyrings:
+            raise change.description.refused(
+                "keyring", "there is no such keyring", "privyseal keyring show", code="keyring_unknown"
+            )
+        if change.action == "none":
+            return
+        scope = Scope.parse(wanted.scope)
+        account.book.authority.chain(account.identity.kid, "edit", scope, wanted.id, account.clock())
+        await self._credentials.check(change.description, wanted, planned)
+
+    # ---- looking
+
+    async def find(self, reference: str) -> Verified[ConnectorDocument]:
+        """A connector by `account.x`, `org.x` or `x`. Raises NotFound."""
+        await self._account.sync()
+        return await self._directory.connector(Reference.parse(reference, self.here))
+
+    async def all(self, scope: Scope, *, below: bool) -> list[Listed]:
+        """The living connectors at `scope`, or at it and below it, by place."""
+        await self._account.sync()
+        found = [
+            Listed(parse_as(ConnectorDocument, one[0]).document, "", one[1])
+            if isinstance(one, tuple)
+            else Listed(one.document, one.kid)
+            async for one in self._directory.documents("connector", ConnectorDocument, scope, below=below)
+        ]
+        living = [one for one in found if not one.document.deleted]
+        return sorted(living, key=lambda one: (one.document.scope, one.document.identifier))
+
+    async def text(self, document: ConnectorDocument) -> str:
+        """The connector's YAML, as `plan` takes it."""
+        return yaml_of(body_of(document, await self.default_keyring()))
+
+    async def users(self, connector: Verified[ConnectorDocument]) -> list[SecretDocument]:
+        """The living secrets at a connector, as far as this identity sees them, believed or not."""
+        document, found = connector.document, []
+        async for one in self._directory.documents("secret", SecretDocument, Scope.parse(document.scope)):
+            secret = parse_as(SecretDocument, one[0]).document if isinstance(one, tuple) else one.document
+            if secret.connector == document.id and not secret.deleted:
+                found.append(secret)
+        return sorted(found, key=lambda one: (one.scope, one.identifier))
+
+    # ---- delete and test
+
+    async def delete(self, reference: str) -> Verified[ConnectorDocument]:
+        """Publishes a connector's last revision.
+
+        Raises NotFound, Denied for the built-in, Conflict (with the fact `secrets`) while secrets are at it.
+        """
+        connector = await self.find(reference)
+        document = connector.document
+        if (document.scope, document.identifier) == (str(ACCOUNT_SCOPE), BUILT_IN):
+            raise Denied("connector_built_in", "the built-in secret manager can't be deleted", "leave it unused")
+        users = [str(_place(one)) for one in await self.users(connector)]
+        if users:
+            raise Conflict(
+                "connector_in_use",
+                f"{len(users)} secret{'s are' if len(users) > 1 else ' is'} at the connector {document.identifier}",
+                "delete them first, or store them anew at another connector",
+                secrets=users,
+            )
+        await self._publisher.publish(lambda now: [next_revision(connector, now, deleted=True)])
+        return connector
+
+    async def test(self, reference: str, *, selectors: Sequence[str] = ()) -> Tested:
+        """Has a delegate try the connector, by a bounded probe that writes nothing. Raises the delegate's signed error.
+
+        NotReady `no_delegate` says for each delegate why it couldn't take it.
+        """
+        return await self.test_document(await self.find(reference), selectors=selectors)
+
+    async def test_document(self, connector: Verified[ConnectorDocument], *, selectors: Sequence[str] = ()) -> Tested:
+        """`test` of a connector at hand."""
+        account = self._account
+        await account.sync()
+
+        def make() -> SignedTask:
+            newest = self._newest(connector)
+            return sign_task(
+                account.book,
+                account.identity,
+                "check",
+                [Subject(None, newest)],
+                self._readers.take(),
+                account.clock(),
+                selectors=selectors,
+            )
+
+        began = time.monotonic()
+        _, opened = await perform(account, make, self._directory.learn, WAIT_SECONDS)
+        for item in opened.items:
+            if isinstance(item, PrivySealError):
+                raise item
+        return Tested(connector, opened.delegate, opened.name, round((time.monotonic() - began) * 1000))
+
+    def _newest(self, one: Verified[ConnectorDocument]) -> Verified[ConnectorDocument]:
+        newest = self._account.book.newest(one.document)
+        found = self._account.book.find(newest[1]) if newest else None
+        return cast("Verified[ConnectorDocument] | None", found) or one
+
+
+def _described(manifests: Sequence[Manifest]) -> list[Description]:
+    """Every manifest's description, or all that is wrong with all of them."""
+    found: list[Description] = []
+    wrong: list[PrivySealError] = []
+    places: dict[Reference, Manifest] = {}
+    for manifest in manifests:
+        try:
+            one = describe(manifest)
+            first = places.setdefault(one.place, manifest)
+            if first is not manifest:
+                raise one.refused(
+                    "identifier", f"the connector stands twice, first at {first.source}:{first.line}", "keep one"
+                )
+        except PrivySealError as why:
+            wrong.append(why)
+        else:
+            found.append(one)
+    if len(found) > MOST_AT_ONCE:
+        wrong.append(manifests[0].refused("", f"more than {MOST_AT_ONCE} connectors at once", "apply them in parts"))
+    refuse_all(wrong)
+    return found
+
+
+def _fields(document: ConnectorDocument) -> dict[str, Any]:
+    return {name: getattr(document, name) for name in ("name", "description", "tags", "selectors", "spec")}
+
+
+def _place(document: SecretDocument) -> Reference:
+    return Reference(Scope.parse(document.scope), document.identifier)

@@ -1,0 +1,167 @@
+"""Descriptions: a connector in the words of its YAML, read from a manifest and written from a document.
+
+Promises: the form of every field is checked before anybody is asked anything; `spec` is kept as its author wrote it, so that
+what is exported equals what was applied. Pure. Must not decide whether the settings work: a delegate does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import yaml
+
+from client.manifest import Manifest
+from shared.connectors.fields import Forms, Refused, read
+from shared.connectors.kinds import KINDS, settings
+from shared.connectors.model import Model
+from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
+from shared.documents.fields import Identifier, Line, Name, Tags
+from shared.errors import Malformed
+from shared.names import ACCOUNT_SCOPE, Reference, Scope
+
+KIND = "connector"
+_LONGEST = 128
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    name: Name
+    identifier: Identifier | None = None
+    description: Line = ""
+    org_identifier: Identifier | None = None
+    project_identifier: Identifier | None = None
+    tags: Tags = {}
+    type: str
+    keyring: Identifier | None = None
+    spec: dict[str, Any] = {}
+
+
+_IDENTIFIER = "an identifier: letters, digits and _, not beginning with a digit, at most 128"
+_FORMS = Forms(
+    choices={"type": tuple(sorted(KINDS))},
+    named={"type": "the connector's type is not a known kind"},
+    forms={
+        "name": "a name: up to 128 letters, digits, spaces and the characters - _ .",
+        "identifier": _IDENTIFIER,
+        "orgIdentifier": _IDENTIFIER,
+        "projectIdentifier": _IDENTIFIER,
+        "keyring": _IDENTIFIER,
+        "description": "a text of at most 1,024 characters",
+        "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
+    },
+    missing={"type": "the connector's type is missing"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A connector as it is wanted. `keyring` is None where its author leaves it to the account."""
+
+    manifest: Manifest
+    place: Reference
+    name: str
+    description: str
+    tags: dict[str, str]
+    type: str
+    keyring: str | None
+    spec: dict[str, Any]
+    settings: Model
+
+    def refused(self, path: str, detail: str, hint: str = "", *, code: str = "manifest_malformed") -> Malformed:
+        """An error at one of the connector's fields."""
+        return self.manifest.refused(f"{KIND}.{path}", detail, hint, code=code)
+
+
+def describe(manifest: Manifest) -> Description:
+    """The connector that a manifest describes. Raises Malformed with file, line, path and what is allowed."""
+    given = dict(manifest.body)
+    given["tags"] = _tags(manifest, given.get("tags"))
+    spec = given.get("spec") or {}
+    try:
+        body = read(_Body, given, _FORMS)
+    except Refused as why:
+        raise _refused(manifest, f"{KIND}.{why.path}", why.detail, why.allowed) from None
+    if body.type not in KINDS:
+        allowed = tuple(sorted(KINDS))
+        detail = f"the connector's type is not a known kind: give one of {', '.join(allowed)}"
+        raise _refused(manifest, f"{KIND}.type", detail, allowed)
+    if body.project_identifier and not body.org_identifier:
+        raise manifest.refused(
+            f"{KIND}.projectIdentifier", "a project is named without its organisation", "add orgIdentifier"
+        )
+    identifier = body.identifier or _identifier(manifest, body.name)
+    place = Reference(Scope(body.org_identifier or "", body.project_identifier or ""), identifier)
+    if identifier in BUILT_IN_ALIASES and place != Reference(ACCOUNT_SCOPE, BUILT_IN):
+        raise manifest.refused(
+            f"{KIND}.identifier",
+            "this names the built-in secret manager, which is there already",
+            "leave the document out, or choose another identifier",
+        )
+    try:
+        model = settings(body.type, spec)
+    except Malformed as why:
+        path, allowed = str(why.facts.get("path", "")), tuple(why.facts.get("allowed", ()))
+        raise _refused(manifest, f"{KIND}.{path}", why.detail.rpartition(" connector: ")[2], allowed) from None
+    return Description(
+        manifest, place, body.name, body.description, body.tags, body.type, body.keyring, dict(spec), model
+    )
+
+
+def _refused(manifest: Manifest, path: str, detail: str, allowed: tuple[str, ...]) -> Malformed:
+    facts = {"allowed": list(allowed)} if allowed else {}
+    return manifest.refused(path, detail, "see docs/connectors.md", code="connector_malformed", **facts)
+
+
+def identifier_of(name: str) -> str:
+    """The identifier that a name gives: spaces become `_`, what an identifier can't hold is left out; perhaps empty."""
+    return re.sub(r"^[0-9]+", "", re.sub(r"[^0-9a-zA-Z_]", "", re.sub(r" +", "_", name.strip())))[:_LONGEST]
+
+
+def _identifier(manifest: Manifest, name: str) -> str:
+    identifier = identifier_of(name)
+    if not identifier:
+        raise manifest.refused(f"{KIND}.identifier", "no identifier can be made from the name", "give an identifier")
+    return identifier
+
+
+def _tags(manifest: Manifest, given: object) -> Any:
+    """Tags are a mapping, or a list of `KEY:VALUE`; a bare key has an empty value."""
+    if isinstance(given, Mapping):
+        return {key: "" if value is None else value for key, value in given.items()}
+    if isinstance(given, list) and all(isinstance(one, str) for one in given):
+        pairs = [one.partition(":") for one in given]
+        if len({key.strip() for key, _, _ in pairs}) < len(pairs):
+            raise manifest.refused(f"{KIND}.tags", "a tag stands twice", "keep one")
+        return {key.strip(): value.strip() for key, _, value in pairs}
+    return given
+
+
+def body_of(document: ConnectorDocument, default_keyring: str) -> dict[str, Any]:
+    """A document in the words of its YAML; its keyring is named where it isn't the account's own."""
+    scope = Scope.parse(document.scope)
+    told = {
+        "name": document.name,
+        "identifier": document.identifier,
+        "description": document.description,
+        "orgIdentifier": scope.org,
+        "projectIdentifier": scope.project,
+        "tags": dict(document.tags),
+        "type": document.type,
+        "keyring": document.keyring if document.keyring != default_keyring else "",
+    }
+    return {**{key: value for key, value in told.items() if value}, "spec": _ordered(document.spec)}
+
+
+def yaml_of(body: Mapping[str, Any]) -> str:
+    """A document of YAML."""
+    return yaml.safe_dump({KIND: dict(body)}, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _ordered(value: Any) -> Any:
+    """What is signed has no order of its own: a `type` stands before what it decides."""
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value, key=lambda key: (key != "type", key))}
+    return [_ordered(one) for one in value] if isinstance(value, list) else value

@@ -1,0 +1,28 @@
+"""The kinds whose settings are known here, by the `type` of their YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.connectors.aws_kms import AwsKmsSettings
+from shared.connectors.local import LocalSettings
+from shared.connectors.model import Model, convert
+from shared.errors import Malformed
+
+KINDS: Mapping[str, type[Model]] = {"AwsKms": AwsKmsSettings, "Local": LocalSettings}
+
+
+def settings(kind: str, spec: Mapping[str, Any]) -> Model:
+    """The settings of a connector of that kind. Raises Malformed: kind_unknown, or connector_malformed with its path."""
+    model = KINDS.get(kind)
+    if model is None:
+        known = sorted(KINDS)
+        raise Malformed(
+            "kind_unknown",
+            "type: the connector's type is not a known kind",
+            "known are: " + ", ".join(known),
+            path="type",
+            allowed=known,
+        )
+    return convert(model, spec, kind)

@@ -1,0 +1,197 @@
+"""The YAML that users have today is taken unchanged, and given back equal: a real manager and delegate in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from client.dev import DevEnvironment
+from client.program import clean_environment, command
+from shared.errors import Conflict, Malformed, NotFound, NotReady
+
+FOLDER = Path(__file__).parent / "documents"
+FILES = sorted(FOLDER.glob("*.yaml"))
+SECRETS = ("account.kmsArn", "account.awsAccess", "account.awsSecret")
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def environment() -> AsyncIterator[DevEnvironment]:
+    async with DevEnvironment(delegates=1) as environment:
+        async with environment.client() as client:
+            for reference in SECRETS:
+                await client.store(reference, b"value")
+        yield environment
+
+
+async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
+    """The command line as a process of its own: its exit status, standard output and standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *command("privyseal", "client.cli"),
+        *("--context", environment.name),
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
+    )
+    out, errors = await process.communicate(given.encode())
+    return process.returncode or 0, out.decode(), errors.decode()
+
+
+def documents(text: str) -> list[Any]:
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def place(document: Any) -> str:
+    """How the command line is told where a connector lives: options and its reference."""
+    return str(document["connector"]["identifier"])
+
+
+def options(document: Any) -> list[str]:
+    body = document["connector"]
+    org, project = body.get("orgIdentifier"), body.get("projectIdentifier")
+    return [*(["--org", org] if org else []), *(["--project", project] if project else [])]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+async def test_todays_yaml_is_taken_unchanged_and_given_back_equal(environment: DevEnvironment, file: Path) -> None:
+    wanted = documents(file.read_text())
+    status, out, errors = await privyseal(environment, "apply", "-f", str(file), "-o", "json")
+    assert (status, errors) == (0, "")
+    assert [(row["action"], row["revision"]) for row in json.loads(out)] == [("create", 1)] * len(wanted)
+
+    for document in wanted:
+        status, out, _ = await privyseal(environment, *options(document), "export", place(document))
+        assert status == 0
+        assert documents(out) == [document]
+        status, out, _ = await privyseal(environment, *options(document), "connector", "get", place(document))
+        assert documents(out) == [document]
+
+    status, out, _ = await privyseal(environment, "apply", "-f", "-", "-o", "json", given=file.read_text())
+    assert [(row["action"], row["revision"]) for row in json.loads(out)] == [("none", 1)] * len(wanted)
+
+
+async def test_an_export_of_everything_is_taken_back_without_a_change(environment: DevEnvironment) -> None:
+    status, text, _ = await privyseal(environment, "export", "--all")
+    assert status == 0
+    status, out, errors = await privyseal(environment, "apply", "-f", "-", given=text)
+    assert (status, errors) == (0, "")
+    assert out.splitlines()
+    assert {line.split()[0] for line in out.splitlines()} == {"unchanged"}
+
+
+async def test_a_dry_run_shows_a_diff_and_changes_nothing(environment: DevEnvironment) -> None:
+    await privyseal(environment, "apply", "-f", str(FOLDER / "local.yaml"))
+    old = (FOLDER / "local.yaml").read_text()
+    new = old.replace("zone:a", "zone:b") + "---\nconnector: {name: New one, type: Local}\n"
+    status, out, errors = await privyseal(environment, "apply", "-f", "-", "--dry-run", given=new)
+    assert (status, errors) == (0, "")
+    assert "would change account/payments_local (Local)" in out
+    assert "would create account/New_one (Local)" in out
+    assert "--- account/payments_local (revision 1)\n+++ account/payments_local (standard input:1)\n" in out
+    assert "-    - zone:a\n+    - zone:b\n" in out
+    assert "--- /dev/null\n+++ account/New_one (standard input:10)\n" in out
+    status, out, _ = await privyseal(environment, "export", "payments_local")
+    assert documents(out) == documents(old)
+    status, _, _ = await privyseal(environment, "connector", "get", "New_one")
+    assert status == NotFound.exit_status
+
+
+async def test_nothing_is_published_where_one_document_is_wrong(environment: DevEnvironment) -> None:
+    given = (
+        "connector: {name: fine, type: Local}\n---\n"
+        "connector:\n  name: bad\n  type: AwsKms\n  spec:\n    credential: {type: Iam}\n    kmsArn: x\n    region: us-east-1\n---\n"
+        "connector:\n  name: worse\n  type: Nothing\n"
+    )
+    status, out, errors = await privyseal(environment, "apply", "-f", "-", given=given)
+    assert (status, out) == (Malformed.exit_status, "")
+    assert (
+        "error: standard input:7: connector.spec.credential.type: Invalid credential type: "
+        "give one of ManualConfig, AssumeIAMRole, AssumeSTSRole, OidcAuthentication\n"
+    ) in errors
+    assert (
+        "standard input:13: connector.type: the connector's type is not a known kind: give one of AwsKms, Local\n"
+        in errors
+    )
+    status, _, _ = await privyseal(environment, "connector", "get", "fine")
+    assert status == NotFound.exit_status
+
+
+async def test_a_field_that_never_changes_is_refused_by_name(environment: DevEnvironment) -> None:
+    await privyseal(environment, "apply", "-f", str(FOLDER / "several.yaml"))
+    given = (FOLDER / "aws_kms_oidc.yaml").read_text().replace("identifier: kms_oidc", "identifier: plain")
+    status, _, errors = await privyseal(environment, "apply", "-f", "-", given=given)
+    assert status == Malformed.exit_status
+    assert "standard input:4: connector.type: the connector's type can't change: it is Local" in errors
+
+
+async def test_a_connector_that_names_a_missing_secret_is_refused_at_its_line(environment: DevEnvironment) -> None:
+    given = (FOLDER / "aws_kms_manual_config.yaml").read_text().replace("awsSecret", "nowhere")
+    status, _, errors = await privyseal(environment, "apply", "-f", "-", given=given)
+    assert status == NotFound.exit_status
+    assert (
+        "standard input:10: connector.spec.credential.spec.secretKey: there is no secret nowhere in account" in errors
+    )
+
+
+async def test_a_connector_is_tested_by_a_delegate_and_the_list_shows_it(environment: DevEnvironment) -> None:
+    await privyseal(environment, "apply", "-f", str(FOLDER / "local.yaml"))
+    status, out, errors = await privyseal(environment, "connector", "test", "payments_local")
+    assert (status, errors) == (0, "")
+    assert out.startswith("payments_local in account works from the delegate a (")
+    status, out, _ = await privyseal(environment, "connector", "list", "-o", "json")
+    (row,) = [one for one in json.loads(out) if one["identifier"] == "payments_local"]
+    assert (row["state"], row["test"], row["selectors"]) == ("ok", "ok", ["zone:a"])
+    assert row["tested"].endswith("Z")
+
+
+async def test_a_connector_whose_delegates_are_not_there_says_why_for_each(environment: DevEnvironment) -> None:
+    await privyseal(environment, "apply", "-f", str(FOLDER / "aws_kms_manual_config.yaml"))
+    status, out, errors = await privyseal(environment, "connector", "test", "kms_manual")
+    assert (status, out) == (NotReady.exit_status, "")
+    assert "  a: it lacks the selector d1" in errors
+
+
+async def test_a_connector_in_use_is_not_deleted_and_its_secrets_are_listed(environment: DevEnvironment) -> None:
+    await privyseal(environment, "apply", "-f", "-", given="connector: {name: busy, type: Local}\n")
+    async with environment.client() as client:
+        await client.store("account.kept", b"value", connector="account.busy")
+    status, _, errors = await privyseal(environment, "connector", "delete", "busy", "--yes")
+    assert status == Conflict.exit_status
+    assert "error: 1 secret is at the connector busy\n  account.kept\n" in errors
+    async with environment.client() as client:
+        await client.delete("account.kept")
+    status, out, errors = await privyseal(environment, "connector", "delete", "busy", "--yes")
+    assert (status, out, errors) == (0, "deleted busy in account\n", "")
+    status, out, _ = await privyseal(environment, "apply", "-f", "-", given="connector: {name: busy, type: Local}\n")
+    assert (status, out) == (0, "created account/busy (Local)\n")
+
+
+async def test_a_connector_is_created_from_a_file_written_and_tested(
+    environment: DevEnvironment, tmp_path: Path
+) -> None:
+    file, written = tmp_path / "one.yaml", tmp_path / "written.yaml"
+    file.write_text("connector: {name: By file, type: Local, spec: {delegateSelectors: ['zone:a']}}\n")
+    arguments = ("connector", "create", "--from-file", str(file), "--out", str(written))
+    status, out, errors = await privyseal(environment, *arguments)
+    assert (status, errors) == (0, "")
+    assert out.startswith("created account/By_file (Local)\nBy_file in account works from the delegate a (")
+    assert documents(written.read_text())[0]["connector"]["identifier"] == "By_file"
+    status, _, errors = await privyseal(environment, *arguments)
+    assert status == Conflict.exit_status
+    assert "there is a connector By_file in account already" in errors
+
+
+async def test_the_built_in_connector_stays(environment: DevEnvironment) -> None:
+    status, _, errors = await privyseal(environment, "connector", "delete", "harnessSecretManager", "--yes")
+    assert (status, "the built-in secret manager can't be deleted" in errors) == (4, True)

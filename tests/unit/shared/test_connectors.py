@@ -1,0 +1,223 @@
+"""Connectors' settings: today's YAML is read, and what is wrong is told by path and by what is allowed, never by value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.connectors.aws_kms import AssumeSTSRole, AwsKmsSettings
+from shared.connectors.fields import Forms, Refused, read
+from shared.connectors.kinds import KINDS, settings
+from shared.connectors.local import LocalSettings
+from shared.connectors.model import Model
+from shared.errors import Malformed
+from shared.selectors import MAXIMUM
+
+ROLE = "arn:aws:iam::123456789012:role/kms"
+KEY = "arn:aws:kms:us-east-1:123456789012:key/mrk-1"
+MANUAL = {"type": "ManualConfig", "spec": {"accessKey": "account.awsAccess", "secretKey": "org.awsSecret"}}
+BASE: dict[str, Any] = {"credential": MANUAL, "kmsArn": "account.kmsArn", "region": "us-east-1"}
+
+
+def aws(**changes: Any) -> AwsKmsSettings:
+    found = settings("AwsKms", {**BASE, **changes})
+    assert isinstance(found, AwsKmsSettings)
+    return found
+
+
+def sts(**changes: Any) -> dict[str, Any]:
+    return {"type": "AssumeSTSRole", "spec": {"delegateSelectors": ["d1"], "roleArn": ROLE, **changes}}
+
+
+def refused(kind: str = "AwsKms", **changes: Any) -> Malformed:
+    spec = {**BASE, **changes} if kind == "AwsKms" else changes
+    with pytest.raises(Malformed) as caught:
+        settings(kind, spec)
+    assert caught.value.code == "connector_malformed"
+    assert caught.value.hint == "see docs/connectors.md"
+    return caught.value
+
+
+def test_the_fields_are_those_of_todays_yaml() -> None:
+    full = aws(
+        credential=sts(externalName="ext", assumeStsRoleDuration=3600),
+        delegateSelectors=["D2 ", "d1"],
+        executeOnDelegate=False,
+        ignoreTestConnection=True,
+        default=True,
+    )
+    assert isinstance(full.credential, AssumeSTSRole)
+    role = full.credential.spec
+    assert (role.role_arn, role.external_name, role.assume_sts_role_duration) == (ROLE, "ext", 3600)
+    assert (full.execute_on_delegate, full.ignore_test_connection, full.default) == (False, True, True)
+    assert (full.kms_arn, full.kms_arn_in_plain_text) == ("account.kmsArn", None)
+    assert aws(kmsArn=None, kmsArnInPlainText=KEY).kms_arn_in_plain_text == KEY
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        MANUAL,
+        {"type": "AssumeIAMRole", "spec": {"delegateSelectors": ["d1"]}},
+        sts(),
+        sts(assumeStsRoleDuration=-1),
+        {"type": "OidcAuthentication", "spec": {"iamRoleArn": ROLE}},
+    ],
+    ids=lambda one: one["type"],
+)
+def test_each_credential_type_is_read(credential: Any) -> None:
+    assert type(aws(credential=credential).credential).__name__ == credential["type"]
+
+
+def test_what_a_kind_leaves_out_has_its_documented_default() -> None:
+    found = settings("Local", {})
+    assert found == LocalSettings()
+    assert (found.execute_on_delegate, found.ignore_test_connection, found.default) == (True, False, False)
+    assert (found.references(), found.selectors()) == ((), ())
+
+
+def test_the_older_name_of_default_is_understood() -> None:
+    assert settings("Local", {"isDefault": True}).default is True
+    assert refused("Local", isDefault=True, default=True).facts == {"path": "spec.isDefault"}
+    assert refused("Local", isDefault="yes").facts == {"path": "spec.isDefault"}
+    assert refused("Local", default="yes").detail == "spec.default of the Local connector: give true or false"
+
+
+def test_an_empty_field_counts_as_absent_at_every_depth() -> None:
+    assert aws(credential=sts(externalName=None), delegateSelectors=None) == aws(credential=sts())
+    assert refused(region=None).detail.endswith("Region cannot be empty")
+
+
+def test_a_model_names_its_secrets_and_the_fields_that_name_them() -> None:
+    assert aws().references() == ("account.awsAccess", "org.awsSecret", "account.kmsArn")
+    assert aws().named_references() == {
+        "credential.spec.accessKey": "account.awsAccess",
+        "credential.spec.secretKey": "org.awsSecret",
+        "kmsArn": "account.kmsArn",
+    }
+    assert aws(credential=sts(), kmsArn=None, kmsArnInPlainText=KEY).references() == ()
+
+
+def test_selectors_are_those_of_connector_and_credential_together() -> None:
+    assert aws(credential=sts(), delegateSelectors=[" Zone:A", "d1"]).selectors() == ("d1", "zone:a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "text"),
+    [
+        ({"region": ""}, "region", "give the code of a region, such as us-east-1"),
+        ({"region": 5}, "region", "give the code of a region, such as us-east-1"),
+        ({"kmsArn": None}, "kmsArn", "Key Arn cannot be empty"),
+        ({"kmsArnInPlainText": KEY}, "kmsArn", "Key Arn cannot be empty"),
+        ({"kmsArn": KEY}, "kmsArn", "an ARN itself goes into kmsArnInPlainText"),
+        ({"kmsArnInPlainText": "x"}, "kmsArnInPlainText", "give the ARN of a key"),
+        ({"credential": None}, "credential", "Invalid credential type: the credential is missing"),
+        ({"credential": {"spec": {}}}, "credential.type", "Invalid credential type: give one of ManualConfig, "),
+        ({"credential": {"type": "Iam"}}, "credential.type", "Invalid credential type: give one of ManualConfig, "),
+        ({"credential": 5}, "credential", "give an object with fields of its own"),
+        ({"credential": {"type": "ManualConfig"}}, "credential.spec", "the field is missing"),
+        ({"credential": {**MANUAL, "spec": {"secretKey": "x"}}}, "credential.spec.accessKey", "an AccessKey and a SecretKey"),
+        ({"credential": {**MANUAL, "spec": {"accessKey": "x"}}}, "credential.spec.secretKey", "an AccessKey and a SecretKey"),
+        ({"credential": {**MANUAL, "spec": {"accessKey": "a b"}}}, "credential.spec.accessKey", "the reference of a secret"),
+        ({"credential": {"type": "AssumeIAMRole"}}, "credential.spec.delegateSelectors", "DelegateSelectors cannot be Empty"),
+        ({"credential": sts(delegateSelectors=[])}, "credential.spec.delegateSelectors", "DelegateSelectors cannot be Empty"),
+        ({"credential": sts(roleArn=None)}, "credential.spec.roleArn", "Role Arn cannot be Empty"),
+        ({"credential": sts(roleArn="x")}, "credential.spec.roleArn", "give the ARN of a role"),
+        ({"credential": sts(externalName=[])}, "credential.spec.externalName", "give a text of 1 to 2,048 characters"),
+        ({"credential": sts(assumeStsRoleDuration=899)}, "credential.spec.assumeStsRoleDuration", "give 900 to 3600 seconds"),
+        ({"credential": sts(assumeStsRoleDuration=3601)}, "credential.spec.assumeStsRoleDuration", "give 900 to 3600 seconds"),
+        ({"credential": sts(assumeStsRoleDuration="x")}, "credential.spec.assumeStsRoleDuration", "give a whole number"),
+        ({"credential": {"type": "OidcAuthentication", "spec": {}}}, "credential.spec.iamRoleArn", "Iam Role Arn cannot be Empty"),
+        ({"delegateSelectors": "d1"}, "delegateSelectors", "give a list"),
+        ({"delegateSelectors": [1]}, "delegateSelectors[0]", "give a text"),
+        ({"delegateSelectors": ["d1", "a b"]}, "delegateSelectors[1]", "a selector has 1 to 128 letters"),
+        ({"executeOnDelegate": 1}, "executeOnDelegate", "give true or false"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_by_its_path(changes: Any, path: str, text: str) -> None:
+    why = refused(**changes)
+    assert why.facts["path"] == f"spec.{path}"
+    assert why.detail.startswith(f"spec.{path} of the AwsKms connector: ")
+    assert text in why.detail
+
+
+def test_an_unknown_field_is_answered_with_those_that_there_are() -> None:
+    why = refused(kmsarn="x")
+    assert why.facts["path"] == "spec.kmsarn"
+    assert "kmsArnInPlainText" in why.facts["allowed"]
+    assert refused(credential={**MANUAL, "spec": {"key": "x"}}).facts == {
+        "path": "spec.credential.spec.key",
+        "allowed": ["accessKey", "secretKey", "delegateSelectors"],
+    }
+    assert refused(credential={**MANUAL, "arn": "x"}).facts == {
+        "path": "spec.credential.arn",
+        "allowed": ["type", "spec"],
+    }
+
+
+def test_a_field_whose_name_could_be_a_value_is_not_repeated() -> None:
+    why = refused("Local", **{"hunter2 correct horse": 1})
+    assert why.facts["path"] == "spec"
+    assert "hunter2" not in repr(why.problem())
+
+
+def test_more_selectors_than_a_task_can_carry_are_refused() -> None:
+    many = [f"d{at}" for at in range(MAXIMUM)]
+    assert len(settings("Local", {"delegateSelectors": [*many, "D0"]}).selectors()) == MAXIMUM
+    assert refused("Local", delegateSelectors=[*many, "more"]).facts["path"] == "spec.delegateSelectors"
+
+
+def test_an_unknown_kind_is_answered_with_those_that_are_known() -> None:
+    with pytest.raises(Malformed) as caught:
+        settings("Vault9", {})
+    assert (caught.value.code, caught.value.facts) == ("kind_unknown", {"path": "type", "allowed": sorted(KINDS)})
+
+
+def test_a_refusal_of_the_whole_object_has_an_empty_path() -> None:
+    class Odd(Model, frozen=True, kw_only=True):
+        def __post_init__(self) -> None:
+            raise Refused("", "never", ("this",))
+
+    with pytest.raises(Refused) as caught:
+        read(Odd, {}, Forms())
+    assert (caught.value.path, caught.value.detail, caught.value.allowed) == ("", "never", ("this",))
+
+
+def test_a_form_that_nobody_described_is_told_in_general() -> None:
+    class Numbered(Model, frozen=True, kw_only=True):
+        number: int | str | None = None
+        words: dict[str, int] = {}
+
+    for value, path in (({"number": []}, "number"), ({"words": {"a": "b"}}, "words"), ({"words": 5}, "words")):
+        with pytest.raises(Refused) as caught:
+            read(Numbered, value, Forms())
+        assert caught.value.path == path
+        assert caught.value.detail.startswith("give ")
+
+
+def test_no_error_repeats_a_value() -> None:
+    for path in ("region", "kmsArn", "kmsArnInPlainText", "credential", "executeOnDelegate", "delegateSelectors"):
+        assert "hunter2" not in repr(refused(**{path: "hunter2 correct horse"}).problem())
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.sampled_from(list(BASE)), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    kind=st.sampled_from(sorted(KINDS)), spec=st.dictionaries(st.text() | st.sampled_from([*BASE, "isDefault"]), _json)
+)
+def test_garbage_is_read_or_is_malformed_and_never_anything_else(kind: str, spec: Any) -> None:
+    for one in (spec, {**BASE, **spec}):
+        try:
+            settings(kind, one)
+        except Malformed as why:
+            assert why.facts["path"].startswith("spec")
