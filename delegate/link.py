@@ -203,7 +203,7 @@ class Link:
 
     def _open(self, stream: Stream, welcome: Welcome) -> None:
         self._stream, self.state = stream, "open"
-        stream.replenish = lambda: self._replenish(stream)
+        stream.replenish = self._replenish_open
         skew = welcome.now - self._clock.now()
         if abs(skew) > SKEW_WARNING_SECONDS:
             _log.warning("clock.skewed", seconds=skew, hint="compare the clocks of both machines: tasks may be refused")
@@ -221,6 +221,11 @@ class Link:
             self._stream = None
             self._metrics.connected.set(0)
             self.changed()
+
+    def _replenish_open(self) -> None:
+        """A task may end after the stream that it came by."""
+        if self._stream is not None:
+            self._replenish(self._stream)
 
     def _replenish(self, stream: Stream) -> None:
         """As much credit as there are places."""

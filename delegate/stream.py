@@ -67,7 +67,7 @@ class Stream:
         self._ended = asyncio.Event()
         self._crediting: asyncio.TimerHandle | None = None
         self.replenish: Callable[[], None] = lambda: None
-        """Called when a place has become free."""
+        """Called when a place has become free, also after this stream has ended: the one after it is to hear of it."""
         stub = delegate_pb2_grpc.DelegatesStub(channel)  # type: ignore[no-untyped-call]
         # The stubs know neither this call's methods nor EOF.
         self._call: Any = stub.Connect(self._outgoing())
@@ -78,8 +78,10 @@ class Stream:
         self._queue.put_nowait(message)
 
     def reply(self, message: Result | Need) -> None:
-        """The reply to a task that came by this stream; nothing happens on one that has ended."""
-        if not self._ended.is_set():
+        """The reply to a task that came by this stream; on one that has ended it only frees its place."""
+        if self._ended.is_set():
+            self.replenish()
+        else:
             self.say(message)
             self._unsent += 1
 

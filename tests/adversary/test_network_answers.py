@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -24,7 +25,7 @@ from shared.documents.grant import DAY
 from shared.documents.jws import parse_as
 from shared.documents.secret import SecretDocument
 from shared.documents.task import TaskDocument
-from shared.errors import Denied, NotFound, PrivySealError, Tampered, Unauthenticated, Unavailable
+from shared.errors import Denied, Expired, NotFound, PrivySealError, Tampered, Unauthenticated, Unavailable
 from shared.labels import ANSWER
 from shared.messages import Documents, FromDelegate, FromManager, Result, Task
 from shared.names import ACCOUNT_SCOPE
@@ -62,6 +63,12 @@ def rewrite_outcomes(stage: Stage, change: Callable[[pb.Outcome, Exchange], None
             exchange.answer_outcome(outcome)
 
     stage.evil.on_reply(rewrite)
+
+
+async def raised(awaitable: Awaitable[object]) -> PrivySealError:
+    with pytest.raises(PrivySealError) as caught:
+        await awaitable
+    return caught.value
 
 
 async def refused(client: Client, reference: str = "account.token") -> PrivySealError:
@@ -299,7 +306,8 @@ async def test_malformed_json_is_an_error_of_ours(stage: Stage, client: Client, 
     answers = [b"[]", b"nonsense", b"\xff", b"[" * 9_999]
     for field in ("documents", "versions", "candidates", "delegates", "latest", "next"):
         answers += [
-            b'{"%b":%b}' % (field.encode(), value) for value in (b"7", b"[7,null,{}]", b'{"a":1}', b'["a.b.c"]')
+            b'{"%b":%b}' % (field.encode(), value)
+            for value in (b"7", b"[7,null,{}]", b'{"a":1}', b'["a.b.c"]', b'["\\u00fc.b.c"]')
         ]
     for body in answers:
         stage.evil.behave()
@@ -311,6 +319,31 @@ async def test_malformed_json_is_an_error_of_ours(stage: Stage, client: Client, 
         stage.evil.on_reply(rewrite)
         with contextlib.suppress(PrivySealError, StopAsyncIteration):
             await asks[path]()
+
+
+async def test_pages_without_an_end_are_given_up(stage: Stage, client: Client) -> None:
+    def rewrite(exchange: Exchange) -> None:
+        if exchange.path.partition("?")[0].endswith("/versions"):
+            exchange.answer_json({**exchange.json(), "next": "0"})
+
+    stage.evil.on_reply(rewrite)
+    async with asyncio.timeout(20):
+        why = await raised(client.reveal("account.token", version=1))
+    assert why.code == "manager_faulty"
+
+
+async def test_a_task_that_never_ends_is_given_up_without_asking_all_the_time(stage: Stage, client: Client) -> None:
+    def rewrite(exchange: Exchange) -> None:
+        if "/tasks" in exchange.path:
+            exchange.answer_bytes(pb.Outcome(state="running").SerializeToString(), b"application/x-protobuf", 202)
+
+    stage.evil.on_reply(rewrite)
+    client.secrets.wait_seconds = 2.0
+    before = len(stage.evil.exchanges)
+    async with asyncio.timeout(20):
+        why = await raised(client.store("account.token", b"the next value"))
+    assert told(why) == (Expired, "wait_over")
+    assert len(stage.evil.exchanges) - before < 100, "it asks without a pause"
 
 
 # ---- what is on its way to the delegate

@@ -152,6 +152,9 @@ async def test_more_tasks_than_the_delegate_gave_credit_for_end_the_stream(tmp_p
         await tap.say(Task(last.digest, 1, last.compact, (), (version.record.raw,)))
         await until(lambda: not tap.alive, "the stream to be dropped")
         assert gate.most == CAPACITY
+        # It dials again while all of its places are taken, and has to say so when they are free.
+        await until(lambda: any(one.name == "alpha" and one.alive for one in stage.evil.taps), "it to dial again")
+        await until(lambda: any(one.name == "alpha" for one in stage.evil.services.fleet), "it to be welcomed")
         gate.opened.set()
         for one in given:
             one.cancel()

@@ -17,8 +17,9 @@ from shared.crypto.plaintext import Plaintext
 from shared.crypto.seal import SealingKey, seal
 from shared.documents.jws import Verified
 from shared.documents.task import Target, WantedSelector
-from shared.labels import INPUT
-from shared.values import recipient_of_keyring
+from shared.errors import Tampered
+from shared.labels import ANSWER, INPUT
+from shared.values import Sealed, recipient_of_keyring
 from tests.adversary.evil_manager import code_of
 from tests.adversary.stage import Stage
 from tests.fakes.world import KEYRING, Version, World, pins_of
@@ -319,6 +320,21 @@ async def test_a_replayed_store_makes_no_record_of_another_version(stage: Stage)
     assert code_of(result) == "ok"
     refused = await stage.refusal("alpha", stage.world.reveal([two]), stored=list(result.stored))
     assert refused == ("tampered", "record_forged")
+
+
+async def test_a_replayed_reveal_is_sealed_to_its_reader_again_and_to_nobody_else(stage: Stage) -> None:
+    """It may run again, anywhere: what comes out is of use to the signer alone."""
+    version = await stored(stage)
+    await stage.delegate("beta")
+    await stage.teach("beta")
+    task = stage.world.reveal([version])
+    for name in ("alpha", "beta"):
+        result = await stage.evil.give(name, task.compact, stored=[version.record.raw])
+        (item,) = stage.opened(task, result)
+        assert isinstance(item, Plaintext) and item.reveal() == VALUE and VALUE not in result.sealed
+        place = Aad("answer", stage.world.id, KEYRING, version=task.digest).encode(ANSWER)
+        with pytest.raises(Tampered):
+            SealingKey(bytes(32)).open(Sealed(result.sealed), place)
 
 
 # ---- grants
