@@ -184,7 +184,6 @@ async def test_values_and_keys_are_nowhere_but_at_the_edges(environment: TappedE
     assert await environment.privyseal("reveal", f"account.{name}_short", gives_value=True) == newer
     for label, value in data_keys_of(environment).items():
         watch.secret(label, value)
-    watch.search().insist()
 
     # (5) Deleted.
     await environment.privyseal("secret", "delete", f"account.{name}_digits", "--yes")
