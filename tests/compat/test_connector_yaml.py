@@ -68,7 +68,10 @@ async def test_todays_yaml_is_taken_unchanged_and_given_back_equal(environment: 
     wanted = documents(file.read_text())
     status, out, errors = await privyseal(environment, "apply", "-f", str(file), "-o", "json")
     assert (status, errors) == (0, "")
-    assert [(row["action"], row["revision"]) for row in json.loads(out)] == [("create", 1)] * len(wanted)
+    rows = json.loads(out)
+    # Another test may have applied the same document before: then it is there already, as it was.
+    assert len(rows) == len(wanted)
+    assert {(row["action"], row["revision"]) for row in rows} <= {("create", 1), ("none", 1)}
 
     for document in wanted:
         status, out, _ = await privyseal(environment, *options(document), "export", place(document))
@@ -82,6 +85,7 @@ async def test_todays_yaml_is_taken_unchanged_and_given_back_equal(environment: 
 
 
 async def test_an_export_of_everything_is_taken_back_without_a_change(environment: DevEnvironment) -> None:
+    await privyseal(environment, "apply", "-f", "-", given="connector: {name: Something, type: Local}\n")
     status, text, _ = await privyseal(environment, "export", "--all")
     assert status == 0
     status, out, errors = await privyseal(environment, "apply", "-f", "-", given=text)
@@ -91,17 +95,17 @@ async def test_an_export_of_everything_is_taken_back_without_a_change(environmen
 
 
 async def test_a_dry_run_shows_a_diff_and_changes_nothing(environment: DevEnvironment) -> None:
-    await privyseal(environment, "apply", "-f", str(FOLDER / "local.yaml"))
-    old = (FOLDER / "local.yaml").read_text()
+    old = (FOLDER / "local.yaml").read_text().replace("payments_local", "tried_local")
+    await privyseal(environment, "apply", "-f", "-", given=old)
     new = old.replace("zone:a", "zone:b") + "---\nconnector: {name: New one, type: Local}\n"
     status, out, errors = await privyseal(environment, "apply", "-f", "-", "--dry-run", given=new)
     assert (status, errors) == (0, "")
-    assert "would change account/payments_local (Local)" in out
+    assert "would change account/tried_local (Local)" in out
     assert "would create account/New_one (Local)" in out
-    assert "--- account/payments_local (revision 1)\n+++ account/payments_local (standard input:1)\n" in out
+    assert "--- account/tried_local (revision 1)\n+++ account/tried_local (standard input:1)\n" in out
     assert "-    - zone:a\n+    - zone:b\n" in out
     assert "--- /dev/null\n+++ account/New_one (standard input:10)\n" in out
-    status, out, _ = await privyseal(environment, "export", "payments_local")
+    status, out, _ = await privyseal(environment, "export", "tried_local")
     assert documents(out) == documents(old)
     status, _, _ = await privyseal(environment, "connector", "get", "New_one")
     assert status == NotFound.exit_status
