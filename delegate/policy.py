@@ -30,9 +30,7 @@ _KEYS = ("ops", "scopes", "kinds", "keyrings", "hosts", "exec", "scripts", "call
 _MOST_CALLS = 1_000_000
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,63}\Z")
 _IDENTIFIER = re.compile(IDENTIFIER)
-_HOST = re.compile(
-    r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\Z"
-)
+_HOST = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\Z")
 _NUMBER = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\Z")
 """Ends as an address does: `2852039166` and `0xa9.254.1` would be dialled as addresses."""
 _METADATA = frozenset(
@@ -86,9 +84,7 @@ class LocalPolicy:
             scopes=tuple(_scopes(keys)),
             kinds=frozenset(_words(keys, "kinds", kinds, _is_kind, "names of kinds, such as Local")),
             keyrings=frozenset(_words(keys, "keyrings", [ANY], _is_keyring, "names of keyrings")),
-            hosts=frozenset(
-                _words(keys, "hosts", [ANY], _is_host_pattern, "hosts in lower case, or *.DOMAIN")
-            ),
+            hosts=frozenset(_words(keys, "hosts", [ANY], _is_host_pattern, "hosts in lower case, or *.DOMAIN")),
             exec=_switch(keys, "exec"),
             scripts=_switch(keys, "scripts"),
             calls=calls,
@@ -201,9 +197,7 @@ def _words(keys: Mapping[str, Any], key: str, default: Iterable[str], fits: Any,
 
 
 def _ops(keys: Mapping[str, Any]) -> list[str]:
-    return _words(
-        keys, "ops", OPERATIONS, OPERATIONS.__contains__, ", ".join(OPERATIONS) + " (exec has its own key)"
-    )
+    return _words(keys, "ops", OPERATIONS, OPERATIONS.__contains__, ", ".join(OPERATIONS) + " (exec has its own key)")
 
 
 def _scopes(keys: Mapping[str, Any]) -> list[Scope]:

@@ -86,9 +86,7 @@ def encode_entry(entry: Mapping[str, str | int]) -> bytes:
         raise Malformed("audit_time_missing", "an audit entry doesn't say when it happened")
     for name, value in entry.items():
         if name not in FIELDS:
-            raise Malformed(
-                "audit_field_unknown", "an audit entry has a field that is not in the closed list"
-            )
+            raise Malformed("audit_field_unknown", "an audit entry has a field that is not in the closed list")
         if type(value) is int:
             fits = 0 <= value < _INTEGER_LIMIT
         else:
@@ -126,6 +124,4 @@ def head_of(link: Link) -> Head:
 
 
 def _broken(seq: int, detail: str) -> Tampered:
-    return Tampered(
-        "audit_broken", detail, "treat the manager's audit as changed from this entry on", seq=seq
-    )
+    return Tampered("audit_broken", detail, "treat the manager's audit as changed from this entry on", seq=seq)

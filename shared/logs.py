@@ -93,9 +93,7 @@ def silence() -> None:
     if "structlog" in sys.modules:
         import structlog
 
-        structlog.configure(
-            wrapper_class=structlog.make_filtering_bound_logger("critical"), processors=[_dropped]
-        )
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"), processors=[_dropped])
 
 
 def uncaught(_kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
@@ -174,17 +172,13 @@ class Allowed:
 
     def __call__(self, _logger: Any, _method: str, line: Line) -> Line:
         allowed: Line = {
-            key: value
-            for key, value in line.items()
-            if key == "exc_info" or (key in KEYS and _is_plain(key, value))
+            key: value for key, value in line.items() if key == "exc_info" or (key in KEYS and _is_plain(key, value))
         }
         # Key names come from code, but a mapping may have been spread into the call.
         dropped = sorted(key if _WORD.match(key) else "(no name)" for key in line.keys() - allowed.keys())
         if dropped:
             if self._strict:
-                raise TypeError(
-                    "a log line may not carry, at least not with this type: " + ", ".join(dropped)
-                )
+                raise TypeError("a log line may not carry, at least not with this type: " + ", ".join(dropped))
             allowed.setdefault("event", "log.malformed")
             allowed["dropped"] = dropped
         return allowed

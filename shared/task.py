@@ -55,7 +55,9 @@ class Life:
     def dispatched(self, delegate: str) -> Life:
         """Sent to `delegate` (a thumbprint)."""
         self._must_be(State.QUEUED)
-        return replace(self, state=State.LEASED, attempt=self.attempt + 1, delegate=delegate, tried=self.tried | {delegate})
+        return replace(
+            self, state=State.LEASED, attempt=self.attempt + 1, delegate=delegate, tried=self.tried | {delegate}
+        )
 
     def answered(self, code: str, *, others: bool) -> Life:
         """Its delegate answered `code`; `others` says whether a delegate that wasn't tried could take it."""

@@ -60,4 +60,6 @@ def decrypt_padded(key: bytes, ciphertext: bytes, aad: bytes) -> Plaintext:
 
 
 def _failed() -> Tampered:
-    return Tampered("decryption_failed", "a stored value doesn't decrypt: it was changed, moved, or made with another key")
+    return Tampered(
+        "decryption_failed", "a stored value doesn't decrypt: it was changed, moved, or made with another key"
+    )

@@ -38,15 +38,20 @@ class Identity:
         try:
             private = serialization.load_pem_private_key(pem, passphrase)
         except UnsupportedAlgorithm:
-            raise Malformed("identity_malformed", "the identity's file holds another kind of key than Ed25519") from None
+            raise Malformed(
+                "identity_malformed", "the identity's file holds another kind of key than Ed25519"
+            ) from None
         except TypeError:
             raise Denied(
-                "passphrase_needed", "the identity is locked with a passphrase, or given one that it doesn't need",
+                "passphrase_needed",
+                "the identity is locked with a passphrase, or given one that it doesn't need",
                 "set PRIVYSEAL_PASSPHRASE_FILE, or answer the prompt",
             ) from None
         except ValueError:
             raise Denied(
-                "identity_unreadable", "the identity's file is damaged or the passphrase is wrong", "check the passphrase"
+                "identity_unreadable",
+                "the identity's file is damaged or the passphrase is wrong",
+                "check the passphrase",
             ) from None
         if not isinstance(private, Ed25519PrivateKey):
             raise Malformed("identity_malformed", "the identity's file holds another kind of key than Ed25519")

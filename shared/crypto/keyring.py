@@ -1,8 +1,8 @@
 """A keyring: the secrets of one trust zone, derived from one 32-byte seed a generation, and the file that holds the seeds.
 
-    HKDF-SHA-512(ikm = seed, salt = none, info = LP(label, account, keyring, generation as eight bytes)), 32 bytes each:
-        keyring-seal     seed of the sealing key        keyring-certify  Ed25519 key that certifies delegates
-        keyring-kek      key of the built-in `Local`    keyring-mac      key of the records' HMAC
+HKDF-SHA-512(ikm = seed, salt = none, info = LP(label, account, keyring, generation as eight bytes)), 32 bytes each:
+    keyring-seal     seed of the sealing key        keyring-certify  Ed25519 key that certifies delegates
+    keyring-kek      key of the built-in `Local`    keyring-mac      key of the records' HMAC
 """
 
 from __future__ import annotations
@@ -102,9 +102,13 @@ class Keyring:
             file = _decoder.decode(text)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             raise Malformed(
-                "keyring_malformed", "the keyring file is malformed", "make one with privyseal keyring new, or restore its backup"
+                "keyring_malformed",
+                "the keyring file is malformed",
+                "make one with privyseal keyring new, or restore its backup",
             ) from None
-        return Keyring(file.account, file.keyring, [(one.generation, unb64u(one.seed, SEED_BYTES)) for one in file.generations])
+        return Keyring(
+            file.account, file.keyring, [(one.generation, unb64u(one.seed, SEED_BYTES)) for one in file.generations]
+        )
 
     def text(self) -> bytes:
         """The keyring file. It is secret: mode 0600, or a container secret."""

@@ -19,12 +19,12 @@ from shared.errors import Malformed, PrivySealError, from_problem
 Item = Plaintext | PrivySealError
 
 
-
 def pack(items: Sequence[Item]) -> Plaintext:
     """The framed items."""
     return Plaintext(
         b"".join(
-            b"\x00" + lp(item.reveal()) if isinstance(item, Plaintext) else b"\x01" + lp(encode(item.problem())) for item in items
+            b"\x00" + lp(item.reveal()) if isinstance(item, Plaintext) else b"\x01" + lp(encode(item.problem()))
+            for item in items
         )
     )
 

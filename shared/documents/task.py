@@ -79,5 +79,3 @@ class TaskDocument(Payload, frozen=True, kw_only=True):
     jti: Opaque
     iat: Seconds
     exp: Seconds
-
-

@@ -12,7 +12,11 @@ from shared.labels import ROOT_CONSENT
 def consent_message(document: AccountDocument, key: str) -> bytes:
     """What a root key that `document` adds signs itself: its own joining of exactly this revision."""
     return lp(
-        ROOT_CONSENT, document.acct.encode(), document.rev.to_bytes(8, "big"), (document.prev or "").encode(), key.encode()
+        ROOT_CONSENT,
+        document.acct.encode(),
+        document.rev.to_bytes(8, "big"),
+        (document.prev or "").encode(),
+        key.encode(),
     )
 
 
@@ -29,7 +33,9 @@ def accept_account(
         raise Tampered("account_foreign", "the account document belongs to another account")
     if current is None:
         if document.rev != 1:
-            raise NotReady("account_documents_missing", "the first account document is missing", "send all of them in order")
+            raise NotReady(
+                "account_documents_missing", "the first account document is missing", "send all of them in order"
+            )
         if account_id(document) != account:
             raise Tampered("account_forged", "the first account document doesn't make the account id that it claims")
         return _verified(new, document.roots)
@@ -38,7 +44,9 @@ def accept_account(
     if document.rev == current.document.rev:
         raise Tampered("revision_forked", "there are two account documents with one revision")
     if document.rev != current.document.rev + 1:
-        raise NotReady("account_documents_missing", "an account document in between is missing", "send all of them in order")
+        raise NotReady(
+            "account_documents_missing", "an account document in between is missing", "send all of them in order"
+        )
     if document.prev != current.digest:
         raise Tampered("revision_forked", "the account document continues another one than the newest known")
     # (1) an old root signs the whole, (2) each new root consents itself: neither alone can take over the account.

@@ -67,7 +67,9 @@ class Authority:
         if known is not None and known[0] <= now < known[1].until:
             return known[1]
         if kid in self._revoked_keys:
-            raise Denied("key_revoked", "the signer's key is revoked", "ask an administrator for a new grant to a new key")
+            raise Denied(
+                "key_revoked", "the signer's key is revoked", "ask an administrator for a new grant to a new key"
+            )
         if kid in self._administrators:
             return Chain((), FOREVER)
         refusal: PrivySealError = Denied(
@@ -98,7 +100,9 @@ class Authority:
         Raises Denied where neither is so: key_revoked, grant_missing, or why the nearest grant doesn't count any more.
         """
         if kid in self._revoked_keys:
-            raise Denied("key_revoked", "the signer's key is revoked", "ask an administrator for a new grant to a new key")
+            raise Denied(
+                "key_revoked", "the signer's key is revoked", "ask an administrator for a new grant to a new key"
+            )
         refusal = Denied("grant_missing", "the key holds no grant", "ask an administrator: privyseal grant add")
         held = []
         for grant in self._by_holder.get(kid, ()):
@@ -151,7 +155,9 @@ class Authority:
                 "ask for a new one: privyseal grant add",
             )
         if document.iat > now + SKEW_SECONDS:
-            raise Denied("grant_early", "the signer's grant begins in the future", "compare the clocks of both machines")
+            raise Denied(
+                "grant_early", "the signer's grant begins in the future", "compare the clocks of both machines"
+            )
         if document.exp - document.iat > LONGEST_SECONDS[document.principal.type]:
             raise Denied("grant_too_long", f"the signer's grant lasts longer than a {document.principal.type}'s may")
 

@@ -201,7 +201,9 @@ class Book:
         if seen is None or seen.digest == new.digest:
             return
         if seen.scope != scope_of(new.document):
-            raise Conflict("field_immutable", f"the {new.kind}'s id belongs to another scope", "ids are made anew, at random")
+            raise Conflict(
+                "field_immutable", f"the {new.kind}'s id belongs to another scope", "ids are made anew, at random"
+            )
         check_order(new.kind, new.document, (seen.rev, seen.digest))
         old = self.find(seen.digest)
         if old is not None:

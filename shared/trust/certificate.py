@@ -47,7 +47,11 @@ def recheck_certificate(certificate: Verified[CertificateDocument], status: Stat
     """What may change while a certificate is in use. Raises Denied."""
     document = certificate.document
     if document.iat > now + SKEW_SECONDS or document.exp <= now or document.exp - document.iat > LIFETIME_SECONDS:
-        raise Denied("certificate_expired", "the delegate's certificate is outside its time", "compare the clocks of both machines")
+        raise Denied(
+            "certificate_expired",
+            "the delegate's certificate is outside its time",
+            "compare the clocks of both machines",
+        )
     if status is not None:
         if document.gen < status.keyrings.get(document.keyring, 1):
             raise Denied(
@@ -56,4 +60,6 @@ def recheck_certificate(certificate: Verified[CertificateDocument], status: Stat
                 "give the delegate the newest keyring file",
             )
         if thumbprint(document.key) in status.keys or certificate.kid in status.keys:
-            raise Denied("delegate_revoked", "the delegate's identity is revoked", "restart the delegate to make a new one")
+            raise Denied(
+                "delegate_revoked", "the delegate's identity is revoked", "restart the delegate to make a new one"
+            )

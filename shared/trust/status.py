@@ -42,11 +42,15 @@ def accept_status(
     if base is None or base.digest != document.base:
         raise NotReady("status_base_missing", "the status that this one renews is missing")
     if document.rev - base.document.rev > MOST_RENEWALS:
-        raise Denied("status_too_far", "the status renews another one with a serial that leaves too few to administrators")
+        raise Denied(
+            "status_too_far", "the status renews another one with a serial that leaves too few to administrators"
+        )
     if base.document.base is not None or not authority.is_administrator(base.kid):
         raise Denied("status_unfounded", "the status renews one that no administrator signed")
     if current is not None and document.base != (current.document.base or current.digest):
-        raise Tampered("status_rolled_back", "the status renews another one than the newest that an administrator signed")
+        raise Tampered(
+            "status_rolled_back", "the status renews another one than the newest that an administrator signed"
+        )
     if contents(document) != contents(base.document):
         raise Tampered("status_changed", "the status changes what it may only renew")
 

@@ -63,7 +63,9 @@ def warrant(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
     if not authority.is_administrator(keyring.kid):
         raise Denied("keyring_unfounded", "the keyring is signed by nobody who is an administrator now")
     _check_generation(document, keyring, status.document)  # (4)
-    uses = tuple(_use(document, target, pinned, authority, task.kid, status.document, now) for target in document.targets)
+    uses = tuple(
+        _use(document, target, pinned, authority, task.kid, status.document, now) for target in document.targets
+    )
     if document.op == "store" and len({target.secret for target in document.targets}) != len(uses):
         # One place per task and secret: else a manager could give out one input's record for the other's.
         raise Malformed("task_malformed", "the task stores one secret twice")
@@ -88,25 +90,41 @@ def _check_time(task: TaskDocument, now: int) -> None:
             "compare the clocks of both machines",
         )
     if task.exp <= now:
-        raise Expired("task_expired", "the task's time to start has run out", "sign a new one; if this is at once, compare clocks")
+        raise Expired(
+            "task_expired", "the task's time to start has run out", "sign a new one; if this is at once, compare clocks"
+        )
 
 
 def _check_status(task: TaskDocument, status: Verified[StatusDocument]) -> None:
     if status.document.rev < task.status.serial:
-        raise NotReady("status_behind", "the task knows a newer status than has arrived here", "try again when it has arrived")
+        raise NotReady(
+            "status_behind", "the task knows a newer status than has arrived here", "try again when it has arrived"
+        )
     if status.document.rev == task.status.serial and status.digest != task.status.digest:
         raise Tampered("status_forked", "the task's signer was shown another status with the same serial")
 
 
 def _check_generation(task: TaskDocument, keyring: Verified[KeyringDocument], status: StatusDocument) -> None:
     if task.gen < status.keyrings.get(task.keyring, 1):
-        raise StaleRecipient("generation_excluded", "the task is for an excluded generation of the keyring", "sync and try again")
+        raise StaleRecipient(
+            "generation_excluded", "the task is for an excluded generation of the keyring", "sync and try again"
+        )
     if task.gen != keyring.document.gen:
-        raise StaleRecipient("generation_stale", "the task is for another generation than the keyring's current one", "sync and try again")
+        raise StaleRecipient(
+            "generation_stale",
+            "the task is for another generation than the keyring's current one",
+            "sync and try again",
+        )
 
 
 def _use(
-    task: TaskDocument, target: Target, pinned: _Pinned, authority: Authority, kid: str, status: StatusDocument, now: int
+    task: TaskDocument,
+    target: Target,
+    pinned: _Pinned,
+    authority: Authority,
+    kid: str,
+    status: StatusDocument,
+    now: int,
 ) -> Use:
     secret: Verified[SecretDocument] | None = None
     if target.excluded and task.op != "reveal":  # (8)
@@ -131,7 +149,9 @@ def _use(
         if secret.document.deleted:
             raise Conflict("secret_deleted", "the secret was deleted")
         if not Scope.parse(connector.document.scope).covers(scope):
-            raise Denied("connector_out_of_scope", "the secret's connector lives in a scope that doesn't cover the secret")
+            raise Denied(
+                "connector_out_of_scope", "the secret's connector lives in a scope that doesn't cover the secret"
+            )
         # A version below the floor may still be deleted, and so may the whole secret (n is 0).
         if task.op != "delete" and target.n < status.secrets.get(secret.document.id, 1):
             raise Denied("version_excluded", "the version is below the floor that the account's status sets")
@@ -163,7 +183,9 @@ class _Pinned:
         found = [(pin, book.find(pin.digest)) for pin in pins]
         missing = [pin.digest for pin, one in found if one is None]
         if missing:
-            raise NotReady("documents_missing", "documents that the task acts on have not arrived here", missing=missing)
+            raise NotReady(
+                "documents_missing", "documents that the task acts on have not arrived here", missing=missing
+            )
         self._things: dict[tuple[type[Revisioned], str], Verified[Revisioned]] = {}
         self.grants: list[Verified[GrantDocument]] = []
         account, stale = False, []
@@ -181,7 +203,10 @@ class _Pinned:
             self._things[type(document), pin.id] = one
         if stale:
             raise Conflict(
-                "pin_stale", "the task pins documents of which there are newer revisions", "sync and sign again", stale=stale
+                "pin_stale",
+                "the task pins documents of which there are newer revisions",
+                "sync and sign again",
+                stale=stale,
             )
         if not account:
             raise Malformed("pin_missing", "the task doesn't pin the account document")

@@ -12,7 +12,8 @@ import pytest
 import manager.connection
 from shared.documents.jws import parse
 from shared.wire import submission_pb2 as pb
-from tests.fakes.running import TOKEN, Manager, found, manager as running_manager
+from tests.fakes.running import TOKEN, Manager, found
+from tests.fakes.running import manager as running_manager
 from tests.fakes.world import World
 
 

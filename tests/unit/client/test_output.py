@@ -61,7 +61,9 @@ def test_an_error_names_each_delegate_and_its_reasons(capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().err)["code"] == "no_delegate"
 
 
-@pytest.mark.parametrize("delegates", [[{"name": "a", "reasons": 1}], [{"name": "a", "reasons": [2, None]}], [3], {}, 4])
+@pytest.mark.parametrize(
+    "delegates", [[{"name": "a", "reasons": 1}], [{"name": "a", "reasons": [2, None]}], [3], {}, 4]
+)
 def test_an_error_with_senseless_reasons_is_printed_all_the_same(
     delegates: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -214,9 +214,7 @@ def test_the_example_file_loads_and_has_every_key() -> None:
     assert "\n[calls_per_minute]\n" in text
 
 
-_keys = st.sampled_from(
-    ["ops", "scopes", "kinds", "keyrings", "hosts", "exec", "scripts", "calls_per_minute", "x"]
-)
+_keys = st.sampled_from(["ops", "scopes", "kinds", "keyrings", "hosts", "exec", "scripts", "calls_per_minute", "x"])
 _values = st.one_of(
     st.sampled_from(
         ["true", "1", "'*'", "['*']", "['store']", "['account']", "{default = 3}", "{connectors = {a = 1}}"]

@@ -76,11 +76,7 @@ def test_a_chain_rewritten_from_the_middle_does_not_follow_the_known_head() -> N
         verify(forged[2:], known)
 
 
-@given(
-    st.lists(
-        st.builds(Link, st.integers(), st.text(), st.text(), st.text(st.characters(codec=None))), min_size=1
-    )
-)
+@given(st.lists(st.builds(Link, st.integers(), st.text(), st.text(), st.text(st.characters(codec=None))), min_size=1))
 def test_garbage_is_tampered_and_nothing_else(links: list[Link]) -> None:
     with pytest.raises(Tampered):
         verify(links)
@@ -113,7 +109,7 @@ def test_an_entry_holds_names_digests_codes_and_numbers_only(entry: dict[str, st
 
 
 def test_the_closed_list_of_fields_is_accepted() -> None:
-    entry: dict[str, str | int] = {name: "x" * 512 for name in FIELDS}
+    entry: dict[str, str | int] = dict.fromkeys(FIELDS, "x" * 512)
     entry |= {"at": 2**53 - 1, "targets": "x" * 65536, "count": 0}
     assert msgspec.json.decode(encode_entry(entry)) == entry
 

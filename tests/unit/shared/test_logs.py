@@ -70,9 +70,7 @@ def raising() -> None:
 
 
 def test_a_line_carries_what_is_allowed(lines: Read) -> None:
-    structlog.get_logger().info(
-        "task.finished", op="reveal", count=2, seconds=0.5, selectors=("a", "b"), hint=None
-    )
+    structlog.get_logger().info("task.finished", op="reveal", count=2, seconds=0.5, selectors=("a", "b"), hint=None)
     assert lines() == [
         {
             "timestamp": "2026-11-21T09:00:00Z",
@@ -188,9 +186,7 @@ def test_a_suppressed_context_is_not_followed_and_a_long_chain_ends(lines: Read)
     hidden = ValueError()
     hidden.__context__, hidden.__suppress_context__ = TypeError(), True
     structlog.get_logger().error("task.failed", exc_info=hidden)
-    structlog.get_logger().error(
-        "task.failed", exc_info=ExceptionGroup("", [ValueError() for _ in range(50)])
-    )
+    structlog.get_logger().error("task.failed", exc_info=ExceptionGroup("", [ValueError() for _ in range(50)]))
     assert [len(line["exception"]) for line in lines()] == [1, 10]
 
 
@@ -255,8 +251,7 @@ def test_a_pretty_line_is_for_people_and_cannot_move_their_cursor() -> None:
     log.warning("link.lost", reason="two words", host="x", origin="\x1b[2J\n", count=3)
     log.info("link.up", exc_info=Denied("no", "tab\there"))
     assert stream.getvalue().splitlines() == [
-        '2026-11-21T09:00:00Z warning  link.lost'
-        ' reason="two words" origin="\\u001b[2J\\n" count=3 dropped=["host"]',
+        '2026-11-21T09:00:00Z warning  link.lost reason="two words" origin="\\u001b[2J\\n" count=3 dropped=["host"]',
         "2026-11-21T09:00:00Z info     link.up",
         "    shared.errors.Denied: no: tab\\there",
     ]

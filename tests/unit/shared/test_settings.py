@@ -19,12 +19,8 @@ PROGRAM = Program(
     "PRIVYSEAL_DELEGATE_",
     "takes tasks and opens secrets inside a private network",
     (
-        Option(
-            "manager", "str", None, "The manager's address.", required=True, example="https://127.0.0.1:8443"
-        ),
-        Option(
-            "keyring_file", "path", None, "The keyring.", secret_path=True, example="/etc/privyseal/keyring"
-        ),
+        Option("manager", "str", None, "The manager's address.", required=True, example="https://127.0.0.1:8443"),
+        Option("keyring_file", "path", None, "The keyring.", secret_path=True, example="/etc/privyseal/keyring"),
         Option("tags", "list", ("linux", "eu"), "Tags of this delegate."),
         Option("max_tasks", "int", 64, "Tasks at once.", minimum=1, maximum=1000),
         Option("offset", "int", 0, "May be negative.", minimum=-5, maximum=0),
@@ -148,9 +144,7 @@ def test_the_variables_that_kubernetes_sets_for_a_service_are_left_alone() -> No
 
 
 def test_the_clients_prefix_leaves_the_daemons_variables_alone() -> None:
-    client = Program(
-        "privyseal", "PRIVYSEAL_", "seals and opens", (Option("context", "str", None, "The context."),)
-    )
+    client = Program("privyseal", "PRIVYSEAL_", "seals and opens", (Option("context", "str", None, "The context."),))
     environ = {
         "PRIVYSEAL_MANAGER_URL": "x",
         "PRIVYSEAL_DELEGATE_X": "y",
@@ -373,10 +367,7 @@ def test_the_example_is_a_file_that_gives_the_defaults() -> None:
 
 
 def test_the_listing_shows_each_value_and_where_it_came_from() -> None:
-    rows = [
-        line.split()
-        for line in PROGRAM.parse(["--drain=2m"], MANAGER, "level = 'debug'").listing().splitlines()
-    ]
+    rows = [line.split() for line in PROGRAM.parse(["--drain=2m"], MANAGER, "level = 'debug'").listing().splitlines()]
     assert ["manager", '"https://m"', "environment"] in rows
     assert ["drain", "120.0", "command", "line"] in rows
     assert ["level", '"debug"', "file"] in rows
@@ -408,17 +399,13 @@ def test_a_broken_file_is_refused_with_the_line_and_not_its_content(toml: str, w
     assert error.detail == f"the settings file is not valid TOML{where}"
 
 
-_words = st.sampled_from(
-    [each.flag for each in PROGRAM.options] + ["--config", "=", "--", "-h", "1", "a,b", "30s"]
-)
+_words = st.sampled_from([each.flag for each in PROGRAM.options] + ["--config", "=", "--", "-h", "1", "a,b", "30s"])
 
 
 @given(st.lists(_words | st.text(max_size=12)), st.dictionaries(st.text(max_size=20), st.text(max_size=12)))
 @example(["--drain=" + "9" * 15 + "d"], {})
 @example(["--jitter=1e-99"], {})
-def test_any_command_line_and_environment_parses_or_raises_malformed(
-    argv: list[str], environ: dict[str, str]
-) -> None:
+def test_any_command_line_and_environment_parses_or_raises_malformed(argv: list[str], environ: dict[str, str]) -> None:
     environ = {**environ, **{f"PRIVYSEAL_DELEGATE_{name}": text for name, text in environ.items()}}
     try:
         PROGRAM.request(argv, environ)
@@ -430,9 +417,7 @@ def test_any_command_line_and_environment_parses_or_raises_malformed(
 _scalars = st.text(max_size=8) | st.integers() | st.floats() | st.booleans() | st.just("5m") | st.just("1KB")
 
 
-@given(
-    st.dictionaries(st.sampled_from([each.name for each in PROGRAM.options]), _scalars | st.lists(_scalars))
-)
+@given(st.dictionaries(st.sampled_from([each.name for each in PROGRAM.options]), _scalars | st.lists(_scalars)))
 def test_any_values_of_known_keys_are_accepted_within_limits_or_raise_malformed(keys: dict[str, Any]) -> None:
     for each in PROGRAM.options:
         if each.name in keys:
