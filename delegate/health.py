@@ -147,7 +147,7 @@ class HealthServer:
                     return _json(200 if ready else 503, {**facts, "ready": ready})
                 case b"/metrics" | b"/api/metrics":
                     return 200, _PROMETHEUS, self._metrics()
-        except Exception:
+        except Exception:  # noqa: BLE001 (a probe is answered whatever happens)
             self._log.exception("health.failed")
             return _error(500, "the delegate can't tell; its log says why")
         return _error(404, "known are /healthz, /readyz and /metrics")

@@ -116,7 +116,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             )
         except _Cut:
             is_cut = True
-        except Exception as bug:
+        except Exception as bug:  # noqa: BLE001 (the peer must learn nothing of it)
             # gRPC would tell the peer the exception's text.
             _log.error("stream.crashed", error_type=type(bug).__name__, exc_info=bug)
             await context.abort(grpc.StatusCode.INTERNAL, "internal: the manager failed in a way that it shouldn't.")

@@ -15,11 +15,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,59 +44,11 @@ from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import parse_as
 from shared.messages import FromDelegate, FromManager, Hello, Need, Result, Task
 from shared.wire import delegate_pb2, delegate_pb2_grpc
-from shared.wire import submission_pb2 as pb
+from tests.adversary.exchange import Between, Exchange
 from tests.fakes.world import World
 
 PATIENCE_SECONDS = 15.0
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request of a client and the answer that it is about to get; the attacker changes either."""
-
-    method: str
-    path: str
-    authorization: str
-    request: bytes
-    status: int = 0
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    body: bytes = b""
-    cut_after: int | None = None
-    """Break the connection after so many bytes of the body."""
-    no_conditions: bool = False
-    """Answer in full, whatever the client has already."""
-
-    def json(self) -> Any:
-        """The answer's JSON."""
-        return json.loads(self.body)
-
-    def answer_json(self, value: Any, status: int | None = None) -> None:
-        """Answer this instead."""
-        self.answer_bytes(json.dumps(value).encode(), b"application/json", status)
-
-    def answer_bytes(self, body: bytes, media_type: bytes, status: int | None = None) -> None:
-        """Answer these bytes instead."""
-        self.body, self.status = body, status or self.status
-        kept = [(key, value) for key, value in self.headers if key not in {b"content-type", b"content-length"}]
-        self.headers = [*kept, (b"content-type", media_type), (b"content-length", str(len(body)).encode())]
-
-    def submission(self) -> pb.Submission:
-        """What the client submitted."""
-        return pb.Submission.FromString(self.request)
-
-    def outcome(self) -> pb.Outcome:
-        """The outcome that it is about to get."""
-        return pb.Outcome.FromString(self.body)
-
-    def answer_outcome(self, outcome: pb.Outcome) -> None:
-        """Answer this outcome instead."""
-        self.answer_bytes(outcome.SerializeToString(), b"application/x-protobuf", 200)
-
-    @property
-    def ends_task(self) -> bool:
-        """Whether this is a task's outcome."""
-        return self.status == 200 and ("/tasks" in self.path) and self.method in {"POST", "GET"} and bool(self.body)
 
 
 OnReply = Callable[[Exchange], Awaitable[None] | None]
@@ -303,7 +253,7 @@ class EvilManager:
         self._stack.push_async_callback(server.stop, 0.2)
         http = _Http(
             uvicorn.Config(
-                _Between(application(self.services, "0"), self),
+                Between(application(self.services, "0"), self),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -348,57 +298,6 @@ class _Http(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
-
-
-class _Between:
-    """ASGI: the whole request, then the whole answer, through the attacker's hands."""
-
-    def __init__(self, inner: Any, evil: EvilManager) -> None:
-        self._inner = inner
-        self._evil = evil
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._inner(scope, receive, send)
-            return
-        exchange = await self._exchange(scope, receive)
-        self._evil.request(exchange)
-        sent = False
-
-        async def replay() -> Any:
-            nonlocal sent
-            if sent:
-                return await receive()
-            sent = True
-            return {"type": "http.request", "body": exchange.request, "more_body": False}
-
-        async def collect(event: Any) -> None:
-            if event["type"] == "http.response.start":
-                exchange.status, exchange.headers = event["status"], list(event["headers"])
-            else:
-                exchange.body += event.get("body", b"")
-
-        left_out = {b"content-length", b"if-none-match" if exchange.no_conditions else b"content-length"}
-        headers = [(key, value) for key, value in scope["headers"] if key not in left_out]
-        length = (b"content-length", str(len(exchange.request)).encode())
-        await self._inner({**scope, "headers": [*headers, length]}, replay, collect)
-        await self._evil.reply(exchange)
-        await send({"type": "http.response.start", "status": exchange.status, "headers": exchange.headers})
-        if exchange.cut_after is not None:
-            await send({"type": "http.response.body", "body": exchange.body[: exchange.cut_after], "more_body": True})
-            raise ConnectionResetError("the attacker breaks the connection")
-        await send({"type": "http.response.body", "body": exchange.body, "more_body": False})
-
-    @staticmethod
-    async def _exchange(scope: Any, receive: Any) -> Exchange:
-        body, more = b"", True
-        while more:
-            event = await receive()
-            body, more = body + event.get("body", b""), event.get("more_body", False)
-        query = scope["query_string"].decode()
-        headers = dict(scope["headers"])
-        path = scope["path"] + ("?" + query if query else "")
-        return Exchange(scope["method"], path, headers.get(b"authorization", b"").decode(), body)
 
 
 def code_of(result: Result) -> str:

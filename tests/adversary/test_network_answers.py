@@ -31,7 +31,8 @@ from shared.messages import Documents, FromDelegate, FromManager, Result, Task
 from shared.names import ACCOUNT_SCOPE
 from shared.values import PublicKey, Recipient
 from shared.wire import submission_pb2 as pb
-from tests.adversary.evil_manager import Exchange, Tap, code_of
+from tests.adversary.evil_manager import Tap, code_of
+from tests.adversary.exchange import Exchange
 from tests.adversary.stage import Stage
 
 VALUE = b"the value that was asked for"
