@@ -1,7 +1,8 @@
 """Measures the figures, each beside its floor, in one run: `python -m tests.bench [--only NAME] [--quick]`.
 
 A table on standard output and build/bench.json. A bound that isn't reached is told and doesn't fail the run; a figure
-that can't be measured does. `--quick` takes fewer samples (and 300 idle delegates instead of 1,000).
+that can't be measured does. How busy the machine was with other things is told too. `--quick` takes fewer samples (and
+300 idle delegates instead of 1,000).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 import uvloop
 
 from tests.bench import batch, delegate_memory, manager_memory, reveal, throughput
-from tests.bench.report import Row, table, write
+from tests.bench.child import busy_percent
+from tests.bench.report import Row, info, table, write
 from tests.bench.rig import BUILD
 
 FIGURES: Mapping[str, Callable[[bool], Coroutine[Any, Any, list[Row]]]] = {
@@ -39,10 +41,12 @@ def main(arguments: list[str]) -> int:
         print("The figures read /proc: they are measured on Linux only.", file=sys.stderr)
         return 1
     rows: list[Row] = []
+    busy: list[float] = []
     failed = False
     for name, figure in FIGURES.items():
         if chosen.only and name not in chosen.only:
             continue
+        busy.append(busy_percent(1.0))
         began = time.monotonic()
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
@@ -52,6 +56,7 @@ def main(arguments: list[str]) -> int:
             print(f"{name} could not be measured:", file=sys.stderr)
             traceback.print_exc()
         print(f"{name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    rows.append(info("machine: busy with other things before a figure, at most", max(busy), "%"))
     print(table(rows))
     write(rows, BUILD / "bench.json")
     return 1 if failed else 0
