@@ -218,3 +218,15 @@ def test_a_task_that_needs_documents_is_sent_again_with_a_new_credit() -> None:
     session.record(Side.DELEGATE, Credit(1))
     session.record(Side.MANAGER, Task("a", 1, "document"))
     assert session.outstanding == {"a": 1}
+
+
+@pytest.mark.parametrize("tasks", [0, -1, MOST_CREDITS + 1])
+def test_no_credit_and_more_than_all_of_it_are_refused(tasks: int) -> None:
+    session = an_open_session()
+    with pytest.raises(Malformed) as why:
+        session.record(Side.DELEGATE, Credit(tasks))
+    assert why.value.code == "protocol_violation"
+    session.record(Side.DELEGATE, Credit(MOST_CREDITS))
+    with pytest.raises(Malformed):
+        session.record(Side.DELEGATE, Credit(1))
+    assert session.credits == MOST_CREDITS
