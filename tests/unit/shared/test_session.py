@@ -230,3 +230,16 @@ def test_no_credit_and_more_than_all_of_it_are_refused(tasks: int) -> None:
     with pytest.raises(Malformed):
         session.record(Side.DELEGATE, Credit(1))
     assert session.credits == MOST_CREDITS
+
+
+def test_progress_is_of_a_task_that_the_delegate_has() -> None:
+    session = an_open_session()
+    session.record(Side.DELEGATE, Credit(1))
+    session.record(Side.MANAGER, Task("a", 1, "document"))
+    session.record(Side.DELEGATE, Progress("a", 1, 1, 2))
+    assert session.outstanding == {"a": 1}
+    for wrong in (Progress("b", 1, 1, 2), Progress("a", 2, 1, 2), Result("b", 1, "answer"), Need("a", 2, ())):
+        with pytest.raises(Malformed) as why:
+            session.record(Side.DELEGATE, wrong)
+        assert why.value.code == "protocol_violation"
+    assert session.outstanding == {"a": 1}

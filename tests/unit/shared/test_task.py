@@ -107,3 +107,10 @@ def test_what_nobody_has_is_not_answered_or_lost(event: tuple[object, ...]) -> N
 def test_what_somebody_has_does_not_wait(event: tuple[object, ...]) -> None:
     with pytest.raises(WrongTransition, match="leased, not queued"):
         after(Life("any").dispatched("d"), event)
+
+
+def test_what_has_ended_can_not_be_cancelled() -> None:
+    done = Life("any").dispatched("a").answered("ok", others=False)
+    assert done.cancelled() is done
+    running = Life("never").dispatched("a").cancelled()
+    assert (running.state, running.code) == (State.UNKNOWN, "cancelled")
