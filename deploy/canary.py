@@ -86,10 +86,6 @@ class Canary:
         self._forms = forms(value)
         self._overlap = max(map(len, self._forms.values())) - 1
 
-    def in_bytes(self, data: bytes, place: str = "bytes") -> Search:
-        """In bytes at hand."""
-        return self._in_pieces([data], place)
-
     def in_files(self, paths: Iterable[Path]) -> Search:
         """In files, and in every file below folders; one that vanishes meanwhile is passed over."""
         searches = [self._in_pieces(_pieces(path), str(path)) for path in _files(paths)]

@@ -33,6 +33,8 @@ from shared.wire import delegate_pb2 as pb
 
 T = TypeVar("T")
 
+W = TypeVar("W", pb.FromManager, pb.FromDelegate)
+
 CHUNK_BYTES = 256 * 1024
 LARGEST_BYTES = 40 * 1024 * 1024
 """A message with its chunks: a value of 10 MB with room for a batch of them."""
@@ -129,7 +131,7 @@ class ManagerReader:
         match wire.WhichOneof("message"):
             case "chunk":
                 data = self._assembly.add(wire.chunk)
-                return None if data is None else self._whole(data)
+                return None if data is None else self.read(_whole(pb.FromManager, data))
             case "challenge":
                 return Challenge(wire.challenge.nonce)
             case "welcome":
@@ -147,15 +149,6 @@ class ManagerReader:
                 return Drain()
         return None
 
-    def _whole(self, data: bytes) -> FromManager | None:
-        try:
-            whole = pb.FromManager.FromString(data)
-        except DecodeError:
-            raise _malformed() from None
-        if whole.WhichOneof("message") == "chunk":
-            raise _malformed()
-        return self.read(whole)
-
 
 class DelegateReader:
     """Turns what arrives from a delegate into messages."""
@@ -168,7 +161,7 @@ class DelegateReader:
         match wire.WhichOneof("message"):
             case "chunk":
                 data = self._assembly.add(wire.chunk)
-                return None if data is None else self._whole(data)
+                return None if data is None else self.read(_whole(pb.FromDelegate, data))
             case "hello":
                 hello = wire.hello
                 return Hello(
@@ -198,14 +191,16 @@ class DelegateReader:
                 return NewCertificate(wire.certificate.certificate)
         return None
 
-    def _whole(self, data: bytes) -> FromDelegate | None:
-        try:
-            whole = pb.FromDelegate.FromString(data)
-        except DecodeError:
-            raise _malformed() from None
-        if whole.WhichOneof("message") == "chunk":
-            raise _malformed()
-        return self.read(whole)
+
+def _whole(cls: type[W], data: bytes) -> W:
+    """The message that chunks carried; one that is a chunk itself could be nested without end."""
+    try:
+        whole = cls.FromString(data)
+    except DecodeError:
+        raise _malformed() from None
+    if whole.WhichOneof("message") == "chunk":
+        raise _malformed()
+    return whole
 
 
 class _Assembly:
