@@ -17,6 +17,8 @@ PROGRAMS := shared manager delegate client
 
 # Whoever has the tools of development keeps them; `make demo` in a fresh clone needs only what runs.
 DEV := $(VENV)/dev.stamp
+# An emulator of AWS for tests.
+MINISTACK := build/ministack/ready.stamp
 READY := $(if $(wildcard $(DEV)),$(DEV),$(VENV)/runtime.stamp)
 
 .PHONY: help
@@ -25,7 +27,7 @@ help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
 
 .PHONY: setup
-setup: $(DEV) ## Make .venv with everything that development needs, from the hashed locks
+setup: $(DEV) $(MINISTACK) ## Make .venv with everything that development needs, from the hashed locks
 
 $(BIN)/uv: $(LOCKS)/uv.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -43,6 +45,12 @@ $(VENV)/%.stamp: $(BIN)/uv pyproject.toml $(LOCKS)/%.txt
 	@touch $@
 	@echo "$(VENV) is ready ($*)."
 
+# In an environment of its own, since its botocore isn't ours.
+$(MINISTACK): $(BIN)/uv $(LOCKS)/ministack.txt
+	@rm -rf build/ministack && "$(PYTHON)" -m venv --without-pip build/ministack
+	@VIRTUAL_ENV=build/ministack $(BIN)/uv pip sync --quiet --require-hashes $(LOCKS)/ministack.txt
+	@touch $@
+
 .PHONY: demo
 demo: $(READY) ## Show the main job with real processes: store, reveal, refuse a swapped record, verify the audit
 	@$(BIN)/python deploy/demo.py
@@ -54,7 +62,7 @@ run: $(READY) ## Start a manager and two delegates here, set up an account, and 
 NODE_MODULES := tests/node/node_modules/.package-lock.json
 
 .PHONY: test
-test: $(DEV) $(if $(T),,$(NODE_MODULES)) ## All tests, the coverage gate, Node's verifier; T=tests/unit runs only those
+test: $(DEV) $(MINISTACK) $(if $(T),,$(NODE_MODULES)) ## All tests, the coverage gate, Node's verifier; T=tests/unit runs only those
 ifdef T
 	@$(BIN)/python -m pytest $(T)
 else
@@ -112,10 +120,12 @@ lock: $(BIN)/uv ## Resolve pyproject.toml into deploy/locks anew; UPGRADE=--upgr
 	@$(COMPILE) pyproject.toml --group setup --all-extras -o $(LOCKS)/dev.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt --group setup -o $(LOCKS)/uv.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --group setup --extra manager --extra delegate --extra client \
-		-o $(LOCKS)/runtime.txt
+		--extra aws --extra demo -o $(LOCKS)/runtime.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra manager --extra postgresql -o $(LOCKS)/manager.txt
-	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra delegate -o $(LOCKS)/delegate.txt
+	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra delegate --extra aws --extra azure --extra gcp --extra vault \
+		-o $(LOCKS)/delegate.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra client -o $(LOCKS)/client.txt
+	@printf 'cryptography\nministack>=1.5\n' | $(COMPILE) - -o $(LOCKS)/ministack.txt
 	@! grep -nE 'https?://|--index|--find-links' $(LOCKS)/*.txt
 
 .PHONY: clean

@@ -21,6 +21,11 @@ SECTIONS = {
     "The manager": "manager",
     "The manager on PostgreSQL": "postgresql",
     "The delegate": "delegate",
+    "The delegate, for AWS": "aws",
+    "The delegate, for Azure": "azure",
+    "The delegate, for Google Cloud": "gcp",
+    "The delegate, for Vault": "vault",
+    "The demonstration": "demo",
     "The client": "client",
     "Setting up": "setup",
     "Development": "dev",
@@ -28,10 +33,10 @@ SECTIONS = {
 NODE = "The independent verifier (Node)"
 LOCKS = {
     "manager": ("manager", "postgresql"),
-    "delegate": ("delegate",),
+    "delegate": ("delegate", "aws", "azure", "gcp", "vault"),
     "client": ("client",),
-    "runtime": ("manager", "delegate", "client", "setup"),
-    "dev": ("manager", "postgresql", "delegate", "client", "setup", "dev"),
+    "runtime": ("manager", "delegate", "aws", "demo", "client", "setup"),
+    "dev": ("manager", "postgresql", "delegate", "aws", "azure", "gcp", "vault", "demo", "client", "setup", "dev"),
     "uv": ("setup",),
 }
 
@@ -99,7 +104,7 @@ def test_every_program_runs_the_versions_that_were_tested(name: str) -> None:
 
 
 def test_every_lock_is_known() -> None:
-    assert {path.stem for path in (ROOT / "deploy/locks").iterdir()} == set(LOCKS)
+    assert {path.stem for path in (ROOT / "deploy/locks").iterdir()} == {*LOCKS, "ministack"}
 
 
 @pytest.mark.parametrize(
