@@ -29,7 +29,7 @@ from shared.selectors import effective, normalise_all
 from shared.trust.authority import Authority
 from shared.trust.book import Book
 from shared.trust.status import live
-from shared.trust.warrant import PERMISSION
+from shared.trust.uses import PERMISSIONS
 from shared.values import recipient_of_keyring
 
 LASTING_SECONDS = 900
@@ -190,8 +190,9 @@ def _pins(
 def _pin_chain(
     pins: dict[str, Pin], authority: Authority, kid: str, op: Operation, scope: Scope, resource: str, now: int
 ) -> None:
-    for grant in authority.chain(kid, PERMISSION[op], scope, resource, now).grants:
-        _pin(pins, grant)
+    for permission in PERMISSIONS[op]:
+        for grant in authority.chain(kid, permission, scope, resource, now).grants:
+            _pin(pins, grant)
 
 
 def _pin(pins: dict[str, Pin], one: Verified[Revisioned]) -> None:

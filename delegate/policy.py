@@ -197,7 +197,8 @@ def _words(keys: Mapping[str, Any], key: str, default: Iterable[str], fits: Any,
 
 
 def _ops(keys: Mapping[str, Any]) -> list[str]:
-    return _words(keys, "ops", OPERATIONS, OPERATIONS.__contains__, ", ".join(OPERATIONS) + " (exec has its own key)")
+    ops = [op for op in OPERATIONS if op != EXEC]
+    return _words(keys, "ops", ops, ops.__contains__, ", ".join(ops) + " (exec has its own key)")
 
 
 def _scopes(keys: Mapping[str, Any]) -> list[Scope]:

@@ -15,6 +15,7 @@ from shared.errors import Malformed
 from shared.messages import (
     Cancel,
     Challenge,
+    Checked,
     Credit,
     Documents,
     Drain,
@@ -24,6 +25,7 @@ from shared.messages import (
     Hello,
     Need,
     NewCertificate,
+    Output,
     Progress,
     Result,
     Task,
@@ -63,6 +65,7 @@ def manager_messages(message: FromManager, stream: int) -> Iterator[pb.FromManag
             task.id, task.attempt, task.document = message.id, message.attempt, message.document
             task.inputs.extend(message.inputs)
             task.stored.extend(message.stored)
+            task.credentials.extend(message.credentials)
         case Cancel():
             whole.cancel.id, whole.cancel.attempt = message.id, message.attempt
         case Drain():
@@ -99,6 +102,12 @@ def delegate_messages(message: FromDelegate, stream: int) -> Iterator[pb.FromDel
             progress = whole.progress
             progress.id, progress.attempt = message.id, message.attempt
             progress.done, progress.total = message.done, message.total
+        case Output():
+            output = whole.output
+            output.id, output.attempt, output.index = message.id, message.attempt, message.index
+            output.data, output.opening = message.data, message.opening
+        case Checked():
+            whole.checked.document = message.document
         case Need():
             whole.need.id, whole.need.attempt = message.id, message.attempt
             whole.need.digests.extend(message.digests)
@@ -142,7 +151,14 @@ class ManagerReader:
                 return Documents(_parts(wire.documents.compact))
             case "task":
                 task = wire.task
-                return Task(task.id, task.attempt, task.document, _parts(task.inputs), _parts(task.stored))
+                return Task(
+                    task.id,
+                    task.attempt,
+                    task.document,
+                    _parts(task.inputs),
+                    _parts(task.stored),
+                    _parts(task.credentials),
+                )
             case "cancel":
                 return Cancel(wire.cancel.id, wire.cancel.attempt)
             case "drain":
@@ -183,6 +199,11 @@ class DelegateReader:
             case "progress":
                 progress = wire.progress
                 return Progress(progress.id, progress.attempt, progress.done, progress.total)
+            case "output":
+                output = wire.output
+                return Output(output.id, output.attempt, output.index, output.data, output.opening)
+            case "checked":
+                return Checked(wire.checked.document)
             case "need":
                 return Need(wire.need.id, wire.need.attempt, _parts(wire.need.digests))
             case "drain":

@@ -50,13 +50,14 @@ class Documents:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Manager: a signed task with its sealed inputs and the records that it opens."""
+    """Manager: a signed task with its sealed inputs, the records that it opens and those of its credentials."""
 
     id: str
     attempt: int
     document: str
     inputs: tuple[bytes, ...] = ()
     stored: tuple[bytes, ...] = ()
+    credentials: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,17 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """Delegate: a part of what a command writes, in order of `index`; the first has the signed `opening` and the sealed key."""
+
+    id: str
+    attempt: int
+    index: int
+    data: bytes
+    opening: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Need:
     """Delegate: documents that it needs before it can judge a task; the task isn't running."""
 
@@ -116,6 +128,13 @@ class NewCertificate:
     certificate: str
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Delegate: a connection test that it made by itself, as a signed document."""
+
+    document: str
+
+
 FromManager = Challenge | Welcome | Heartbeat | Documents | Task | Cancel | Drain
-FromDelegate = Hello | Heartbeat | Credit | Result | Progress | Need | Drain | NewCertificate
+FromDelegate = Hello | Heartbeat | Credit | Result | Progress | Output | Checked | Need | Drain | NewCertificate
 Message = FromManager | FromDelegate

@@ -20,7 +20,7 @@ MOST_CODES: Final = 64
 OTHER: Final = "other"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
-_OPS = frozenset({*OPERATIONS, "exec"})
+_OPS = frozenset(OPERATIONS)
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 

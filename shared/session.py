@@ -15,6 +15,7 @@ from shared.errors import Malformed
 from shared.messages import (
     Cancel,
     Challenge,
+    Checked,
     Credit,
     Documents,
     Drain,
@@ -23,6 +24,7 @@ from shared.messages import (
     Message,
     Need,
     NewCertificate,
+    Output,
     Progress,
     Result,
     Task,
@@ -68,6 +70,8 @@ TABLE: Mapping[tuple[Phase, Side, type[Message]], Phase] = {
             (_D, Credit),
             (_D, Result),
             (_D, Progress),
+            (_D, Output),
+            (_D, Checked),
             (_D, Need),
             (_D, NewCertificate),
         )
@@ -107,7 +111,7 @@ class Session:
             case Result() | Need():
                 self._must_be_outstanding(message.id, message.attempt)
                 del self.outstanding[message.id]
-            case Progress():
+            case Progress() | Output():
                 self._must_be_outstanding(message.id, message.attempt)
             case _:
                 pass

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from shared.connectors.fields import Forms, Refused
-from shared.connectors.model import Model, SecretReference, Text
+from shared.connectors.model import Model, Text
+from shared.documents.fields import SecretReference
 
 Region = Annotated[str, Meta(pattern=r"^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$(?!\n)")]
 RoleArn = Annotated[str, Meta(pattern=r"^arn:aws[a-z\-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1,512}$(?!\n)")]

@@ -9,11 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from shared.connectors.fields import Forms, Refused, read
+from shared.documents.fields import SecretReference
 from shared.errors import Malformed
 from shared.selectors import MAXIMUM, normalise, normalise_all
-
-SecretReference = Annotated[str, Meta(pattern=r"^((account|org)\.)?[a-zA-Z_][0-9a-zA-Z_]{0,127}$(?!\n)")]
-"""A secret by its place: `account.NAME`, `org.NAME`, or `NAME` in the connector's own scope."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=2048)]
 

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from shared.documents.fields import Identifier, Line, Name, Opaque, Revisioned, ScopeText, Selector, Tags
+from shared.documents.fields import (
+    Identifier,
+    Line,
+    Name,
+    Opaque,
+    Revisioned,
+    ScopeText,
+    SecretReference,
+    Selector,
+    Tags,
+)
 
 BUILT_IN = "local"
 """Identifier of the built-in secret manager's connector, one in each account."""
@@ -20,7 +30,11 @@ DEEPEST = 16
 
 
 class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
-    """`type` is the kind, by its YAML name; `spec` its settings, which the kind itself validates."""
+    """`type` is the kind, by its YAML name; `spec` its settings, which the kind itself validates.
+
+    `secrets` are the references in `spec`, sorted, each once: the secrets that the kind gets the values of, and no others.
+    They mean what they mean in the connector's own scope, and who signs it holds `use` on each.
+    """
 
     id: Opaque
     scope: ScopeText
@@ -32,9 +46,17 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     keyring: Identifier
     selectors: Annotated[tuple[Selector, ...], Meta(max_length=64)] = ()
     spec: dict[str, Any] = {}
+    secrets: Annotated[tuple[SecretReference, ...], Meta(max_length=64)] = ()
     deleted: bool = False
 
+    @property
+    def runs_on_delegate(self) -> bool:
+        """False where the platform's own delegates are to do its work (`executeOnDelegate: false`)."""
+        return self.spec.get("executeOnDelegate") is not False
+
     def __post_init__(self) -> None:
+        if list(self.secrets) != sorted(set(self.secrets)):
+            raise ValueError("Expected references in order, each once - at `$.secrets`")
         if not _is_plain(self.spec):
             raise ValueError("Expected texts, whole numbers, booleans, lists and objects - at `$.spec`")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.names import ACCOUNT, IDENTIFIER, NAME, OPAQUE, SCOPE
+from shared.names import ACCOUNT, IDENTIFIER, NAME, OPAQUE, SCOPE, SECRET_REFERENCE
 from shared.selectors import SELECTOR
 
 Account = Annotated[str, Meta(pattern=ACCOUNT)]
@@ -28,6 +28,8 @@ Seconds = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 """Seconds since 1970, at most the end of the year 9999."""
 Number = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+SecretReference = Annotated[str, Meta(pattern=SECRET_REFERENCE)]
+"""A secret by its place: `account.NAME`, `org.NAME`, or `NAME` in the scope of what names it."""
 Line = Annotated[str, Meta(max_length=1024)]
 Tags = dict[Annotated[str, Meta(pattern=r"^[!-~]{1,128}$(?!\n)")], Annotated[str, Meta(max_length=256)]]
 Permission = Literal["view", "use", "reveal", "edit", "delete", "exec", "renew", "admin"]

@@ -22,10 +22,12 @@ from shared.canonical import b64u, decode, digest, encode, sha256, unb64u
 from shared.documents.account import AccountDocument
 from shared.documents.answer import AnswerDocument
 from shared.documents.certificate import CertificateDocument
+from shared.documents.checked import CheckedDocument
 from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Digest, Payload
 from shared.documents.grant import GrantDocument
 from shared.documents.keyring import KeyringDocument
+from shared.documents.output import OutputDocument
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
@@ -39,9 +41,11 @@ KINDS: Mapping[str, type[Payload]] = {
     "account": AccountDocument,
     "answer": AnswerDocument,
     "certificate": CertificateDocument,
+    "checked": CheckedDocument,
     "connector": ConnectorDocument,
     "grant": GrantDocument,
     "keyring": KeyringDocument,
+    "output": OutputDocument,
     "scope": ScopeDocument,
     "secret": SecretDocument,
     "status": StatusDocument,

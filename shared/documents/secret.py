@@ -16,7 +16,11 @@ LARGEST_VALUE_BYTES = 10_000_000
 
 
 class SecretDocument(Revisioned, frozen=True, kw_only=True):
-    """`id` is random and never changes; `connector` is the connector's id; `deleted` marks the last revision."""
+    """`id` is random and never changes; `connector` is the connector's id; `deleted` marks the last revision.
+
+    `reference` is where the provider keeps a secret that was there before, and that is only read; without it the value
+    is ours to write. `metadata` is what the provider needs besides (a version, regions). A version is bound to both.
+    """
 
     id: Opaque
     scope: ScopeText
@@ -26,5 +30,7 @@ class SecretDocument(Revisioned, frozen=True, kw_only=True):
     tags: Tags = {}
     type: Literal["SecretText", "SecretFile"]
     connector: Opaque
+    reference: Annotated[str, Meta(max_length=2048)] = ""
+    metadata: Tags = {}
     filename: Annotated[str, Meta(max_length=255)] = ""
     deleted: bool = False

@@ -13,18 +13,20 @@ from msgspec import Meta
 
 from shared.documents.fields import Count, Digest, Identifier, Number, Opaque, Payload, SealingKey, Seconds, Selector
 
-OPERATIONS = ("check", "delete", "reveal", "store")
-REPEAT = {"check": "any", "delete": "never", "reveal": "any", "store": "any"}
+OPERATIONS = ("check", "delete", "exec", "reveal", "store")
+REPEAT = {"check": "any", "delete": "never", "exec": "never", "reveal": "any", "store": "any"}
 """`any`: harmless twice, since sealed to the reader or stored conditionally. `never`: for one named delegate, once."""
 
 LONGEST_SECONDS = {"any": 86_400, "never": 120}
 """How long after `iat` a task may start."""
 
 MOST_TARGETS = 1_000
+MOST_CREDENTIALS = 256
+LONGEST_COMMAND_SECONDS = 86_400
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """What the task is about: version `n` of a secret, or (for check) a connector.
+    """What the task is about, or needs as a credential: version `n` of a secret, or (for check) a connector.
 
     `version` is the digest of the store task that made version n; for a store, of the one before n. `latest` says that the
     signer meant the newest version, so that a manager that knows a newer one answers Conflict. `excluded` (only for reveal)
@@ -63,19 +65,25 @@ class KnownStatus(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 
 class TaskDocument(Payload, frozen=True, kw_only=True):
-    """`to` is the thumbprint of the one delegate that may run it (only with `repeat` never)."""
+    """`to` is the thumbprint of the one delegate that may run it (only with `repeat` never).
+
+    `credentials` are versions of the secrets that the connectors in use name, and theirs in turn; `seconds` (only for exec)
+    is how long the command may run.
+    """
 
     keyring: Identifier
     gen: Number
-    op: Literal["check", "delete", "reveal", "store"]
+    op: Literal["check", "delete", "exec", "reveal", "store"]
     repeat: Literal["any", "never"]
     to: Digest | None = None
     targets: Annotated[tuple[Target, ...], Meta(min_length=1, max_length=MOST_TARGETS)]
+    credentials: Annotated[tuple[Target, ...], Meta(max_length=MOST_CREDENTIALS)] = ()
     pins: Annotated[tuple[Pin, ...], Meta(min_length=1, max_length=4 * MOST_TARGETS)]
     selectors: Annotated[tuple[WantedSelector, ...], Meta(max_length=64)] = ()
     status: KnownStatus
     reader: SealingKey
     input: Annotated[tuple[Digest, ...], Meta(max_length=MOST_TARGETS)] = ()
+    seconds: Annotated[int, Meta(ge=1, le=LONGEST_COMMAND_SECONDS)] | None = None
     jti: Opaque
     iat: Seconds
     exp: Seconds

@@ -27,7 +27,7 @@ class FromManager(_message.Message):
     def __init__(self, challenge: _Optional[_Union[Challenge, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., documents: _Optional[_Union[Documents, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
 
 class FromDelegate(_message.Message):
-    __slots__ = ("hello", "heartbeat", "credit", "result", "progress", "need", "drain", "certificate", "chunk")
+    __slots__ = ("hello", "heartbeat", "credit", "result", "progress", "need", "drain", "certificate", "output", "checked", "chunk")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,8 @@ class FromDelegate(_message.Message):
     NEED_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    CHECKED_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
@@ -45,8 +47,10 @@ class FromDelegate(_message.Message):
     need: Need
     drain: Drain
     certificate: Certificate
+    output: Output
+    checked: Checked
     chunk: Chunk
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., need: _Optional[_Union[Need, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., certificate: _Optional[_Union[Certificate, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., need: _Optional[_Union[Need, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., certificate: _Optional[_Union[Certificate, _Mapping]] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., checked: _Optional[_Union[Checked, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
 
 class Challenge(_message.Message):
     __slots__ = ("nonce",)
@@ -95,18 +99,20 @@ class Documents(_message.Message):
     def __init__(self, compact: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("id", "attempt", "document", "inputs", "stored")
+    __slots__ = ("id", "attempt", "document", "inputs", "stored", "credentials")
     ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     id: str
     attempt: int
     document: str
     inputs: _containers.RepeatedScalarFieldContainer[bytes]
     stored: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., document: _Optional[str] = ..., inputs: _Optional[_Iterable[bytes]] = ..., stored: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    credentials: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., document: _Optional[str] = ..., inputs: _Optional[_Iterable[bytes]] = ..., stored: _Optional[_Iterable[bytes]] = ..., credentials: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Cancel(_message.Message):
     __slots__ = ("id", "attempt")
@@ -151,6 +157,26 @@ class Progress(_message.Message):
     done: int
     total: int
     def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class Output(_message.Message):
+    __slots__ = ("id", "attempt", "index", "data", "opening")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    OPENING_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    attempt: int
+    index: int
+    data: bytes
+    opening: str
+    def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., index: _Optional[int] = ..., data: _Optional[bytes] = ..., opening: _Optional[str] = ...) -> None: ...
+
+class Checked(_message.Message):
+    __slots__ = ("document",)
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    document: str
+    def __init__(self, document: _Optional[str] = ...) -> None: ...
 
 class Need(_message.Message):
     __slots__ = ("id", "attempt", "digests")
