@@ -154,6 +154,7 @@ class Connectors:
             "description": wanted.description,
             "tags": wanted.tags,
             "selectors": wanted.settings.selectors(),
+            "secrets": tuple(sorted(set(wanted.settings.references()))),
             "spec": wanted.spec,
         }
         if before is not None:
@@ -238,7 +239,7 @@ class Connectors:
         document = connector.document
         if (document.scope, document.identifier) == (str(ACCOUNT_SCOPE), BUILT_IN):
             raise Denied("connector_built_in", "the built-in secret manager can't be deleted", "leave it unused")
-        users = [str(_place(one)) for one in await self.users(connector)]
+        users = [str(_reference(one)) for one in await self.users(connector)]
         if users:
             raise Conflict(
                 "connector_in_use",
@@ -260,6 +261,8 @@ class Connectors:
         """`test` of a connector at hand."""
         account = self._account
         await account.sync()
+        if connector.document.secrets:
+            await self._directory.connector(_reference(connector.document))
 
         def make() -> SignedTask:
             newest = self._newest(connector)
@@ -271,6 +274,7 @@ class Connectors:
                 self._readers.take(),
                 account.clock(),
                 selectors=selectors,
+                credentials=self._directory.credentials([newest]),
             )
 
         began = time.monotonic()
@@ -310,8 +314,8 @@ def _described(manifests: Sequence[Manifest]) -> list[Description]:
 
 
 def _fields(document: ConnectorDocument) -> dict[str, Any]:
-    return {name: getattr(document, name) for name in ("name", "description", "tags", "selectors", "spec")}
+    return {name: getattr(document, name) for name in ("name", "description", "tags", "selectors", "secrets", "spec")}
 
 
-def _place(document: SecretDocument) -> Reference:
+def _reference(document: SecretDocument | ConnectorDocument) -> Reference:
     return Reference(Scope.parse(document.scope), document.identifier)

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from client.account import Account, Pages, following
+from client.tasks import Subject, places_of
 from shared.canonical import digest
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
 from shared.documents.fields import Count, Revisioned
@@ -63,7 +64,7 @@ class Directory:
 
     async def find(self, references: Sequence[Reference], *, fresh: bool = False) -> list[Known | PrivySealError]:
         """What each reference stands for, or why it stands for nothing; `fresh` asks even for what is known."""
-        wanted = list(dict.fromkeys(one for one in references if fresh or one not in self._known))
+        wanted = list(dict.fromkeys(one for one in references if fresh or not self._is_known(one)))
         found: dict[Reference, Known | PrivySealError] = {}
         for at in range(0, len(wanted), MOST_AT_ONCE):
             found |= await self._resolve(wanted[at : at + MOST_AT_ONCE])
@@ -76,7 +77,22 @@ class Directory:
     def remembered(self, references: Sequence[Reference]) -> list[Known] | None:
         """What the references stand for where all of them are known: nobody need be asked."""
         found = [self._known.get(reference) for reference in references]
-        return None if None in found else cast("list[Known]", found)
+        return cast("list[Known]", found) if all(map(self._is_known, references)) else None
+
+    def _is_known(self, reference: Reference) -> bool:
+        """Whether nobody need be asked for it, nor for the credentials of its connector."""
+        seen: set[Reference] = set()
+        waiting = [reference]
+        while waiting:
+            place = waiting.pop()
+            if place in seen:
+                continue
+            known = self._known.get(place)
+            if known is None:
+                return False
+            seen.add(place)
+            waiting += places_of(known.connector.document)
+        return True
 
     async def one(self, reference: Reference, *, fresh: bool = False) -> Known:
         """Raises NotFound, or why its document isn't believed."""
@@ -94,6 +110,7 @@ class Directory:
             await self._account.ask("POST", "resolve", json={"secrets": [], "connectors": asked}, repeatable=True)
         ).json()
         refused = self._account.believe_all(body.get("documents") or ())
+        self._take(body, refused, ())
         for connector in self._believed(body, ConnectorDocument):
             if _place(connector.document) == reference and not connector.document.deleted:
                 return connector
@@ -124,13 +141,18 @@ class Directory:
                 raise NotFound("scope_unknown", f"there is no {kind} {identifier}", "list them, or make it first")
 
     async def _resolve(self, wanted: Sequence[Reference]) -> dict[Reference, Known | PrivySealError]:
-        places = frozenset(wanted)
         asked = [{"scope": str(one.scope), "identifier": one.identifier} for one in wanted]
         reply = await self._account.ask("POST", "resolve", json={"secrets": asked, "connectors": []}, repeatable=True)
         body = reply.json()
-        refused = self._account.believe_all(body.get("documents") or ())
+        return self._take(body, self._account.believe_all(body.get("documents") or ()), wanted)
+
+    def _take(
+        self, body: Mapping[str, Any], refused: Mapping[str, PrivySealError], wanted: Sequence[Reference]
+    ) -> dict[Reference, Known | PrivySealError]:
+        """Keeps what was asked for and the credentials that came with it."""
         latest = _read_latest(body.get("latest"))
         connectors = {one.document.id: one for one in self._believed(body, ConnectorDocument)}
+        places = {*wanted, *(place for one in connectors.values() for place in places_of(one.document))}
         found: dict[Reference, Known | PrivySealError] = {}
         for compact, why in refused.items():
             place = _place(parse(compact).document)
@@ -186,13 +208,43 @@ class Directory:
             if known is not None:
                 self._places.pop(known.secret.document.id, None)
 
-    def learn(self, facts: Mapping[str, Any]) -> None:
-        """Takes newer versions from a conflict's facts; its documents are in the book by now."""
+    async def learn(self, facts: Mapping[str, Any]) -> None:
+        """Takes newer versions from a conflict's facts; its documents are in the book by now.
+
+        Where a newer revision of a connector names other secrets, those are asked for.
+        """
         for secret, latest in _read_latest(facts.get("latest")).items():
             self._account.state.check_version(secret, latest.n, latest.digest)
             place = self._places.get(secret)
             if place is not None:
                 self._known[place] = replace(self._known[place], n=latest.n, version=latest.digest or None)
+        users = {known.connector.document.id: place for place, known in self._known.items()}
+        for place in users.values():
+            connector = self._newest(self._known[place].connector)
+            if any(one not in self._known for one in places_of(connector.document)):
+                await self._resolve([place])
+
+    def credentials(self, connectors: Iterable[Verified[ConnectorDocument]]) -> list[Subject]:
+        """The newest versions of the secrets that the connectors name, and of those that their holders name, each once.
+
+        Raises NotFound for one that isn't there or has no value.
+        """
+        found: dict[Reference, Subject] = {}
+        waiting = [*{one.digest: one for one in connectors}.values()]
+        while waiting:
+            connector = waiting.pop()
+            for place in places_of(connector.document):
+                if place in found:
+                    continue
+                try:
+                    known = self.current(place)
+                except NotFound:
+                    raise _lacking(connector.document, place, "isn't there") from None
+                if not known.n:
+                    raise _lacking(connector.document, place, "has no value yet")
+                found[place] = Subject(known.secret, known.connector, known.n, known.version, latest=True)
+                waiting.append(known.connector)
+        return list(found.values())
 
     def current(self, reference: Reference) -> Known:
         """What is known of a place, in the newest revisions that the book holds. Raises NotFound when it was deleted."""
@@ -261,6 +313,14 @@ def _read_latest(told: object) -> dict[str, Latest]:
         raise Malformed(
             "manager_faulty", "the manager names a newest version in a form that is none", "update one of both"
         ) from None
+
+
+def _lacking(connector: ConnectorDocument, place: Reference, what: str) -> NotFound:
+    return NotFound(
+        "credential_unknown",
+        f"the connector {connector.identifier} needs the secret {place.identifier} in {place.scope}, which {what}",
+        f"store it: privyseal secret set {place}",
+    )
 
 
 def _place(document: object) -> Reference | None:

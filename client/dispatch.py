@@ -8,7 +8,7 @@ anew, three times at most. Must not believe a code that isn't signed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -38,7 +38,7 @@ _BEHIND = frozenset({"status_behind", "documents_missing", "generation_missing"}
 _BEHIND_PAUSE_SECONDS = 0.3
 
 Make = Callable[[], SignedTask]
-Learn = Callable[[Mapping[str, Any]], None]
+Learn = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 async def perform(
@@ -60,7 +60,7 @@ async def perform(
                 if isinstance(refusal, Tampered):
                     raise refusal from None
             await account.sync(force=True)
-            learn(why.facts)
+            await learn(why.facts)
         except NotReady as why:
             if signing == SIGNINGS or why.code not in _BEHIND:
                 raise

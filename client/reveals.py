@@ -105,6 +105,7 @@ class Reveals:
                 self._readers.take(),
                 account.clock(),
                 selectors=selectors,
+                credentials=self._directory.credentials(one.connector for one in subjects),
             )
 
         try:
@@ -144,6 +145,7 @@ class Reveals:
                 self._readers.take(),
                 account.clock(),
                 selectors=selectors,
+                credentials=self._directory.credentials([now_known.connector]),
             )
 
         _, opened = await perform(self._account, make, self._directory.learn, WAIT_SECONDS)

@@ -135,6 +135,7 @@ class Secrets:
                 now,
                 values=[value],
                 selectors=selectors,
+                credentials=self._directory.credentials([subject.connector]),
                 documents=documents,
             )
 
@@ -273,6 +274,7 @@ class Secrets:
                 account.clock(),
                 selectors=selectors,
                 to=to,
+                credentials=self._directory.credentials([now_known.connector]),
             )
 
         _, opened = await perform(account, make, self._directory.learn, self.wait_seconds)

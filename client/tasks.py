@@ -17,14 +17,14 @@ from shared.crypto.identity import Identity
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.seal import SealingKey, seal
 from shared.documents.connector import ConnectorDocument
-from shared.documents.fields import Revisioned
+from shared.documents.fields import Permission, Revisioned
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.task import LONGEST_SECONDS, REPEAT, KnownStatus, Pin, Target, TaskDocument, WantedSelector
 from shared.errors import Denied, NotReady
 from shared.labels import INPUT
-from shared.names import Scope
+from shared.names import Reference, Scope
 from shared.selectors import effective, normalise_all
 from shared.trust.authority import Authority
 from shared.trust.book import Book
@@ -35,7 +35,7 @@ from shared.values import recipient_of_keyring
 LASTING_SECONDS = 900
 """How long a task may wait for its start when nobody says otherwise: its submitter is waiting for it, and gives up."""
 
-Operation = Literal["check", "delete", "reveal", "store"]
+Operation = Literal["check", "delete", "exec", "reveal", "store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +82,18 @@ def sign_task(
     values: Sequence[Plaintext] = (),
     selectors: Iterable[str] = (),
     to: str | None = None,
+    credentials: Sequence[Subject] = (),
     documents: Sequence[str] = (),
     lasting_seconds: int = LASTING_SECONDS,
 ) -> SignedTask:
     """A signed task on `subjects`, which all belong to one keyring; `values` are sealed to it, one a subject.
 
+    `credentials` are the newest versions of what their connectors name, and so on.
     `to` is the thumbprint of the one delegate for an operation that may happen once only. Raises NotReady for an expired
     status, Denied where a chain doesn't hold.
     """
     status = live(book.status, now)
-    _check_places(subjects)
+    _check_places((*subjects, *credentials))
     keyring = keyring_of(book, subjects[0].connector)
     wanted = normalise_all(selectors)
     inputs = tuple(
@@ -107,7 +109,8 @@ def sign_task(
         repeat="any" if REPEAT[op] == "any" else "never",
         to=to,
         targets=tuple(subject.target() for subject in subjects),
-        pins=_pins(book, identity.kid, op, subjects, keyring, now),
+        credentials=tuple(subject.target() for subject in credentials),
+        pins=_pins(book, identity.kid, op, subjects, credentials, keyring, now),
         selectors=tuple(WantedSelector(selector, "step") for selector in wanted),
         status=KnownStatus(status.document.rev, status.digest),
         reader=b64u(reader.public.raw),
@@ -124,7 +127,7 @@ def sign_task(
         reader,
         effective(
             ((selector, "step") for selector in wanted),
-            (selector for subject in subjects for selector in subject.connector.document.selectors),
+            (selector for subject in (*subjects, *credentials) for selector in subject.connector.document.selectors),
         ),
         inputs,
         tuple(documents),
@@ -165,9 +168,18 @@ def _sealed(account: str, keyring: Verified[KeyringDocument], subject: Subject, 
 
 
 def _pins(
-    book: Book, kid: str, op: Operation, subjects: Sequence[Subject], keyring: Verified[KeyringDocument], now: int
+    book: Book,
+    kid: str,
+    op: Operation,
+    subjects: Sequence[Subject],
+    credentials: Sequence[Subject],
+    keyring: Verified[KeyringDocument],
+    now: int,
 ) -> tuple[Pin, ...]:
-    """The account, the keyring, each secret and connector, and the grants that carry their signers and the task's."""
+    """The account, the keyring, each secret and connector, and the grants that carry their signers and the task's.
+
+    And those by which a connector's signer may use the secrets that the connector names.
+    """
     if book.account is None:
         raise NotReady("account_documents_missing", "no account document is known yet", "sync first")
     authority = book.authority
@@ -177,22 +189,38 @@ def _pins(
     for subject in subjects:
         about = subject.secret or subject.connector
         scope, resource = Scope.parse(about.document.scope), about.document.id
-        _pin_chain(pins, authority, kid, op, scope, resource, now)
+        for permission in PERMISSIONS[op]:
+            _pin_chain(pins, authority, kid, permission, scope, resource, now)
+    for subject in (*subjects, *credentials):
         for thing in (subject.secret, subject.connector):
             if thing is not None and thing.digest not in pins:
                 _pin(pins, thing)
-                chain = authority.chain(thing.kid, "edit", Scope.parse(thing.document.scope), thing.document.id, now)
-                for grant in chain.grants:
-                    _pin(pins, grant)
+                scope, resource = Scope.parse(thing.document.scope), thing.document.id
+                _pin_chain(pins, authority, thing.kid, "edit", scope, resource, now)
+    held = {place_of(one.secret.document): one.secret.document for one in credentials if one.secret is not None}
+    for connector in {one.connector.digest: one.connector for one in (*subjects, *credentials)}.values():
+        for place in places_of(connector.document):
+            if (secret := held.get(place)) is not None:
+                _pin_chain(pins, authority, connector.kid, "use", Scope.parse(secret.scope), secret.id, now)
     return tuple(pins.values())
 
 
+def place_of(secret: SecretDocument) -> Reference:
+    """Where a secret lives."""
+    return Reference(Scope.parse(secret.scope), secret.identifier)
+
+
+def places_of(connector: ConnectorDocument) -> tuple[Reference, ...]:
+    """The secrets that a connector names."""
+    here = Scope.parse(connector.scope)
+    return tuple(Reference.parse(one, here) for one in connector.secrets)
+
+
 def _pin_chain(
-    pins: dict[str, Pin], authority: Authority, kid: str, op: Operation, scope: Scope, resource: str, now: int
+    pins: dict[str, Pin], authority: Authority, kid: str, permission: Permission, scope: Scope, resource: str, now: int
 ) -> None:
-    for permission in PERMISSIONS[op]:
-        for grant in authority.chain(kid, permission, scope, resource, now).grants:
-            _pin(pins, grant)
+    for grant in authority.chain(kid, permission, scope, resource, now).grants:
+        _pin(pins, grant)
 
 
 def _pin(pins: dict[str, Pin], one: Verified[Revisioned]) -> None:

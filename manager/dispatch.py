@@ -62,6 +62,7 @@ class Assignment:
     stored: tuple[bytes, ...]
     documents: Sequence[Verified[Revisioned]]
     life: Life
+    credentials: tuple[bytes, ...] = ()
     principal: str = ""
     submitted_at: int = 0
     delegate: Delegate | None = None
@@ -77,11 +78,11 @@ class Assignment:
     @property
     def size(self) -> int:
         """Bytes that it holds while it runs."""
-        return sum(map(len, self.inputs)) + sum(map(len, self.stored))
+        return sum(map(len, (*self.inputs, *self.stored, *self.credentials)))
 
     def task(self) -> Task:
         """The message that gives it to a delegate."""
-        return Task(self.id, self.life.attempt, self.compact, self.inputs, self.stored)
+        return Task(self.id, self.life.attempt, self.compact, self.inputs, self.stored, self.credentials)
 
 
 class Dispatcher:

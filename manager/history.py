@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 
 import msgspec
 import structlog
@@ -18,7 +18,7 @@ from manager.store import Store
 from shared.canonical import digest
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified
-from shared.documents.task import TaskDocument
+from shared.documents.task import Target, TaskDocument
 from shared.errors import Conflict, PrivySealError
 from shared.task import FINAL, State
 
@@ -54,7 +54,7 @@ class History:
             finished_at=self._clock.now() if life.state in FINAL else None,
             jti=document.jti,
             keyring=document.keyring,
-            summary=msgspec.json.encode({"targets": _targets(document), "name": assignment.name}).decode(),
+            summary=msgspec.json.encode({"targets": _named(document.targets), "name": assignment.name}).decode(),
         )
 
     def entry(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> Entry:
@@ -155,7 +155,8 @@ class History:
             "principal": caller.kid,
             "op": document.op,
             "task": task,
-            "targets": _targets(document),
+            "targets": _named(document.targets),
+            **({"credentials": _named(document.credentials)} if document.credentials else {}),
             "outcome": outcome,
             "code": code,
             "delegate": delegate,
@@ -181,5 +182,5 @@ def publishing(document: Verified[Revisioned], principal: str, now: int) -> Entr
     }
 
 
-def _targets(document: TaskDocument) -> str:
-    return ",".join(target.secret or target.connector or "" for target in document.targets)
+def _named(targets: Iterable[Target]) -> str:
+    return ",".join(target.secret or target.connector or "" for target in targets)

@@ -1,10 +1,11 @@
-"""What a task acts on and leaves behind in the store: the records it opens, the versions it makes.
+"""What a task acts on and leaves behind in the store: the records it opens, its credentials, the versions it makes.
 
 Records are opaque here. What decides is that they are those that the signed task names, and none newer was meant.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from manager.dispatch import Assignment
@@ -13,7 +14,7 @@ from manager.store import Store
 from shared.canonical import blob_digest
 from shared.documents.answer import AnswerDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
-from shared.documents.task import TaskDocument
+from shared.documents.task import Target, TaskDocument
 from shared.errors import Conflict, Malformed, NotFound, Unavailable
 from shared.messages import Result
 from shared.trust.warrant import Warrant
@@ -50,11 +51,15 @@ class Records:
             case "store":
                 await self._check_next(account, task, document)
                 return ()
-            case "reveal":
-                return await self._named(account, document)
+            case "exec" | "reveal":
+                return await self._named(account, document.targets)
             case "delete":
                 await self._check_doomed(account, document)
         return ()
+
+    async def credentials(self, account: str, document: TaskDocument) -> tuple[bytes, ...]:
+        """The records of the task's credentials, in order. Raises as `opened`."""
+        return await self._named(account, document.credentials) if document.credentials else ()
 
     async def _check_doomed(self, account: str, document: TaskDocument) -> None:
         places = [(target.secret or "", target.n) for target in document.targets if target.n]
@@ -80,13 +85,13 @@ class Records:
             if (target.n, target.version) != ((newest.n + 1, newest.digest) if newest else (1, None)):
                 raise _other_newest("version_exists", newest, secret)
 
-    async def _named(self, account: str, document: TaskDocument) -> tuple[bytes, ...]:
-        secrets = [one.secret or "" for one in document.targets if one.latest]
+    async def _named(self, account: str, targets: Sequence[Target]) -> tuple[bytes, ...]:
+        secrets = [one.secret or "" for one in targets if one.latest]
         latest = await self._store.latest_many(account, secrets, SMALL_BYTES)
-        places = [(one.secret or "", one.n) for one in document.targets if not one.latest]
+        places = [(one.secret or "", one.n) for one in targets if not one.latest]
         versions = await self._store.version_many(account, places, SMALL_BYTES)
         named: list[StoredVersion] = []
-        for target in document.targets:
+        for target in targets:
             secret = target.secret or ""
             version = latest.get(secret) if target.latest else versions.get((secret, target.n))
             if target.latest and version is not None and version.n > target.n:

@@ -152,8 +152,9 @@ class Tasks:
             check_inputs(document, submitted.inputs)
             # (2) What does it act on?
             stored = await self._records.opened(caller.account, task.digest, document)
+            credentials = await self._records.credentials(caller.account, document)
             # (3) Who does it?
-            assignment = self._assign(allowed, submitted, stored, draft)
+            assignment = self._assign(allowed, submitted, stored, credentials, draft)
             if document.repeat == "never":
                 await self._history.begin(caller, assignment, document)
         except PrivySealError as why:
@@ -211,7 +212,14 @@ class Tasks:
             found += [row.compact for row in rows]
         return found
 
-    def _assign(self, allowed: Warrant, submitted: Submitted, stored: tuple[bytes, ...], book: Book) -> Assignment:
+    def _assign(
+        self,
+        allowed: Warrant,
+        submitted: Submitted,
+        stored: tuple[bytes, ...],
+        credentials: tuple[bytes, ...],
+        book: Book,
+    ) -> Assignment:
         task = allowed.task
         pinned = [book.find(pin.digest) for pin in task.document.pins]
         rank = {"account": 0, "grant": 1, "keyring": 2}
@@ -224,13 +232,14 @@ class Tasks:
             wanted=Wanted(
                 task.document.keyring,
                 task.document.gen,
-                frozenset(use.connector.document.type for use in allowed.uses),
+                frozenset(connector.document.type for connector in allowed.connectors),
                 allowed.selectors,
                 task.document.to,
             ),
             exp=task.document.exp,
             inputs=submitted.inputs,
             stored=stored,
+            credentials=credentials,
             documents=documents,
             life=Life(task.document.repeat),
             principal=task.kid,

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from manager.api import accounts, audit, documents, fleet, health, tasks
+from manager.api import accounts, audit, documents, fleet, health, resolve, tasks
 from manager.api.endpoint import Endpoint, answer, problem
 from manager.api.openapi import openapi
 from manager.services import Services
@@ -22,6 +22,7 @@ ENDPOINTS = (
     *tasks.ENDPOINTS,
     *accounts.ENDPOINTS,
     *documents.ENDPOINTS,
+    *resolve.ENDPOINTS,
     *fleet.ENDPOINTS,
     *audit.ENDPOINTS,
     *health.ENDPOINTS,

@@ -1,4 +1,4 @@
-"""Signed documents: publishing, listing, and finding what a reference means."""
+"""Signed documents: publishing, listing, and a secret's versions."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from starlette.responses import Response
 
 from manager.api.accounts import Compacts
 from manager.api.endpoint import Endpoint, after_number, answer, authenticated, page_limit, read
-from manager.books import Books, row_of
+from manager.books import row_of
 from manager.history import publishing
 from manager.policy import connector_sight, may_see, may_use, must_see, not_found, sight
-from manager.records import SMALL_BYTES
 from manager.rows import Sight, StoredDocument
 from manager.store import Transaction
-from shared.documents.jws import parse_as
 from shared.documents.secret import SecretDocument
-from shared.errors import Conflict, Denied, Malformed, Tampered, Unauthenticated
+from shared.errors import Denied, Tampered, Unauthenticated
 from shared.names import Scope, check_identifier, is_opaque
 from shared.trust.authority import Authority
-from shared.trust.book import Book
 
 LISTED = frozenset({"connector", "grant", "keyring", "scope", "secret"})
 
@@ -35,36 +32,6 @@ class Listing(msgspec.Struct):
 
     documents: list[str]
     next: str | None = None
-
-
-class Place(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A thing by scope and identifier, or (a connector) by its id."""
-
-    scope: str = ""
-    identifier: str = ""
-    id: str = ""
-
-
-class Wanted(msgspec.Struct, forbid_unknown_fields=True):
-    """What to find; at most 1,000 of each."""
-
-    secrets: list[Place] = []
-    connectors: list[Place] = []
-
-
-class Newest(msgspec.Struct):
-    """The newest version of a secret: its number and the digest of its store task."""
-
-    n: int
-    digest: str
-
-
-class Found(msgspec.Struct):
-    """Secret and connector documents, the newest version by secret id, and what isn't there (or isn't yours to see)."""
-
-    documents: list[str]
-    latest: dict[str, Newest]
-    missing: list[Place]
 
 
 class VersionRow(msgspec.Struct):
@@ -138,11 +105,11 @@ async def listing(request: Request) -> Response:
             sight=_sight(kind, book.authority, caller.kid, Scope.parse(scope or "account"), now),
         )
         rows, following = page.items, page.next
-    mine = [one.compact for one in rows if _may_see(book.authority, caller.kid, one, now)]
+    mine = [one.compact for one in rows if may_see_row(book.authority, caller.kid, one, now)]
     return answer(Listing(mine, following or None))
 
 
-def _may_see(authority: Authority, kid: str, row: StoredDocument, now: int) -> bool:
+def may_see_row(authority: Authority, kid: str, row: StoredDocument, now: int) -> bool:
     """Grants and keyrings are everybody's: by them everybody checks everybody."""
     if row.kind in {"grant", "keyring"}:
         return True
@@ -153,63 +120,6 @@ def _sight(kind: str, authority: Authority, kid: str, within: Scope, now: int) -
     if kind in {"grant", "keyring"}:
         return None
     return (connector_sight if kind == "connector" else sight)(authority, kid, within, now)
-
-
-async def resolve(request: Request) -> Response:
-    """What references mean now."""
-    parts, book, caller = await authenticated(request)
-    wanted = await read(request, Wanted)
-    if len(wanted.secrets) > 1000 or len(wanted.connectors) > 1000:
-        raise Malformed("too_many", "the request names more than 1,000 things", "ask in several requests")
-    for one in wanted.secrets:
-        _check_place(one)
-    for one in wanted.connectors:
-        _check_place(one)
-    now, missing = parts.clock.now(), []
-    found: dict[str, StoredDocument] = {}
-    secrets = await parts.store.by_names(book.id, "secret", [(one.scope, one.identifier) for one in wanted.secrets])
-    for place in wanted.secrets:
-        row = secrets.get((place.scope, place.identifier))
-        if row is None or not may_see(book.authority, caller.kid, row.scope, row.id, now):
-            missing.append(place)
-        else:
-            found[row.id] = row
-    latest = await parts.store.latest_many(book.id, list(found), SMALL_BYTES)
-    used = {_secret(book, row).connector for row in found.values()}
-    ids = used | {one.id for one in wanted.connectors if one.id}
-    connectors = await parts.store.heads(book.id, "connector", list(ids))
-    named = await parts.store.by_names(
-        book.id, "connector", [(one.scope, one.identifier) for one in wanted.connectors if not one.id]
-    )
-    for place in wanted.connectors:
-        connector = connectors.get(place.id) if place.id else named.get((place.scope, place.identifier))
-        if connector is None or not (connector.id in used or _may_see(book.authority, caller.kid, connector, now)):
-            missing.append(place)
-            if connector is not None:
-                connectors.pop(connector.id, None)
-        else:
-            connectors[connector.id] = connector
-    compacts = [row.compact for row in (*connectors.values(), *found.values())]
-    return answer(Found(compacts, {id: Newest(row.n, row.digest) for id, row in latest.items()}, missing))
-
-
-def _check_place(place: Place) -> None:
-    if place.id and not is_opaque(place.id):
-        raise Malformed("id_malformed", "the id of a thing is malformed", "an id is 26 characters, a to z and 2 to 7")
-    if not place.id:
-        Scope.parse(place.scope)
-        check_identifier(place.identifier, "identifier")
-
-
-def _secret(book: Book, row: StoredDocument) -> SecretDocument:
-    """What a row says. A task will pin it soon, so that the book takes it at once."""
-    try:
-        known = Books.recall(book, row).document
-    except Conflict:
-        # A newer revision was published meanwhile.
-        known = parse_as(SecretDocument, row.compact).document
-    assert isinstance(known, SecretDocument)
-    return known
 
 
 async def versions(request: Request) -> Response:
@@ -247,7 +157,6 @@ ENDPOINTS = (
             *_PAGE,
         ),
     ),
-    Endpoint("POST", "/v1/accounts/{account}/resolve", resolve, "What references mean now", Wanted, Found),
     Endpoint(
         "GET",
         "/v1/accounts/{account}/secrets/{secret}/versions",

@@ -57,6 +57,8 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if list(self.secrets) != sorted(set(self.secrets)):
             raise ValueError("Expected references in order, each once - at `$.secrets`")
+        if self.scope == "account" and any(one.startswith("org.") for one in self.secrets):
+            raise ValueError("Expected no organisation's secret in the account's connector - at `$.secrets`")
         if not _is_plain(self.spec):
             raise ValueError("Expected texts, whole numbers, booleans, lists and objects - at `$.spec`")
 

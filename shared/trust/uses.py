@@ -58,7 +58,7 @@ class Judge:
     def use(self, target: Target) -> Use:
         """A target of the task. Raises Malformed, Denied, Conflict."""
         if target.excluded and self.task.op not in {"exec", "reveal"}:  # (8)
-            raise Malformed("task_malformed", "only a reading task accepts records of an excluded generation")
+            raise Malformed("task_malformed", "only a reveal or exec accepts records of an excluded generation")
         if self.task.op == "check":
             return self._checked(target)
         if target.secret is None or target.connector is not None:

@@ -1,0 +1,144 @@
+"""Resolving: what references mean now, with everything that a task about it has to name.
+
+A connector comes with the secrets that it names, those with their connectors, and so on: whoever may use a connector learns
+which secrets it stands on (documents and version numbers, never a value), since his task has to pin them.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from manager.api.documents import may_see_row
+from manager.api.endpoint import Endpoint, answer, authenticated, read
+from manager.books import Books
+from manager.policy import may_see
+from manager.records import SMALL_BYTES
+from manager.rows import StoredDocument
+from manager.store import Store
+from shared.documents.connector import ConnectorDocument
+from shared.documents.fields import Revisioned
+from shared.documents.jws import parse_as
+from shared.documents.secret import SecretDocument
+from shared.documents.task import MOST_CREDENTIALS
+from shared.errors import Conflict, Malformed
+from shared.names import Reference, Scope, check_identifier, is_opaque
+from shared.trust.book import Book
+from shared.trust.uses import LONGEST_CHAIN
+
+D = TypeVar("D", bound=Revisioned)
+
+
+class Place(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A thing by scope and identifier, or (a connector) by its id."""
+
+    scope: str = ""
+    identifier: str = ""
+    id: str = ""
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """What to find; at most 1,000 of each."""
+
+    secrets: list[Place] = []
+    connectors: list[Place] = []
+
+
+class Newest(msgspec.Struct):
+    """The newest version of a secret: its number and the digest of its store task."""
+
+    n: int
+    digest: str
+
+
+class Found(msgspec.Struct):
+    """Secret and connector documents, the newest version by secret id, and what isn't there (or isn't yours to see)."""
+
+    documents: list[str]
+    latest: dict[str, Newest]
+    missing: list[Place]
+
+
+async def resolve(request: Request) -> Response:
+    """What references mean now."""
+    parts, book, caller = await authenticated(request)
+    wanted = await read(request, Wanted)
+    if len(wanted.secrets) > 1000 or len(wanted.connectors) > 1000:
+        raise Malformed("too_many", "the request names more than 1,000 things", "ask in several requests")
+    for one in wanted.secrets:
+        _check_place(one)
+    for one in wanted.connectors:
+        _check_place(one)
+    now, missing = parts.clock.now(), []
+    found: dict[str, StoredDocument] = {}
+    secrets = await parts.store.by_names(book.id, "secret", [(one.scope, one.identifier) for one in wanted.secrets])
+    for place in wanted.secrets:
+        row = secrets.get((place.scope, place.identifier))
+        if row is None or not may_see(book.authority, caller.kid, row.scope, row.id, now):
+            missing.append(place)
+        else:
+            found[row.id] = row
+    used = {_document(book, row, SecretDocument).connector for row in found.values()}
+    ids = used | {one.id for one in wanted.connectors if one.id}
+    connectors = await parts.store.heads(book.id, "connector", list(ids))
+    named = await parts.store.by_names(
+        book.id, "connector", [(one.scope, one.identifier) for one in wanted.connectors if not one.id]
+    )
+    for place in wanted.connectors:
+        connector = connectors.get(place.id) if place.id else named.get((place.scope, place.identifier))
+        if connector is None or not (connector.id in used or may_see_row(book.authority, caller.kid, connector, now)):
+            missing.append(place)
+            if connector is not None:
+                connectors.pop(connector.id, None)
+        else:
+            connectors[connector.id] = connector
+    await _add_credentials(parts.store, book, connectors, found)
+    latest = await parts.store.latest_many(book.id, list(found), SMALL_BYTES)
+    compacts = [row.compact for row in (*connectors.values(), *found.values())]
+    return answer(Found(compacts, {id: Newest(row.n, row.digest) for id, row in latest.items()}, missing))
+
+
+async def _add_credentials(
+    store: Store, book: Book, connectors: dict[str, StoredDocument], secrets: dict[str, StoredDocument]
+) -> None:
+    """Adds the secrets that the connectors name, and their connectors, as deep as a task may go."""
+    fresh = list(connectors.values())
+    for _ in range(LONGEST_CHAIN):
+        places = {
+            (str(place.scope), place.identifier)
+            for connector in (_document(book, row, ConnectorDocument) for row in fresh)
+            for place in (Reference.parse(one, Scope.parse(connector.scope)) for one in connector.secrets)
+        }
+        if not places or len(secrets) > MOST_CREDENTIALS + 1000:
+            return
+        rows = await store.by_names(book.id, "secret", list(places))
+        secrets |= {row.id: row for row in rows.values()}
+        ids = {_document(book, row, SecretDocument).connector for row in rows.values()} - set(connectors)
+        holders = await store.heads(book.id, "connector", list(ids))
+        connectors |= holders
+        fresh = list(holders.values())
+
+
+def _check_place(place: Place) -> None:
+    if place.id and not is_opaque(place.id):
+        raise Malformed("id_malformed", "the id of a thing is malformed", "an id is 26 characters, a to z and 2 to 7")
+    if not place.id:
+        Scope.parse(place.scope)
+        check_identifier(place.identifier, "identifier")
+
+
+def _document(book: Book, row: StoredDocument, cls: type[D]) -> D:
+    """What a row says. A task will pin it soon, so that the book takes it at once."""
+    try:
+        known = Books.recall(book, row).document
+    except Conflict:
+        # A newer revision was published meanwhile.
+        known = parse_as(cls, row.compact).document
+    assert isinstance(known, cls)
+    return known
+
+
+ENDPOINTS = (Endpoint("POST", "/v1/accounts/{account}/resolve", resolve, "What references mean now", Wanted, Found),)
