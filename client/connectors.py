@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 from msgspec import structs
 
 from client.account import Account
-from client.credentials import Credentials
+from client.credentials import Credentials, references
 from client.descriptions import Description, body_of, describe, yaml_of
 from client.directory import Directory
 from client.dispatch import WAIT_SECONDS, perform
@@ -154,7 +154,7 @@ class Connectors:
             "description": wanted.description,
             "tags": wanted.tags,
             "selectors": wanted.settings.selectors(),
-            "secrets": tuple(sorted(set(wanted.settings.references()))),
+            "secrets": references(wanted, wanted.place.scope),
             "spec": wanted.spec,
         }
         if before is not None:

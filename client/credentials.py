@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from client.account import Account
 from client.descriptions import Description
 from client.directory import Directory, Known
-from shared.connectors.kinds import KINDS, settings
+from client.tasks import places_of
 from shared.documents.connector import ConnectorDocument
 from shared.errors import Denied, Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope
@@ -33,11 +33,7 @@ class Credentials:
         """Raises Malformed, NotFound or Denied at the field that names the secret. `planned` are to be published together."""
         here, named = Scope.parse(wanted.scope), description.settings.named_references()
         for path, text in named.items():
-            field = f"spec.{path}"
-            try:
-                place = Reference.parse(text, here)
-            except Malformed as why:
-                raise description.refused(field, why.detail, why.hint, code=why.code) from None
+            field, place = f"spec.{path}", Reference.parse(text, here)
             (known,) = await self._directory.find([place], fresh=True)
             if isinstance(known, PrivySealError):
                 raise _at(description, field, known)
@@ -90,11 +86,19 @@ class Credentials:
 
     async def _below(self, connector: ConnectorDocument) -> list[Known]:
         """The secrets that a connector names; what can't be followed can't lead back through this client's changes."""
-        if connector.type not in KINDS:
-            return []
-        here = Scope.parse(connector.scope)
-        places = [Reference.parse(text, here) for text in settings(connector.type, connector.spec).references()]
-        return [one for one in await self._directory.find(places) if isinstance(one, Known)]
+        found = await self._directory.find(places_of(connector))
+        return [one for one in found if isinstance(one, Known)]
+
+
+def references(description: Description, here: Scope) -> tuple[str, ...]:
+    """The secrets that a connector at `here` names, as its document lists them. Raises Malformed at the field."""
+    named = description.settings.named_references()
+    for path, text in named.items():
+        try:
+            Reference.parse(text, here)
+        except Malformed as why:
+            raise description.refused(f"spec.{path}", why.detail, why.hint, code=why.code) from None
+    return tuple(sorted(set(named.values())))
 
 
 def _at(description: Description, field: str, why: PrivySealError) -> PrivySealError:
