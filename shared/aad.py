@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.canonical import lp, sha256
+from shared.canonical import b64u, lp, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +41,8 @@ class Aad:
 
     def encryption_context(self, label: bytes) -> dict[str, str]:
         """What a KMS may log: account id, secret id and a hash of the whole, never a name."""
-        return {"account": self.account, "secret": self.secret, "aad": sha256(self.encode(label)).hex()}
+        return {
+            "privyseal:account": self.account,
+            "privyseal:secret": self.secret,
+            "privyseal:aad": b64u(sha256(self.encode(label))),
+        }

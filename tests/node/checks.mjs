@@ -31,7 +31,11 @@ function aads(file, { label, place, hex: data, sha256: hash, encryption_context 
   const encoded = sealing.aad(label, place);
   same(encoded.toString("hex"), data);
   same(sha256(encoded).toString("hex"), hash);
-  same(encryption_context, { account: place.account, secret: place.secret, aad: hash });
+  same(encryption_context, {
+    "privyseal:account": place.account,
+    "privyseal:secret": place.secret,
+    "privyseal:aad": b64u(sha256(encoded)),
+  });
 }
 
 function documents(file, { compact, key, kind, digest: name, payload }) {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared import labels
 from shared.aad import Aad
-from shared.canonical import sha256, unlp
+from shared.canonical import b64u, sha256, unlp
 from shared.hello import hello_message
 
 TEXT = st.text("ab", max_size=3)
@@ -53,9 +53,9 @@ def test_a_place_is_length_prefixed_field_after_field() -> None:
 def test_what_a_key_service_may_log_names_nothing() -> None:
     place = Aad("store", "acct", "ring", "org/x", "secret", 7, "version", "connector")
     assert place.encryption_context(labels.WRAP) == {
-        "account": "acct",
-        "secret": "secret",
-        "aad": sha256(place.encode(labels.WRAP)).hex(),
+        "privyseal:account": "acct",
+        "privyseal:secret": "secret",
+        "privyseal:aad": b64u(sha256(place.encode(labels.WRAP))),
     }
 
 
