@@ -30,6 +30,7 @@ FIELDS = frozenset(
         "code",
         "task",
         "targets",  # ids, joined by commas
+        "credentials",  # ids, joined by commas
         "delegate",
         "scope",
         "kind",
@@ -90,7 +91,7 @@ def encode_entry(entry: Mapping[str, str | int]) -> bytes:
         if type(value) is int:
             fits = 0 <= value < _INTEGER_LIMIT
         else:
-            limit = TARGETS_LIMIT if name == "targets" else TEXT_LIMIT
+            limit = TARGETS_LIMIT if name in {"targets", "credentials"} else TEXT_LIMIT
             fits = type(value) is str and len(value) <= limit and _text.match(value) is not None
         if not fits:
             raise Malformed(
