@@ -14,9 +14,12 @@ from shared.canonical import b64u, lp, sha256
 
 @dataclass(frozen=True, slots=True)
 class Aad:
-    """The place: `version` is the digest of the store task (of the task, for an answer), empty in an input."""
+    """The place: `version` is the digest of the store task (of the task, for an answer), empty in a value's input.
 
-    purpose: Literal["store", "answer"]
+    A command's input is bound to its task alone: `version` is the task's `jti`.
+    """
+
+    purpose: Literal["store", "answer", "exec"]
     account: str
     keyring: str
     scope: str = ""
