@@ -78,18 +78,10 @@ class Judge:
         Raises Malformed for one that is missing, doubled, unneeded, or needed for itself, Denied where the signer of a
         connector may not use what it names.
         """
-        places: dict[Reference, tuple[Target, Verified[SecretDocument]]] = {}
-        for target in self.task.credentials:
-            if target.secret is None or target.connector is not None or target.n < 1 or target.version is None:
-                raise Malformed("task_malformed", "a credential of the task is not a version of a secret")
-            secret = self.pinned.one(SecretDocument, target.secret)
-            place = Reference(Scope.parse(secret.document.scope), secret.document.identifier)
-            if place in places:
-                raise Malformed("task_malformed", "the task has two credentials of one name")
-            places[place] = target, secret
+        places = self._places()
+        judged: dict[Reference, Use] = {}
         found: dict[str, dict[str, Use]] = {}
         heights: dict[str, int] = {}
-        unneeded = set(places)
 
         def resolve(connector: Verified[ConnectorDocument], above: tuple[str, ...]) -> int:
             """How many others the connector stands on, one upon the other; each is resolved once."""
@@ -116,8 +108,12 @@ class Judge:
                     raise Malformed(
                         "pin_missing", f"the task doesn't name the credential {reference} of {document.identifier}"
                     )
-                use = self._credential(connector, *places[place])
-                unneeded.discard(place)
+                target, secret = places[place]
+                self._check_user(connector, reference, secret)
+                # Once for all connectors that name it: a task may have a thousand.
+                if place not in judged:
+                    judged[place] = self._credential(target, secret)
+                use = judged[place]
                 height = max(height, 1 + resolve(use.connector, (*above, document.id)))
                 found.setdefault(document.id, {})[reference] = use
             heights[document.id] = height
@@ -125,14 +121,43 @@ class Judge:
 
         for connector in {use.connector.document.id: use.connector for use in uses}.values():
             resolve(connector, ())
-        if unneeded:
+        if places.keys() - judged.keys():
             raise Malformed("task_malformed", "the task names a credential that none of its connectors needs")
         return found
 
-    def _credential(
-        self, connector: Verified[ConnectorDocument], target: Target, secret: Verified[SecretDocument]
-    ) -> Use:
-        self.authority.chain(connector.kid, "use", Scope.parse(secret.document.scope), secret.document.id, self.now)
+    def _places(self) -> dict[Reference, tuple[Target, Verified[SecretDocument]]]:
+        """The credentials that the task names, by where they live."""
+        places: dict[Reference, tuple[Target, Verified[SecretDocument]]] = {}
+        for target in self.task.credentials:
+            if target.secret is None or target.connector is not None or target.n < 1 or target.version is None:
+                raise Malformed("task_malformed", "a credential of the task is not a version of a secret")
+            # Neither an older credential nor one that may be forged is for the task's signer to choose: it isn't his.
+            if not target.latest or target.excluded:
+                raise Malformed(
+                    "task_malformed", "a credential of the task is not meant to be the newest, or may be forged"
+                )
+            secret = self.pinned.one(SecretDocument, target.secret)
+            place = Reference(Scope.parse(secret.document.scope), secret.document.identifier)
+            if place in places:
+                raise Malformed("task_malformed", "the task has two credentials of one name")
+            places[place] = target, secret
+        return places
+
+    def _check_user(
+        self, connector: Verified[ConnectorDocument], reference: str, secret: Verified[SecretDocument]
+    ) -> None:
+        """Whoever signed the connector, in its newest revision, may use what it names."""
+        document = secret.document
+        try:
+            self.authority.chain(connector.kid, "use", Scope.parse(document.scope), document.id, self.now)
+        except Denied as why:
+            raise Denied(
+                why.code,
+                f"who signed secret manager {connector.document.identifier} may not use {reference}: {why.detail}",
+                "somebody who may use that secret signs the connector anew",
+            ) from None
+
+    def _credential(self, target: Target, secret: Verified[SecretDocument]) -> Use:
         holder = self.pinned.one(ConnectorDocument, secret.document.connector)
         self._check_secret(target, secret, holder, floor=True)
         self._check_connector(holder)
@@ -170,13 +195,26 @@ class Judge:
             raise Denied("version_excluded", "the version is below the floor that the account's status sets")
 
     def _check_connector(self, connector: Verified[ConnectorDocument]) -> None:
-        """(7) The connector counts, and belongs to the task's keyring."""
+        """(7) The connector counts, belongs to the task's keyring, and wants its delegates."""
         document = connector.document
         self.authority.chain(connector.kid, "edit", Scope.parse(document.scope), document.id, self.now)
         if document.deleted:
             raise Conflict("connector_deleted", "the connector was deleted")
         if document.keyring != self.task.keyring:
             raise Denied("connector_of_other_keyring", "the connector belongs to another keyring than the task")
+        platform = self.keyring.document.platform
+        if platform and document.runs_on_delegate:
+            raise Denied(
+                "connector_not_for_platform",
+                f"secret manager {document.identifier} is on a keyring of the platform, and doesn't say that it may be",
+                "set executeOnDelegate: false in it, or choose a keyring of your own delegates",
+            )
+        if not platform and not document.runs_on_delegate:
+            raise Denied(
+                "connector_for_platform",
+                f"secret manager {document.identifier} has executeOnDelegate: false and is on another keyring than the platform's",
+                "choose a keyring that was made with: privyseal keyring new NAME --platform; or leave executeOnDelegate out",
+            )
 
     def _check_version(self, target: Target) -> None:
         """(8) A store makes n from the version before it; the other operations name the version itself."""
