@@ -16,12 +16,13 @@ import structlog
 from manager.clock import Clock
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
+from manager.outputs import Outputs
 from manager.routing import Candidate, Wanted, choose, could_wait, explain, reasons
 from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse_as
 from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, Unavailable
-from shared.messages import Cancel, Documents, Need, Progress, Result, Task
+from shared.messages import Cancel, Documents, Need, Output, Progress, Result, Task
 from shared.session import Phase, Side
 from shared.task import FINAL, RETRYABLE_CODES, Life, State
 
@@ -50,7 +51,10 @@ class Lost(Exception):
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """One task on its way. `documents` are those that it pins, in an order in which they can be taken in."""
+    """One task on its way. `documents` are those that it pins, in an order in which they can be taken in.
+
+    `seconds` is how long its command may run, 0 for what isn't one.
+    """
 
     account: str
     id: str
@@ -63,6 +67,7 @@ class Assignment:
     documents: Sequence[Verified[Revisioned]]
     life: Life
     credentials: tuple[bytes, ...] = ()
+    seconds: int = 0
     principal: str = ""
     submitted_at: int = 0
     delegate: Delegate | None = None
@@ -98,6 +103,7 @@ class Dispatcher:
     ) -> None:
         self._fleet = fleet
         self._clock = clock
+        self.outputs = Outputs(clock)
         self._metrics = metrics
         self._grace_seconds = grace_seconds
         self._execution_seconds = execution_seconds
@@ -125,9 +131,12 @@ class Dispatcher:
             )
         running[assignment.id] = assignment
         self._bytes[assignment.account] = held + size
+        if assignment.seconds:
+            self.outputs.begin(assignment.account, assignment.id, assignment.principal)
         try:
             return await self._run(assignment)
         finally:
+            self.outputs.end(assignment.account, assignment.id)
             del running[assignment.id]
             self._bytes[assignment.account] -= size
 
@@ -269,7 +278,7 @@ class Dispatcher:
         is_sent = False
         try:
             # The sending counts too: a delegate that doesn't read would keep the task for ever.
-            async with asyncio.timeout(self._execution_seconds):
+            async with asyncio.timeout(self._execution_seconds + assignment.seconds):
                 await self._give(assignment, delegate)
                 is_sent = True
                 return await assignment.reply
@@ -313,6 +322,12 @@ class Dispatcher:
         assignment = self._running.get(delegate.account, {}).get(message.id)
         if assignment is not None and assignment.delegate is delegate:
             assignment.done, assignment.total = message.done, message.total
+
+    def wrote(self, delegate: Delegate, message: Output) -> None:
+        """A part of what a command writes."""
+        assignment = self._running.get(delegate.account, {}).get(message.id)
+        if assignment is not None and assignment.delegate is delegate:
+            self.outputs.add(delegate.account, message)
 
     def offer(self, delegate: Delegate) -> None:
         """A delegate has free places: the tasks that waited longest and may have them get them."""

@@ -37,6 +37,7 @@ from shared.messages import (
     Hello,
     Need,
     NewCertificate,
+    Output,
     Progress,
     Result,
     Task,
@@ -228,6 +229,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                     self._dispatcher.offer(delegate)
                 case Progress():
                     self._dispatcher.progressed(delegate, message)
+                case Output():
+                    self._dispatcher.wrote(delegate, message)
                 case NewCertificate():
                     await self._renew(delegate, message.certificate)
                 case Heartbeat() | Drain() | Hello():

@@ -240,6 +240,7 @@ class Tasks:
             inputs=submitted.inputs,
             stored=stored,
             credentials=credentials,
+            seconds=task.document.seconds or 0,
             documents=documents,
             life=Life(task.document.repeat),
             principal=task.kid,

@@ -116,6 +116,11 @@ def wait_seconds(request: Request, default: int) -> int:
     return _number(request, "wait", default, 0, 300)
 
 
+def first_index(request: Request) -> int:
+    """`?first=`, the index of a chunk. Raises Malformed."""
+    return _number(request, "first", 0, 0, 2**32 - 1)
+
+
 def _number(request: Request, name: str, default: int, least: int, most: int) -> int:
     text = request.query_params.get(name, str(default))
     if not text.isascii() or not text.isdecimal() or len(text) > 16 or not least <= int(text) <= most:

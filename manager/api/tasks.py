@@ -17,6 +17,7 @@ from manager.api.endpoint import (
     answer,
     authenticated,
     body,
+    first_index,
     page_limit,
     wait_seconds,
 )
@@ -189,6 +190,18 @@ async def outcome(request: Request) -> Response:
     return _protobuf(kept, 200)
 
 
+async def output(request: Request) -> Response:
+    """What a command of the caller's own has written since, waited for; what comes before `first` is let go."""
+    parts, _, caller = await authenticated(request)
+    id = request.path_params["task"]
+    first, wait = first_index(request), wait_seconds(request, 60)
+    page = await parts.dispatcher.outputs.read(caller.account, id, caller.kid, first, wait)
+    if page is None:
+        raise not_found("task")
+    chunks = [pb.OutputChunk(index=one.index, data=one.data, opening=one.opening) for one in page.chunks]
+    return Response(pb.OutputPage(chunks=chunks, over=page.over).SerializeToString(), media_type=PROTOBUF)
+
+
 async def cancel(request: Request) -> Response:
     """Gives a task up. What may not run twice may have happened all the same: then it ends as unknown."""
     parts, book, caller = await authenticated(request)
@@ -219,6 +232,14 @@ ENDPOINTS = (
         "A task's outcome",
         gives=PROTOBUF,
         query=(("wait", "seconds, 0 to 300"),),
+    ),
+    Endpoint(
+        "GET",
+        _TASK + "/{task}/output",
+        output,
+        "What a command writes",
+        gives=PROTOBUF,
+        query=(("first", "the index that is wanted next, 0 at the beginning"), ("wait", "seconds, 0 to 300")),
     ),
     Endpoint("DELETE", _TASK + "/{task}", cancel, "Give a task up", status=204),
 )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cshared/wire/submission.proto\x12\x11privyseal.wire.v1\"A\n\nSubmission\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\x0c\x12\x11\n\tdocuments\x18\x03 \x03(\t\"i\n\x07Outcome\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x05 \x01(\t\x12\x0e\n\x06sealed\x18\x06 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cshared/wire/submission.proto\x12\x11privyseal.wire.v1\"A\n\nSubmission\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\x0c\x12\x11\n\tdocuments\x18\x03 \x03(\t\"J\n\nOutputPage\x12.\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x1e.privyseal.wire.v1.OutputChunk\x12\x0c\n\x04over\x18\x02 \x01(\x08\";\n\x0bOutputChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0f\n\x07opening\x18\x03 \x01(\t\"i\n\x07Outcome\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x04 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x05 \x01(\t\x12\x0e\n\x06sealed\x18\x06 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SUBMISSION']._serialized_start=51
   _globals['_SUBMISSION']._serialized_end=116
-  _globals['_OUTCOME']._serialized_start=118
-  _globals['_OUTCOME']._serialized_end=223
+  _globals['_OUTPUTPAGE']._serialized_start=118
+  _globals['_OUTPUTPAGE']._serialized_end=192
+  _globals['_OUTPUTCHUNK']._serialized_start=194
+  _globals['_OUTPUTCHUNK']._serialized_end=253
+  _globals['_OUTCOME']._serialized_start=255
+  _globals['_OUTCOME']._serialized_end=360
 # @@protoc_insertion_point(module_scope)
