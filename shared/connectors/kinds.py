@@ -8,9 +8,15 @@ from typing import Any
 from shared.connectors.aws_kms import AwsKmsSettings
 from shared.connectors.local import LocalSettings
 from shared.connectors.model import Model, convert
+from shared.connectors.vault import VaultSettings, VaultTransitSettings
 from shared.errors import Malformed
 
-KINDS: Mapping[str, type[Model]] = {"AwsKms": AwsKmsSettings, "Local": LocalSettings}
+KINDS: Mapping[str, type[Model]] = {
+    "AwsKms": AwsKmsSettings,
+    "Local": LocalSettings,
+    "Vault": VaultSettings,
+    "VaultTransit": VaultTransitSettings,
+}
 
 
 def settings(kind: str, spec: Mapping[str, Any]) -> Model:

@@ -15,6 +15,7 @@ import yaml
 
 from client.dev import DevEnvironment
 from client.program import clean_environment, command
+from shared.connectors.kinds import KINDS
 from shared.errors import Conflict, Malformed, NotFound, NotReady
 
 FOLDER = Path(__file__).parent / "documents"
@@ -121,7 +122,9 @@ async def test_nothing_is_published_where_one_document_is_wrong(environment: Dev
         "give one of ManualConfig, AssumeIAMRole, AssumeSTSRole, OidcAuthentication\n"
     ) in errors
     assert (
-        "standard input:13: connector.type: the connector's type is not a known kind: give one of AwsKms, Local\n"
+        "standard input:13: connector.type: the connector's type is not a known kind: give one of "
+        + ", ".join(sorted(KINDS))
+        + "\n"
         in errors
     )
     status, _, _ = await privyseal(environment, "connector", "get", "fine")
