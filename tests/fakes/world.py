@@ -5,8 +5,10 @@
     world.grant(reader, ["reveal"], scope="org/acme")    # signed by the administrator, and known to the world
     secret = world.secret("password", scope="org/acme")
     version = world.store(secret, b"hunter2")            # store task, sealed input, and the record that it becomes
-    task = world.reveal([version], reader)               # signed, with the right pins
+    task = world.reveal([version], reader)               # signed, with the right pins and credentials
     warrant(world.book(), task, world.now)
+    world.store(world.secret("key"), b"AKIA...")         # a credential, in the built-in secret manager
+    kms = world.connector_with("kms", ["account.key"])   # a connector that names it
 
 `publish` signs a document and makes it part of the world: `book()` admits it and tasks pin it. `sign` only signs, for
 forgeries. `revise` makes the next revision. Every task method takes `**changes`, fields of the TaskDocument that are
@@ -23,7 +25,7 @@ from typing import Any, TypeVar, cast
 from msgspec import structs
 
 from shared.aad import Aad
-from shared.canonical import b64u, blob_digest, sha256
+from shared.canonical import b64u, blob_digest, encode, sha256
 from shared.crypto.identity import Identity
 from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
@@ -41,7 +43,7 @@ from shared.documents.secret import SecretDocument
 from shared.documents.status import DEFAULT_SECONDS, StatusDocument
 from shared.documents.task import REPEAT, KnownStatus, Pin, Target, TaskDocument
 from shared.labels import INPUT
-from shared.names import opaque_id
+from shared.names import Reference, Scope, opaque_id
 from shared.trust.book import Book
 from shared.values import Sealed, Wrapped, recipient_of_keyring
 from tests.fakes.records import make_record, open_record
@@ -70,6 +72,14 @@ class Version:
         return structs.replace(Target(secret=self.secret.document.id, n=self.n, version=self.task.digest), **changes)
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that runs on this world's delegate: its task, and the sealed input that goes with it."""
+
+    task: Verified[TaskDocument]
+    input: Sealed
+
+
 class World:
     """One account, seen from everywhere at once."""
 
@@ -85,6 +95,7 @@ class World:
         self.documents: list[str] = []
         """All that was published, compact, in an order in which a book can take it in."""
         self._heads: dict[tuple[str, str], Verified[Any]] = {}
+        self._versions: dict[str, Version] = {}
         first = AccountDocument(
             v=1,
             acct="",
@@ -216,6 +227,18 @@ class World:
             local, **{"id": id, "identifier": identifier, "scope": scope, "iat": self.now, **changes}
         )
 
+    def connector_with(
+        self,
+        identifier: str,
+        secrets: Sequence[str],
+        scope: str = "account",
+        signer: Identity | None = None,
+        **changes: Any,
+    ) -> Verified[ConnectorDocument]:
+        """A published connector whose kind gets the values of `secrets`, references as in its scope."""
+        named = {"type": "AwsKms", "secrets": tuple(sorted(secrets)), **changes}
+        return self.publish(self.connector_document(identifier, scope, **named), signer)
+
     def scope_document(self, identifier: str, scope: str = "account", **changes: Any) -> ScopeDocument:
         """An unsigned organisation, or project where `scope` is an organisation."""
         document = ScopeDocument(
@@ -278,19 +301,38 @@ class World:
             book.admit(compact, self.now if now is None else now)
         return book
 
-    def pins(self, targets: Sequence[Target], signer: Identity) -> tuple[Pin, ...]:
+    def credentials(self, targets: Sequence[Target]) -> tuple[Target, ...]:
+        """The newest versions of what the connectors of `targets` name, and theirs in turn; none for what has none."""
+        live = [one for (kind, _), one in self._heads.items() if kind == "secret" and not one.document.deleted]
+        ids = {Reference(Scope.parse(one.document.scope), one.document.identifier): one.document.id for one in live}
+        found: dict[str, Target] = {}
+        waiting = [one for target in targets for one in self._of(target) if one.kind == "connector"]
+        while waiting:
+            connector = waiting.pop().document
+            for reference in connector.secrets:
+                place = Reference.parse(reference, Scope.parse(connector.scope))
+                version = self._versions.get(ids.get(place, ""))
+                if version is not None and version.secret.document.id not in found:
+                    target = found[version.secret.document.id] = version.target(latest=True)
+                    waiting += [one for one in self._of(target) if one.kind == "connector"]
+        return tuple(found.values())
+
+    def _of(self, target: Target) -> list[Verified[Any]]:
+        """The secret, where there is one, and the connector; as far as the world knows them."""
+        secret = self._heads.get(("secret", target.secret or ""))
+        id = target.connector if secret is None else secret.document.connector
+        connector = self._heads.get(("connector", id or ""))
+        return [one for one in (secret, connector) if one is not None]
+
+    def pins(
+        self, targets: Sequence[Target], signer: Identity, credentials: Sequence[Target] | None = None
+    ) -> tuple[Pin, ...]:
         """Everything that a task of `signer` about `targets` acts on, as the world knows it."""
-        needed: list[Verified[Any]] = [self.account_document, self.keyring_document]
-        signers = {signer.kid}
-        for target in targets:
-            if target.secret is not None:
-                secret = self._heads["secret", target.secret]
-                things = [secret, self._heads["connector", secret.document.connector]]
-            else:
-                things = [self._heads["connector", target.connector or ""]]
-            needed += things
-            signers |= {thing.kid for thing in things}
-        return pins_of([*needed, *(grant for kid in sorted(signers) for grant in self.chain(kid))])
+        held = self.credentials(targets) if credentials is None else credentials
+        things = [thing for target in (*targets, *held) for thing in self._of(target)]
+        signers = {signer.kid, *(thing.kid for thing in things)}
+        grants = (grant for kid in sorted(signers) for grant in self.chain(kid))
+        return pins_of([self.account_document, self.keyring_document, *things, *grants])
 
     def chain(self, kid: str) -> list[Verified[GrantDocument]]:
         """The grants to that key, and those that they stand on."""
@@ -314,6 +356,7 @@ class World:
         """A signed task that may start for a minute from now; `changes` are fields that are other than right."""
         signer = signer or self.administrator
         repeat = REPEAT[op]
+        credentials = changes["credentials"] if "credentials" in changes else self.credentials(targets)
         self._tasks += 1
         fields: dict[str, Any] = {
             "v": 1,
@@ -324,9 +367,11 @@ class World:
             "repeat": repeat,
             "to": self.delegate.kid if repeat == "never" else None,
             "targets": tuple(targets),
-            "pins": self.pins(targets, signer) if "pins" not in changes else (),
+            "credentials": credentials,
+            "pins": self.pins(targets, signer, credentials) if "pins" not in changes else (),
             "status": KnownStatus(self.status.document.rev, self.status.digest),
             "reader": b64u(self.reader.public.raw),
+            "seconds": 60 if op == "exec" else None,
             "jti": self.opaque(f"task {self._tasks}"),
             "iat": self.now,
             "exp": self.now + 60,
@@ -347,13 +392,35 @@ class World:
         sealed = seal(recipient_of_keyring(self.keyring_document), Plaintext(value), info)
         target = Target(secret=secret.document.id, n=n, version=after.task.digest if after else None)
         task = self.task("store", [target], signer, **{"input": (blob_digest(sealed.raw),), **changes})
-        return Version(secret, n, task, sealed, self.record(value, self.place(secret, n, task.digest)))
+        version = Version(secret, n, task, sealed, self.record(value, self.place(secret, n, task.digest)))
+        if secret.document.id not in self._versions or n >= self._versions[secret.document.id].n:
+            self._versions[secret.document.id] = version
+        return version
 
     def reveal(
         self, versions: Sequence[Version], signer: Identity | None = None, **changes: Any
     ) -> Verified[TaskDocument]:
         """A task that asks for these versions."""
         return self.task("reveal", [version.target() for version in versions], signer, **changes)
+
+    def exec(
+        self,
+        versions: Sequence[Version],
+        signer: Identity | None = None,
+        argv: Sequence[str] = ("true",),
+        names: Sequence[str] | None = None,
+        env: dict[str, str] | None = None,
+        directory: str = "",
+        **changes: Any,
+    ) -> Command:
+        """A task that runs a command on this world's delegate, with these versions in its environment as `names`."""
+        names = [f"SECRET_{at}" for at in range(1, len(versions) + 1)] if names is None else names
+        jti = changes.pop("jti", self.opaque(f"task {self._tasks + 1}"))
+        command = {"argv": list(argv), "names": list(names), "env": env or {}, "directory": directory}
+        info = Aad("exec", self.id, KEYRING, version=jti).encode(INPUT)
+        sealed = seal(recipient_of_keyring(self.keyring_document), Plaintext(encode(command)), info)
+        fields = {"input": (blob_digest(sealed.raw),), "jti": jti, **changes}
+        return Command(self.task("exec", [version.target() for version in versions], signer, **fields), sealed)
 
     def delete(
         self,
