@@ -6,12 +6,12 @@ anything is sent. A store that is refused leaves nothing behind: its documents a
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from client.account import Account, page_of
+from client.account import Account
+from client.candidates import candidate
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
@@ -19,19 +19,17 @@ from client.limits import too_long
 from client.outcomes import Opened
 from client.readers import Readers
 from client.reveals import Reveals
-from client.tasks import SignedTask, Subject, keyring_of, sign_task
+from client.tasks import SignedTask, Subject, sign_task
 from client.versions import Version, versions_of
 from shared.crypto.identity import Identity
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
-from shared.documents.jws import Verified, parse_as, thumbprint
+from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import LARGEST_VALUE_BYTES, SecretDocument
-from shared.errors import Malformed, NotFound, NotReady, PrivySealError
+from shared.errors import Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope, check_name
-from shared.selectors import effective, missing, normalise_all
 from shared.trust.book import Book
-from shared.trust.certificate import check_certificate
 
 MOST_IN_A_TASK = 1_000
 _MOST_TASKS_AT_ONCE = 4
@@ -259,8 +257,9 @@ class Secrets:
         place = self.reference(reference)
         await self._account.sync()
         known = await self._directory.one(place, fresh=True)
-        to = await self._candidate(known, selectors)
         account = self._account
+        used = [known.connector, *(one.connector for one in self._directory.credentials([known.connector]))]
+        to = (await candidate(account, used, known.secret.document.scope, selectors)).thumbprint
 
         def make() -> SignedTask:
             now_known = self._directory.current(place)
@@ -285,35 +284,6 @@ class Secrets:
         await account.post([last])
         self._directory.forget([place])
         return known.secret
-
-    async def _candidate(self, known: Known, selectors: Sequence[str]) -> str:
-        """The thumbprint of a delegate that the keyring certifies and that carries the selectors. Raises NotReady."""
-        account = self._account
-        keyring = keyring_of(account.book, known.connector)
-        wanted = effective(((one, "step") for one in normalise_all(selectors)), known.connector.document.selectors)
-        plan = {
-            "keyring": keyring.document.id,
-            "gen": keyring.document.gen,
-            "kinds": [known.connector.document.type],
-            "scope": known.secret.document.scope,
-            "selectors": sorted(wanted),
-        }
-        reply = await account.ask("POST", "plan", json=plan, repeatable=True)
-        candidates, _ = page_of(reply, "candidates")
-        status = account.live_status().document
-        fit: list[str] = []
-        for one in candidates:
-            certificate = check_certificate(str(one.get("certificate")), keyring, status, account.clock())
-            if not missing(wanted, certificate.document.tags):
-                fit.append(thumbprint(certificate.document.key))
-        if not fit:
-            raise NotReady(
-                "no_delegate",
-                "no delegate can take the task now",
-                "see privyseal delegate list",
-                delegates=reply.json().get("refused") or [],
-            )
-        return random.choice(fit)  # noqa: S311 (any will do)
 
 
 def check_size(value: Plaintext) -> None:

@@ -18,6 +18,7 @@ from delegate.tasks import Tasks
 from delegate.trust import Trust
 from delegate.zone import Zone
 from shared.crypto.identity import Identity
+from shared.documents.task import EXEC
 from shared.trust.book import Book
 
 
@@ -43,7 +44,7 @@ def build(
         name=configuration.name,
         tags=configuration.tags,
         version=version,
-        kinds=registry.kinds,
+        kinds=(*registry.kinds, EXEC) if policy.exec else registry.kinds,
         capacity=configuration.capacity,
         clock=clock,
         metrics=metrics,

@@ -15,14 +15,12 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
-from shared.documents.task import OPERATIONS
+from shared.documents.task import EXEC, OPERATIONS
 from shared.errors import Denied, Malformed, Overloaded
 from shared.names import ACCOUNT_SCOPE, IDENTIFIER, Scope
 from shared.settings import parse_toml, refuse_unknown
 
 ANY: Final = "*"
-EXEC: Final = "exec"
-"""The operation that has a switch of its own."""
 
 WINDOW_SECONDS = 60.0
 

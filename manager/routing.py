@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shared.documents.task import EXEC
 from shared.selectors import missing
 
 
@@ -76,6 +77,9 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
     if lacking:
         found.append(Reason("selectors_missing", f"it lacks the selector {_listed(lacking)}"))
     unknown = sorted(wanted.kinds - candidate.kinds)
+    if EXEC in unknown:
+        unknown.remove(EXEC)
+        found.append(Reason("exec_off", "its owner lets no commands run there (exec in its policy file)"))
     if unknown:
         found.append(Reason("kind_unknown", f"it doesn't know the kind {_listed(unknown)}"))
     if candidate.delegate in wanted.tried:

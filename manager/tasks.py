@@ -28,7 +28,7 @@ from shared.canonical import digest
 from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse_as
-from shared.documents.task import TaskDocument
+from shared.documents.task import EXEC, TaskDocument
 from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError, Unavailable
 from shared.messages import Result
 from shared.task import Life, State
@@ -232,7 +232,8 @@ class Tasks:
             wanted=Wanted(
                 task.document.keyring,
                 task.document.gen,
-                frozenset(connector.document.type for connector in allowed.connectors),
+                frozenset(connector.document.type for connector in allowed.connectors)
+                | ({EXEC} if task.document.op == EXEC else set()),
                 allowed.selectors,
                 task.document.to,
             ),

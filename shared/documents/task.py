@@ -17,6 +17,9 @@ OPERATIONS = ("check", "delete", "exec", "reveal", "store")
 REPEAT = {"check": "any", "delete": "never", "exec": "never", "reveal": "any", "store": "any"}
 """`any`: harmless twice, since sealed to the reader or stored conditionally. `never`: for one named delegate, once."""
 
+EXEC = "exec"
+"""The operation that a delegate's owner has to allow; one that does says so beside its kinds."""
+
 LONGEST_SECONDS = {"any": 86_400, "never": 120}
 """How long after `iat` a task may start."""
 
