@@ -23,7 +23,8 @@ from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Malformed, NotFound, PrivySealError, Tampered, Unavailable
 from shared.labels import INPUT
 from shared.messages import Task
-from shared.trust.warrant import Use, Warrant
+from shared.trust.uses import Use
+from shared.trust.warrant import Warrant
 from shared.values import Sealed
 
 TURN = 64
