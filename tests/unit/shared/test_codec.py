@@ -27,6 +27,7 @@ from shared.errors import Malformed
 from shared.messages import (
     Cancel,
     Challenge,
+    Checked,
     Credit,
     Documents,
     Drain,
@@ -36,6 +37,7 @@ from shared.messages import (
     Hello,
     Need,
     NewCertificate,
+    Output,
     Progress,
     Result,
     Task,
@@ -50,6 +52,7 @@ OF_MANAGER: Sequence[FromManager] = (
     Documents(("one", "two")),
     Documents(()),
     Task("id", 2, "document", (b"input",), (b"", b"record")),
+    Task("id", 2, "document", (), (), (b"credential", b"")),
     Cancel("id", 2),
     Drain(),
 )
@@ -59,6 +62,9 @@ OF_DELEGATE: Sequence[FromDelegate] = (
     Credit(5),
     Result("id", 2, "answer", b"sealed", (b"", b"record")),
     Progress("id", 2, 1, 9),
+    Output("id", 2, 0, b"sealed key", "opening"),
+    Output("id", 2, 7, b"chunk"),
+    Checked("document"),
     Need("id", 2, ("digest",)),
     Drain(),
     NewCertificate("certificate"),
@@ -229,7 +235,7 @@ def test_any_chunks_are_messages_or_malformed(chunks: list[tuple[int, int, bool,
         assert message is None or last
 
 
-@pytest.mark.parametrize("field", ["documents", "inputs", "stored"])
+@pytest.mark.parametrize("field", ["documents", "inputs", "stored", "credentials"])
 def test_a_message_of_endless_tiny_parts_is_malformed(field: str) -> None:
     parts = [b""] * (MOST_PARTS + 1)
     texts = [""] * (MOST_PARTS + 1)

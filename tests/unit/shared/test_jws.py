@@ -15,9 +15,11 @@ from shared.canonical import b64u, decode, digest, encode, unb64u
 from shared.crypto.identity import Identity
 from shared.documents import jws
 from shared.documents.account import AccountDocument, account_id
+from shared.documents.checked import CheckedDocument
 from shared.documents.connector import DEEPEST, ConnectorDocument
 from shared.documents.fields import Payload
 from shared.documents.jws import KINDS, LARGEST_CHARACTERS, RESERVED, header_bytes, kind_of, parse, parse_as, peek_kind
+from shared.documents.output import OutputDocument
 from shared.documents.secret import SecretDocument
 from shared.errors import Malformed, Tampered
 from tests.fakes.world import World
@@ -39,6 +41,20 @@ def every_kind() -> tuple[World, dict[str, str]]:
         world.certificate(),
         world.store(secret, b"hunter2").task,
         world.sign(world.answer_document("A" * 43), world.delegate),
+        world.sign(
+            OutputDocument(v=1, acct=world.id, task="A" * 43, sealed="B" * 42 + "A", iat=world.now), world.delegate
+        ),
+        world.sign(
+            CheckedDocument(
+                v=1,
+                acct=world.id,
+                connector=world.connector.document.id,
+                revision=world.connector.digest,
+                code="ok",
+                iat=world.now,
+            ),
+            world.delegate,
+        ),
     ]
     return world, {one.kind: one.compact for one in documents}
 
@@ -254,6 +270,49 @@ def test_a_connector_is_set_up_with_plain_values(value: object) -> None:
 def test_what_two_readers_could_write_differently_is_no_setting(value: object) -> None:
     with pytest.raises(Malformed) as caught:
         decode(spec(value), jws._decoders["connector"], "connector document")
+    assert caught.value.code == "connector_document_malformed"
+
+
+def references(scope: str, *secrets: str) -> bytes:
+    """A connector's payload in that scope with those `secrets`."""
+    fields = json.loads(unb64u(DOCUMENTS["connector"].split(".")[1]))
+    return encode({**fields, "scope": scope, "secrets": list(secrets)})
+
+
+@pytest.mark.parametrize(
+    ("scope", "secrets"),
+    [
+        ("account", ["account.a", "b"]),
+        ("org/acme", ["account.a", "b", "org.c"]),
+        ("org/acme/project/web", ["account.a", "account.b", "b", "org.c"]),
+        ("org/acme", ["B", "a"]),
+    ],
+)
+def test_a_connector_names_its_secrets_in_order(scope: str, secrets: list[str]) -> None:
+    document = decode(references(scope, *secrets), jws._decoders["connector"], "connector document")
+    assert isinstance(document, ConnectorDocument) and document.secrets == tuple(secrets)
+
+
+@pytest.mark.parametrize(
+    ("scope", "secrets"),
+    [
+        ("org/acme", ["b", "account.a"]),
+        ("org/acme", ["a", "a"]),
+        ("org/acme", ["a", "B"]),
+        ("org/acme", ["project.a"]),
+        ("org/acme", ["a.b"]),
+        ("org/acme", ["account."]),
+        ("org/acme", ["a-b"]),
+        ("org/acme", ["a\n"]),
+        ("org/acme", [""]),
+        ("org/acme", []),
+        ("account", ["account.a", "org.b"]),
+        ("account", [f"a{at:02}" for at in range(65)]),
+    ],
+)
+def test_a_connector_names_no_secret_twice_or_where_none_can_be(scope: str, secrets: list[str]) -> None:
+    with pytest.raises(Malformed) as caught:
+        decode(references(scope, *secrets), jws._decoders["connector"], "connector document")
     assert caught.value.code == "connector_document_malformed"
 
 

@@ -14,6 +14,7 @@ from shared.errors import Malformed
 from shared.messages import (
     Cancel,
     Challenge,
+    Checked,
     Credit,
     Documents,
     Drain,
@@ -24,6 +25,7 @@ from shared.messages import (
     Message,
     Need,
     NewCertificate,
+    Output,
     Progress,
     Result,
     Task,
@@ -51,6 +53,8 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(Credit, st.sampled_from([0, 1, 2, MOST_CREDITS - 1, MOST_CREDITS, MOST_CREDITS + 1, -1])),
     st.builds(Result, NAMES, ATTEMPTS, st.just("answer")),
     st.builds(Progress, NAMES, ATTEMPTS, st.just(0), st.just(1)),
+    st.builds(Output, NAMES, ATTEMPTS, st.integers(0, 2), st.just(b"data")),
+    st.just(Checked("document")),
     st.builds(Need, NAMES, ATTEMPTS, st.just(())),
     st.just(NewCertificate("certificate")),
 )
@@ -85,7 +89,7 @@ class Model:
                 return self.granted > self.used and message.id not in self.running
             case Credit():
                 return message.tasks > 0 and self.granted - self.used + message.tasks <= MOST_CREDITS
-            case Result() | Need() | Progress():
+            case Result() | Need() | Progress() | Output():
                 return self.running.get(message.id) == message.attempt
         return True
 
@@ -145,13 +149,13 @@ class Conversation(RuleBasedStateMachine):
         """The manager sends a task, allowed or not."""
         self.say(Side.MANAGER, Task(id, 1, "document"))
 
-    @rule(data=st.data(), of=st.sampled_from([Result, Need, Progress]))
+    @rule(data=st.data(), of=st.sampled_from([Result, Need, Progress, Output]))
     def speak_of_a_task(self, data: st.DataObject, of: Callable[..., Message]) -> None:
         """The delegate speaks of a task that it has."""
         if self.model.running:
             id = data.draw(st.sampled_from(sorted(self.model.running)))
-            arguments: tuple[object, ...] = (0, 1) if of is Progress else ("answer",) if of is Result else ((),)
-            self.say(Side.DELEGATE, of(id, self.model.running[id], *arguments))
+            rest: dict[object, tuple[object, ...]] = {Result: ("answer",), Progress: (0, 1), Output: (0, b"")}
+            self.say(Side.DELEGATE, of(id, self.model.running[id], *rest.get(of, ((),))))
 
     @invariant()
     def both_know_the_same(self) -> None:
@@ -238,7 +242,15 @@ def test_progress_is_of_a_task_that_the_delegate_has() -> None:
     session.record(Side.MANAGER, Task("a", 1, "document"))
     session.record(Side.DELEGATE, Progress("a", 1, 1, 2))
     assert session.outstanding == {"a": 1}
-    for wrong in (Progress("b", 1, 1, 2), Progress("a", 2, 1, 2), Result("b", 1, "answer"), Need("a", 2, ())):
+    session.record(Side.DELEGATE, Output("a", 1, 0, b"sealed key", "opening"))
+    for wrong in (
+        Progress("b", 1, 1, 2),
+        Progress("a", 2, 1, 2),
+        Output("b", 1, 0, b""),
+        Output("a", 2, 0, b""),
+        Result("b", 1, "answer"),
+        Need("a", 2, ()),
+    ):
         with pytest.raises(Malformed) as why:
             session.record(Side.DELEGATE, wrong)
         assert why.value.code == "protocol_violation"
