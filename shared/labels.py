@@ -17,6 +17,7 @@ KEYRING_MAC: Final = b"privyseal/v1/keyring-mac"
 KEYRING_SEAL: Final = b"privyseal/v1/keyring-seal"
 RECORD: Final = b"privyseal/v1/record"
 RECORD_MAC: Final = b"privyseal/v1/mac-record"
+REFERENCE_MAC: Final = b"privyseal/v1/mac-reference"
 ROOT_CONSENT: Final = b"privyseal/v1/root-consent"
 WRAP: Final = b"privyseal/v1/wrap"
 
@@ -31,6 +32,7 @@ LABELS: Final = (
     KEYRING_SEAL,
     RECORD,
     RECORD_MAC,
+    REFERENCE_MAC,
     ROOT_CONSENT,
     WRAP,
 )

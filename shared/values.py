@@ -9,10 +9,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from shared.canonical import unb64u
+from shared.documents.fields import Digest, Tags
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.task import TaskDocument
@@ -20,6 +23,9 @@ from shared.errors import Malformed
 
 PUBLIC_KEY_BYTES = 1216
 """X-Wing: ML-KEM-768 (1,184) then X25519 (32)."""
+
+LONGEST_LOCATOR = 4096
+"""Characters of a provider's name for a secret, what `#` selects in it included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +76,18 @@ class Wrapped:
         return f"Wrapped({len(self.raw)} bytes)"
 
 
-class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A stored value that lives at a provider: the provider's own version id, bound by the keyring's MAC."""
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A stored value that lives at a provider: the provider's own `version` id, bound by the keyring's MAC to its place.
 
-    version: str
-    mac: str
+    `locator` and `metadata` say where it was when it was stored. Nobody asks a provider for them: they only tell a
+    version whose document or connector has changed since from one that somebody made up.
+    """
+
+    generation: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    locator: Annotated[str, Meta(max_length=LONGEST_LOCATOR)]
+    mac: Digest
+    version: Annotated[str, Meta(max_length=512)] = ""
+    metadata: Tags = {}
 
 
 Stored = Wrapped | Reference

@@ -13,6 +13,8 @@ EXITS = {
     "shared/crypto/output.py": "packs answers, themselves a Plaintext, before they are sealed to the reader",
     "shared/crypto/seal.py": "seals it",
     "delegate/secret_managers/enveloped.py": "a data key opens its record",
+    "delegate/secret_managers/selection.py": "selects one member of a JSON value",
+    "delegate/secret_managers/texts.py": "gives it the form that a provider keeps",
     "client/cli/reveal.py": "shows a value to the person who may see it",
 }
 # `x.reveal` that is another thing's verb: named, never called without arguments.

@@ -13,6 +13,7 @@ from delegate.secret_managers.interface import SecretVersion, Surroundings, stor
 from delegate.secret_managers.local import Local
 from delegate.secret_managers.registry import BUILT_IN, GROUP, MOST_MANAGERS, Registry, installed_kinds
 from delegate.zone import Zone
+from shared.canonical import digest
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Denied, Malformed, NotReady
 from shared.values import Reference, Wrapped
@@ -99,11 +100,11 @@ def test_a_local_connector_takes_the_settings_of_every_kind_and_none_of_its_own(
 def test_stored_values_have_one_byte_form_each() -> None:
     world = World()
     wrapped = make_record(world.keyring.newest, world.place(world.secret("x"), 1, "v"), b"x", bytes(32), bytes(32))
-    reference = Reference("version", "mac")
+    reference = Reference(generation=1, locator="a/b", mac=digest("a MAC"), version="7")
     assert stored_value(stored_bytes(wrapped)) == wrapped
     assert stored_value(stored_bytes(reference)) == reference
     assert isinstance(stored_value(stored_bytes(wrapped)), Wrapped)
-    for raw in (b"", b"\x00", b"\x03abc", b"\x02{}", b'\x02 {"mac":"m","version":"v"}'):
+    for raw in (b"", b"\x00", b"\x03abc", b"\x02{}", b"\x02 " + stored_bytes(reference)[1:]):
         with pytest.raises(Malformed):
             stored_value(raw)
 
