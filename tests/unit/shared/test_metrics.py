@@ -20,3 +20,16 @@ def test_a_refusal_is_counted_by_its_code_and_no_more_codes_than_have_room() -> 
     assert 'privyseal_x_tasks_rejected_total{code="grant_missing",op="exec"} 1.0' in text
     assert 'privyseal_x_tasks_rejected_total{code="other",op="exec"} 2.0' in text
     assert text.count("privyseal_x_tasks_rejected_total{") == MOST_CODES + 1
+
+
+def test_a_task_ends_in_one_of_three_ways() -> None:
+    figures = Figures("privyseal_x_", "1.0")
+    figures.ended("exec", "completed")
+    figures.ended("reveal", "failed", "denied")
+    figures.ended("store", "timed_out")
+    figures.histogram("seconds", "how long", "op").labels("exec").observe(1)
+    text = figures.exposition().decode()
+    assert 'privyseal_x_tasks_completed_total{op="exec"} 1.0' in text
+    assert 'privyseal_x_tasks_failed_total{code="denied",op="reveal"} 1.0' in text
+    assert 'privyseal_x_tasks_timed_out_total{op="store"} 1.0' in text
+    assert 'privyseal_x_seconds_count{op="exec"} 1.0' in text

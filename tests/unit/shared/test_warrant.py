@@ -111,3 +111,11 @@ def test_the_selectors_of_those_that_hold_credentials_count_too() -> None:
     assert {one.document.identifier for one in allowed.connectors} == {"holder", "kms"}
     chosen = world.reveal([version], selectors=(WantedSelector("gpu", "step"),))
     assert judge(world, chosen).selectors == {"gpu"}
+
+
+@pytest.mark.parametrize("op", ["check", "delete", "store"])
+def test_only_who_reads_takes_records_of_an_excluded_generation(op: str) -> None:
+    world, _, version = stage()
+    target = structs.replace(version.target(), n=2) if op == "store" else version.target()
+    with refused(Malformed, "task_malformed"):
+        judge(world, world.task(op, [structs.replace(target, excluded=True)]))
