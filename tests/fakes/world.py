@@ -26,6 +26,7 @@ from msgspec import structs
 
 from shared.aad import Aad
 from shared.canonical import b64u, blob_digest, encode, sha256
+from shared.command import Command
 from shared.crypto.identity import Identity
 from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
@@ -73,7 +74,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Execution:
     """A command that runs on this world's delegate: its task, and the sealed input that goes with it."""
 
     task: Verified[TaskDocument]
@@ -412,15 +413,15 @@ class World:
         env: dict[str, str] | None = None,
         directory: str = "",
         **changes: Any,
-    ) -> Command:
+    ) -> Execution:
         """A task that runs a command on this world's delegate, with these versions in its environment as `names`."""
         names = [f"SECRET_{at}" for at in range(1, len(versions) + 1)] if names is None else names
         jti = changes.pop("jti", self.opaque(f"task {self._tasks + 1}"))
-        command = {"argv": list(argv), "names": list(names), "env": env or {}, "directory": directory}
+        command = Command(argv=tuple(argv), names=tuple(names), env=env or {}, directory=directory)
         info = Aad("exec", self.id, KEYRING, version=jti).encode(INPUT)
         sealed = seal(recipient_of_keyring(self.keyring_document), Plaintext(encode(command)), info)
         fields = {"input": (blob_digest(sealed.raw),), "jti": jti, **changes}
-        return Command(self.task("exec", [version.target() for version in versions], signer, **fields), sealed)
+        return Execution(self.task("exec", [version.target() for version in versions], signer, **fields), sealed)
 
     def delete(
         self,
