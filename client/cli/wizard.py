@@ -13,7 +13,7 @@ import click
 
 from client.descriptions import KIND, describe, identifier_of
 from client.manifest import Manifest
-from shared.connectors.aws_kms import CREDENTIAL_TYPES
+from shared.connectors.aws import CREDENTIAL_TYPES
 from shared.connectors.kinds import KINDS
 from shared.errors import Malformed
 from shared.names import Scope

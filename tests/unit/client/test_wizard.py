@@ -112,13 +112,14 @@ def test_each_credential_type_is_asked_for_in_its_own_words(answers: tuple[str, 
 
 def test_what_can_not_be_right_is_asked_for_again() -> None:
     overview = ("", "?", "kms", "a-b", "", "", "a:1,a:2", "")
-    details = ("AwsKms", "Europe", "eu-west-1", "", "x", KEY)
+    details = ("AwsKms", "Europe", "us-east-1", "", "x", KEY.replace("east", "west"), KEY)
     credential = ("AssumeSTSRole", "", "a b", "d1", "x", ROLE, "", "5", "long", "")
     typist, body = asked(*overview, *details, *credential, "c d", "")
     assert body["spec"]["credential"]["spec"] == {"delegateSelectors": ["d1"], "roleArn": ROLE}
     told = "\n".join(typist.told)
     for part in (
         "an answer is needed", "give a name", "give an identifier", "a tag stands twice", "give the code of a region",
-        "give the ARN of a key", "a selector has 1 to 128", "give the ARN of a role", "give 900 to 3600", "give a whole number",
+        "give the ARN of a key", "of another region", "a selector has 1 to 128", "give the ARN of a role",
+        "give 900 to 3600", "give a whole number",
     ):  # fmt: skip
         assert part in told

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.connectors.aws_kms import AssumeSTSRole, AwsKmsSettings
+from shared.connectors.aws import AssumeSTSRole
+from shared.connectors.aws_kms import AwsKmsSettings
 from shared.connectors.fields import Forms, Refused, read
 from shared.connectors.kinds import KINDS, settings
 from shared.connectors.local import LocalSettings
@@ -18,6 +19,8 @@ from shared.selectors import MAXIMUM
 
 ROLE = "arn:aws:iam::123456789012:role/kms"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/mrk-1"
+OLD = "arn:aws:kms:us-east-1:123456789012:key/old"
+PLAIN = {"kmsArn": None, "kmsArnInPlainText": KEY}
 MANUAL = {"type": "ManualConfig", "spec": {"accessKey": "account.awsAccess", "secretKey": "org.awsSecret"}}
 BASE: dict[str, Any] = {"credential": MANUAL, "kmsArn": "account.kmsArn", "region": "us-east-1"}
 
@@ -54,7 +57,8 @@ def test_the_fields_are_those_of_todays_yaml() -> None:
     assert (role.role_arn, role.external_name, role.assume_sts_role_duration) == (ROLE, "ext", 3600)
     assert (full.execute_on_delegate, full.ignore_test_connection, full.default) == (False, True, True)
     assert (full.kms_arn, full.kms_arn_in_plain_text) == ("account.kmsArn", None)
-    assert aws(kmsArn=None, kmsArnInPlainText=KEY).kms_arn_in_plain_text == KEY
+    assert aws(**PLAIN).kms_arn_in_plain_text == KEY
+    assert aws(previousKmsArns=[OLD]).previous_kms_arns == (OLD,)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +118,11 @@ def test_selectors_are_those_of_connector_and_credential_together() -> None:
         ({"kmsArnInPlainText": KEY}, "kmsArn", "Key Arn cannot be empty"),
         ({"kmsArn": KEY}, "kmsArn", "an ARN itself goes into kmsArnInPlainText"),
         ({"kmsArnInPlainText": "x"}, "kmsArnInPlainText", "give the ARN of a key"),
+        ({**PLAIN, "region": "us-east-2"}, "kmsArnInPlainText", "the key is of another region than the field region"),
+        ({"previousKmsArns": [OLD, "x"]}, "previousKmsArns[1]", "at most 16 ARNs of keys, none of an alias"),
+        ({"previousKmsArns": [OLD] * 17}, "previousKmsArns", "at most 16 ARNs of keys"),
+        ({"previousKmsArns": [OLD.replace("key/", "alias/")]}, "previousKmsArns[0]", "none of an alias"),
+        ({"previousKmsArns": [OLD, OLD.replace("east", "west")]}, "previousKmsArns[1]", "of another region"),
         ({"credential": None}, "credential", "Invalid credential type: the credential is missing"),
         ({"credential": {"spec": {}}}, "credential.type", "Invalid credential type: give one of ManualConfig, "),
         ({"credential": {"type": "Iam"}}, "credential.type", "Invalid credential type: give one of ManualConfig, "),
