@@ -78,6 +78,13 @@ function records(file, { record, place = file.place, value }) {
   same(sealing.openRecord(hex(record), place, file.keyring, generations).toString("hex"), value);
 }
 
+function references(file, { stored, place = file.place, fields }) {
+  const generations = Object.fromEntries(
+    Object.entries(file.generations).map(([number, keys]) => [number, { mac_key: hex(keys.mac_key) }]),
+  );
+  same(sealing.openReference(hex(stored), place, generations), fields);
+}
+
 function output(file, { hex: data, items }) {
   const read = sealing.unpackOutput(hex(data));
   same(read.map((item) => (item.problem ? { problem: encode(item.problem) } : { value: item.value.toString("hex") })), items);
@@ -168,6 +175,6 @@ function outcomeOf(act) {
 
 export const CHECKS = {
   aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories, documents, framing,
-  grants: stories, hello, keyring_files: keyringFiles, keyrings, outcomes, output, padding, records, revisions: stories,
+  grants: stories, hello, keyring_files: keyringFiles, keyrings, outcomes, output, padding, records, references, revisions: stories,
   sealed, statuses: stories, tasks: stories, tokens,
 };

@@ -3,7 +3,7 @@ import { createDecipheriv, createHash, createHmac, createPrivateKey, createPubli
 import { Aes256Gcm, CipherSuite, HkdfSha256 } from "@hpke/core";
 import { XWing } from "@hpke/hybridkem-x-wing";
 import { isAccount, isIdentifier } from "./kinds.mjs";
-import { Reader, Refusal, hex, isObject, lp, refuse, uint64, unb64u } from "./bytes.mjs";
+import { Reader, Refusal, decode, encode, hex, isObject, lp, refuse, uint32, uint64, unb64u } from "./bytes.mjs";
 
 const suite = new CipherSuite({ kem: new XWing(), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
 const tight = (data) => Uint8Array.from(data);
@@ -98,6 +98,31 @@ export function openRecord(raw, place, keyring, generations) {
   } catch {
     refuse("decryption_failed", "padding");
   }
+}
+
+const characters = (longest) => (value) => typeof value === "string" && [...value].length <= longest;
+const REFERENCE = {
+  generation: (value) => Number.isSafeInteger(value) && value >= 1 && value < 2 ** 32,
+  locator: characters(4096),
+  mac: (value) => typeof value === "string" && /^[0-9A-Za-z_-]{42}[AEIMQUYcgkosw048]$/.test(value),
+  metadata: (value) => isObject(value) && Object.keys(value).length > 0 &&
+    Object.entries(value).every(([name, text]) => /^[!-~]{1,128}$/.test(name) && characters(256)(text)),
+  version: (value) => value !== "" && characters(512)(value),
+};
+
+/** A reference at a place, its defaults filled in; `generations` hold {mac_key} by number. */
+export function openReference(raw, place, generations) {
+  if (raw[0] !== 2) refuse("malformed", "version");
+  const given = decode(raw.subarray(1));
+  if (!isObject(given) || Object.entries(given).some(([name, value]) => !Object.hasOwn(REFERENCE, name) || !REFERENCE[name](value)) ||
+      ["generation", "locator", "mac"].some((name) => !Object.hasOwn(given, name))) refuse("malformed", "reference");
+  const { generation, locator, mac, metadata = {}, version = "" } = given;
+  const keys = generations[generation] ?? refuse("tampered", "generation");
+  const label = "privyseal/v1/mac-reference";
+  const message = lp(label, aad(label, place), locator, encode(metadata), version, uint32(generation));
+  const expected = createHmac("sha256", keys.mac_key).update(message).digest();
+  if (!timingSafeEqual(unb64u(mac, 32), expected)) refuse("tampered", "HMAC");
+  return { generation, locator, mac, metadata, version };
 }
 
 /** 32 bytes for a label from a generation's seed (section 15). */

@@ -23,6 +23,7 @@ from shared.crypto.output import unpack
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.record import is_authentic
 from shared.crypto.record import unpack as unpack_record
+from shared.crypto.reference import is_authentic as is_authentic_reference
 from shared.crypto.seal import SealingKey
 from shared.documents.account import AccountDocument, account_id
 from shared.documents.answer import AnswerDocument
@@ -37,7 +38,7 @@ from shared.names import Scope
 from shared.trust.book import Book
 from shared.trust.certificate import check_certificate
 from shared.trust.warrant import warrant
-from shared.values import Sealed, Wrapped
+from shared.values import Reference, Sealed, Wrapped
 from tests.vectors import actors, generate
 
 HERE = Path(__file__).parent
@@ -154,6 +155,18 @@ def records(file: File, case: Case) -> None:
     key = aead.decrypt(kek, record.wrapped_key, place.encode(WRAP))
     value = aead.decrypt_padded(key.reveal(), record.ciphertext, place.encode(RECORD))
     assert value == Plaintext(bytes.fromhex(case["value"]))
+
+
+def references(file: File, case: Case) -> None:
+    """The first two steps in which a delegate reads a reference (formats, section 14)."""
+    where: Any = case.get("place", file["place"])
+    raw = bytes.fromhex(case["stored"])
+    assert raw[:1] == b"\x02"
+    reference = decode(raw[1:], msgspec.json.Decoder(Reference), "stored reference")
+    keys = file["generations"].get(str(reference.generation))
+    if keys is None or not is_authentic_reference(reference, bytes.fromhex(keys["mac_key"]), Aad(**where)):
+        raise Tampered("record_forged", "not made here")
+    assert {field: getattr(reference, field) for field in case["fields"]} == case["fields"]
 
 
 def output(file: File, case: Case) -> None:
@@ -283,6 +296,7 @@ CHECKS: dict[str, Check] = {
     "output": output,
     "padding": padding,
     "records": records,
+    "references": references,
     "revisions": stories,
     "sealed": sealed,
     "statuses": stories,
