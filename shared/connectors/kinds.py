@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.connectors.aws_kms import AwsKmsSettings
+from shared.connectors.aws_secret_manager import AwsSecretManagerSettings
 from shared.connectors.local import LocalSettings
 from shared.connectors.model import Model, convert
 from shared.connectors.vault import VaultSettings, VaultTransitSettings
@@ -13,6 +14,7 @@ from shared.errors import Malformed
 
 KINDS: Mapping[str, type[Model]] = {
     "AwsKms": AwsKmsSettings,
+    "AwsSecretManager": AwsSecretManagerSettings,
     "Local": LocalSettings,
     "Vault": VaultSettings,
     "VaultTransit": VaultTransitSettings,
