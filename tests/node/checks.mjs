@@ -159,7 +159,10 @@ function take(file, book, step) {
   else if (step.do === "may") book.chain(file.kids[step.who], step.permission, step.scope, step.resource, now);
   else if (step.do === "certificate") {
     checkCertificate(file.documents[step.certificate], book.keyring(step.keyring), book.status?.payload, now);
-  } else if (step.do === "task") same(warrant(book, file.documents[step.task], now), step.selectors);
+  } else if (step.do === "task") {
+    const { selectors, credentials } = warrant(book, file.documents[step.task], now);
+    same([selectors, credentials], [step.selectors, step.credentials ?? {}]);
+  }
   else throw new Error(`a step of another kind: ${step.do}`);
 }
 
@@ -174,7 +177,8 @@ function outcomeOf(act) {
 }
 
 export const CHECKS = {
-  aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories, documents, framing,
+  aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories,
+  commands: stories, credentials: stories, documents, framing,
   grants: stories, hello, keyring_files: keyringFiles, keyrings, outcomes, output, padding, records, references, revisions: stories,
   sealed, statuses: stories, tasks: stories, tokens,
 };

@@ -38,6 +38,7 @@ const Num = integer(1, Number.MAX_SAFE_INTEGER);
 const Count = integer(0, Number.MAX_SAFE_INTEGER);
 const Line = atMost(1024);
 const Tags = map(text(/^[!-~]{1,128}$/), atMost(256));
+const Reference = text(new RegExp(`^((account|org)\\.)?${identifier}$`));
 const Bool = (value) => typeof value === "boolean";
 
 function plain(value, levels = 16) {
@@ -74,6 +75,13 @@ const Target = object({
   excluded: [Bool, false],
 });
 
+/** Section 5: secrets are in order, each once, and the account has none of an organisation. */
+const namesItsSecrets = ({ scope, secrets = [] }) =>
+  secrets.every((one, at) => at === 0 || secrets[at - 1] < one) &&
+  !(scope === "account" && secrets.some((one) => one.startsWith("org.")));
+
+const both = (...types) => (value) => types.every((type) => type(value));
+
 export const KINDS = {
   account: object({
     ...revised,
@@ -89,6 +97,7 @@ export const KINDS = {
     gen: [Num],
     seal: [SealingKey],
     certifiers: [list(object({ gen: [Num], key: [Key] }), 1, 64)],
+    platform: [Bool, false],
   }),
   status: object({
     ...revised,
@@ -111,17 +120,20 @@ export const KINDS = {
     exp: [Seconds],
   }),
   scope: object(placed),
-  connector: object({
+  connector: both(object({
     ...placed,
     type: [text(/^[A-Z][A-Za-z0-9]{0,63}$/)],
     keyring: [Identifier],
     selectors: [list(Selector, 0, 64), []],
     spec: [(value) => isObject(value) && plain(value), {}],
-  }),
+    secrets: [list(Reference, 0, 64), []],
+  }), namesItsSecrets),
   secret: object({
     ...placed,
     type: [oneOf("SecretText", "SecretFile")],
     connector: [Opaque],
+    reference: [atMost(2048), ""],
+    metadata: [Tags, {}],
     filename: [atMost(255), ""],
   }),
   certificate: object({
@@ -138,15 +150,17 @@ export const KINDS = {
     ...every,
     keyring: [Identifier],
     gen: [Num],
-    op: [oneOf("check", "delete", "reveal", "store")],
+    op: [oneOf("check", "delete", "exec", "reveal", "store")],
     repeat: [oneOf("any", "never")],
     to: [Digest, undefined],
     targets: [list(Target, 1, 1000)],
+    credentials: [list(Target, 0, 256), []],
     pins: [list(tuple(oneOf("account", "keyring", "grant", "connector", "secret"), atMost(128), Num, Digest), 1, 4000)],
     selectors: [list(tuple(Selector, oneOf("step", "stepGroup", "stage", "pipeline")), 0, 64), []],
     status: [tuple(Num, Digest)],
     reader: [SealingKey],
     input: [list(Digest, 0, 1000), []],
+    seconds: [integer(1, 86400), undefined],
     jti: [Opaque],
     iat: [Seconds],
     exp: [Seconds],
@@ -159,6 +173,8 @@ export const KINDS = {
     stored: [list(Digest, 0, 1000), []],
     iat: [Seconds],
   }),
+  output: object({ ...every, task: [Digest], sealed: [Digest], iat: [Seconds] }),
+  checked: object({ ...every, connector: [Opaque], revision: [Digest], code: [oneOf(...codes)], iat: [Seconds] }),
 };
 
 export const isIdentifier = Identifier;

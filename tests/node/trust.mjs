@@ -65,7 +65,7 @@ export class Book {
     const { kind, payload } = document;
     if (this.known.has(document.digest)) return;
     if (kind === "account") return this.#admitAccount(document);
-    if (["answer", "certificate", "task"].includes(kind)) refuse("malformed", "not kept");
+    if (["answer", "certificate", "checked", "output", "task"].includes(kind)) refuse("malformed", "not kept");
     this.verify(document); // 1 to 3
     if ((payload.rev === 1) !== (payload.prev === undefined)) refuse("malformed", "prev"); // 4
     if (kind === "status") return this.#admitStatus(document, now); // 5

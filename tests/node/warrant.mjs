@@ -4,9 +4,11 @@ import { refuse } from "./bytes.mjs";
 import { covers } from "./trust.mjs";
 
 const LONGEST = { any: 86400, never: 120 };
-const PERMISSION = { check: "use", delete: "delete", reveal: "reveal", store: "edit" };
+const NEVER = ["delete", "exec"];
+const PERMISSIONS = { check: ["use"], delete: ["delete"], exec: ["exec", "reveal"], reveal: ["reveal"], store: ["edit"] };
+const DEEPEST = 4;
 
-/** The effective selectors of a task that may be acted on, sorted. */
+/** What a task that may be acted on comes to: its effective selectors, sorted, and the credentials by connector id. */
 export function warrant(book, compact, now) {
   const task = book.verify(parseAs("task", compact));
   const asked = task.payload;
@@ -18,12 +20,21 @@ export function warrant(book, compact, now) {
   if (asked.gen < (status.keyrings?.[asked.keyring] ?? 1) || asked.gen !== keyring.payload.gen) {
     refuse("stale_recipient", "generation"); // (4)
   }
-  const connectors = asked.targets.map((target) => use(book, task, target, pinned, status, now));
+  const holds = (kid, permission, about) =>
+    book.chain(kid, permission, about.payload.scope, about.payload.id, now, pinned.grants);
+  const judge = { task, pinned, status, keyring, holds };
+  const connectors = asked.targets.map((target) => use(judge, target));
   if (asked.op === "store" && new Set(asked.targets.map((target) => target.secret)).size !== asked.targets.length) {
     refuse("malformed", "stored twice");
   }
-  const inputs = asked.input?.length ?? 0;
-  if (inputs !== (asked.op === "store" ? asked.targets.length : 0)) refuse("malformed", "inputs"); // (9)
+  const inputs = { store: asked.targets.length, exec: 1 }[asked.op] ?? 0; // (9)
+  if ((asked.input?.length ?? 0) !== inputs) refuse("malformed", "inputs");
+  if ((asked.seconds === undefined) === (asked.op === "exec")) refuse("malformed", "seconds");
+  const { credentials, holders } = resolved(judge, connectors); // (10)
+  return { selectors: effective(asked, [...connectors, ...holders]), credentials };
+}
+
+function effective(asked, connectors) {
   for (const origin of ["step", "stepGroup", "stage", "pipeline"]) {
     const chosen = (asked.selectors ?? []).filter((one) => one[1] === origin).map((one) => one[0]);
     if (chosen.length) return [...new Set(chosen)].sort();
@@ -32,7 +43,7 @@ export function warrant(book, compact, now) {
 }
 
 function inTime({ op, repeat, to, iat, exp }, now) {
-  if (repeat !== (op === "delete" ? "never" : "any") || (to === undefined) !== (repeat === "any")) refuse("malformed", "repeat");
+  if (repeat !== (NEVER.includes(op) ? "never" : "any") || (to === undefined) !== (repeat === "any")) refuse("malformed", "repeat");
   if (exp < iat || exp - iat > LONGEST[repeat]) refuse("denied", "too long");
   if (iat > now + 120) refuse("denied", "clock");
   if (exp <= now) refuse("expired", "task");
@@ -62,13 +73,12 @@ function pins(book, task) {
 }
 
 /** The connector of one target, when the target may be acted on. */
-function use(book, task, target, pinned, status, now) {
-  const { op, keyring } = task.payload;
+function use(judge, target) {
+  const { task, pinned, holds } = judge;
+  const { op } = task.payload;
   const { n = 0, version } = target;
-  const holds = (kid, permission, about) =>
-    book.chain(kid, permission, about.payload.scope, about.payload.id, now, pinned.grants);
   let connector, secret;
-  if (target.excluded && op !== "reveal") refuse("malformed", "excluded"); // (8)
+  if (target.excluded && !["exec", "reveal"].includes(op)) refuse("malformed", "excluded"); // (8)
   if (op === "check") {
     if (target.secret !== undefined || target.connector === undefined) refuse("malformed", "target"); // (8)
     if (n !== 0 || version !== undefined) refuse("malformed", "version");
@@ -80,15 +90,65 @@ function use(book, task, target, pinned, status, now) {
     secret = pinned.one("secret", target.secret);
     connector = pinned.one("connector", secret.payload.connector);
   }
-  holds(task.kid, PERMISSION[op], secret ?? connector); // (5)
-  if (secret) {
-    holds(secret.kid, "edit", secret); // (6)
-    if (secret.payload.deleted) refuse("conflict", "secret deleted");
-    if (!covers(connector.payload.scope, secret.payload.scope)) refuse("denied", "connector's scope");
-    if (op !== "delete" && n < (status.secrets?.[secret.payload.id] ?? 1)) refuse("denied", "floor");
-  }
-  holds(connector.kid, "edit", connector); // (7)
-  if (connector.payload.deleted) refuse("conflict", "connector deleted");
-  if (connector.payload.keyring !== keyring) refuse("denied", "keyring");
+  for (const permission of PERMISSIONS[op]) holds(task.kid, permission, secret ?? connector); // (5)
+  if (secret) secretCounts(judge, secret, connector, op === "delete" ? Infinity : n); // (6)
+  connectorCounts(judge, connector); // (7)
   return connector;
+}
+
+function secretCounts({ status, holds }, secret, connector, n) {
+  holds(secret.kid, "edit", secret);
+  if (secret.payload.deleted) refuse("conflict", "secret deleted");
+  if (!covers(connector.payload.scope, secret.payload.scope)) refuse("denied", "connector's scope");
+  if (n < (status.secrets?.[secret.payload.id] ?? 1)) refuse("denied", "floor");
+}
+
+function connectorCounts({ task, keyring, holds }, connector) {
+  holds(connector.kid, "edit", connector);
+  if (connector.payload.deleted) refuse("conflict", "connector deleted");
+  if (connector.payload.keyring !== task.payload.keyring) refuse("denied", "keyring");
+  const away = connector.payload.spec?.executeOnDelegate === false;
+  if (away !== (keyring.payload.platform ?? false)) refuse("denied", "whose delegates");
+}
+
+/** Where a secret lives, as "SCOPE NAME", that a connector at `scope` means by a reference. */
+function placeOf(reference, scope) {
+  const [prefix, name] = reference.includes(".") ? reference.split(".") : ["", reference];
+  if (prefix === "account") return `account ${name}`;
+  return `${prefix === "org" ? scope.split("/").slice(0, 2).join("/") : scope} ${name}`;
+}
+
+/** Step (10): the credentials of all connectors by id, reference to place; and the connectors that hold them. */
+function resolved(judge, connectors) {
+  const { task, pinned, holds } = judge;
+  const named = new Map();
+  for (const target of task.payload.credentials ?? []) {
+    if (target.secret === undefined || target.connector !== undefined) refuse("malformed", "credential");
+    if (!target.n || target.version === undefined || !target.latest || target.excluded) refuse("malformed", "version");
+    const secret = pinned.one("secret", target.secret);
+    const place = `${secret.payload.scope} ${secret.payload.identifier}`;
+    if (named.has(place)) refuse("malformed", "two credentials");
+    named.set(place, { target, secret });
+  }
+  const credentials = {}, holders = new Map();
+  // Every way down is gone anew: this one is for being right, not for being fast.
+  const descend = (connector, above) => {
+    const { id, scope, secrets = [] } = connector.payload;
+    if (above.includes(id)) refuse("malformed", "a cycle");
+    if (above.length >= DEEPEST) refuse("malformed", "too deep");
+    for (const reference of secrets) {
+      const place = placeOf(reference, scope);
+      const { target, secret } = named.get(place) ?? refuse("malformed", "a credential is missing");
+      holds(connector.kid, "use", secret);
+      const holder = pinned.one("connector", secret.payload.connector);
+      secretCounts(judge, secret, holder, target.n);
+      connectorCounts(judge, holder);
+      holders.set(place, holder);
+      (credentials[id] ??= {})[reference] = target.secret;
+      descend(holder, [...above, id]);
+    }
+  };
+  for (const connector of connectors) descend(connector, []);
+  if (holders.size !== named.size) refuse("malformed", "a credential that isn't needed");
+  return { credentials, holders: [...holders.values()] };
 }

@@ -13,9 +13,11 @@ from shared.canonical import b64u, digest, encode, unb64u
 from shared.crypto.identity import Identity
 from shared.documents.account import Administrator
 from shared.documents.answer import AnswerDocument
+from shared.documents.checked import CheckedDocument
 from shared.documents.fields import Payload
 from shared.documents.grant import PERMISSIONS, Principal
 from shared.documents.jws import header_bytes, kind_of
+from shared.documents.output import OutputDocument
 from shared.documents.task import KnownStatus, Pin, Target, TaskDocument, WantedSelector
 from shared.trust.account import consent_message
 from tests.vectors import actors as a
@@ -115,9 +117,12 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 type="VaultKv2",
                 selectors=("linux", "region:eu", "a/b@c+d=e.f_g-h"),
                 spec={"url": _TEXT, "list": [1, -1, True, None, {"b": [], "a": {}}], "_": 9_007_199_254_740_991},
+                scope="org/orders",
+                secrets=("A", "_", "account.a", f"account.{longest}", "org.a"),
                 **described,
             ),
         ),
+        "connector, with a secret of the account": (a.ADMINISTRATOR, a.connector(secrets=("account.a", "b"))),
         "connector, deep": (a.ADMINISTRATOR, a.connector(spec=nested(16))),
         "secret": (a.EDITOR, a.secret()),
         "secret, full": (
@@ -127,6 +132,8 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 scope=f"org/{longest}/project/{longest}",
                 type="SecretFile",
                 filename="schlüssel.pem",
+                reference=f"{_TEXT}#a.b",
+                metadata=_TAGS,
                 **described,
             ),
         ),
@@ -149,8 +156,33 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 input=(_DIGESTS[3],),
             ),
         ),
+        "task, a command": (
+            a.READER,
+            _task(
+                op="exec",
+                repeat="never",
+                to=a.DELEGATE.kid,
+                credentials=(
+                    Target(secret=a.opaque("secret key"), n=2, version=_DIGESTS[3], latest=True),
+                    Target(secret=a.opaque("secret other"), n=1, version=_DIGESTS[2], latest=True),
+                ),
+                input=(_DIGESTS[3],),
+                seconds=86_400,
+                exp=a.NOW + 120,
+            ),
+        ),
         "answer": (a.DELEGATE, _answer()),
         "answer, full": (a.DELEGATE, _answer(code="partial", sealed=_DIGESTS[1], stored=(_DIGESTS[2], _DIGESTS[3]))),
+        "output": (
+            a.DELEGATE,
+            OutputDocument(v=1, acct=a.ACCOUNT, task=_DIGESTS[0], sealed=_DIGESTS[1], iat=a.NOW),
+        ),
+        "checked": (
+            a.DELEGATE,
+            CheckedDocument(
+                v=1, acct=a.ACCOUNT, connector=a.opaque("connector local"), revision=_DIGESTS[0], code="ok", iat=a.NOW
+            ),
+        ),
     }
 
 

@@ -20,6 +20,7 @@ from shared.values import PublicKey, Recipient
 from tests.vectors import (
     answers,
     audits,
+    credentials,
     documents,
     forms,
     grants,
@@ -76,6 +77,8 @@ def files() -> Mapping[str, Any]:
         "base64url.json": forms.base64url(),
         "canonical.json": forms.canonical(),
         "certificates.json": warrants.certificates(),
+        "commands.json": credentials.commands(),
+        "credentials.json": credentials.credentials(),
         "documents.json": documents.documents(),
         "framing.json": forms.framing(),
         "grants.json": grants.grants(),

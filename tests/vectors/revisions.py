@@ -9,6 +9,8 @@ from msgspec import structs
 from shared.canonical import b64u
 from shared.crypto.identity import Identity
 from shared.documents.answer import AnswerDocument
+from shared.documents.checked import CheckedDocument
+from shared.documents.output import OutputDocument
 from tests.vectors import actors as a
 from tests.vectors.stories import Stories, admit
 
@@ -135,7 +137,14 @@ def revisions() -> dict[str, Any]:
     s.sign("answer", a.DELEGATE, AnswerDocument(v=1, acct=a.ACCOUNT, task=s.digest("secret"), code="ok", iat=a.NOW))
     s.sign("certificate", a.KEYS.generation(1).certifying, a.certificate())
     s.put("garbage", "a.b.c")
-    for name in ("answer", "certificate"):
+    s.sign(
+        "output", a.DELEGATE, OutputDocument(v=1, acct=a.ACCOUNT, task=s.digest("secret"), sealed="A" * 43, iat=a.NOW)
+    )
+    tested = CheckedDocument(
+        v=1, acct=a.ACCOUNT, connector=a.opaque("connector local"), revision="A" * 43, code="ok", iat=a.NOW
+    )
+    s.sign("checked", a.DELEGATE, tested)
+    for name in ("answer", "certificate", "checked", "output"):
         s.tell(f"a {name} isn't kept", basis, admit(name, "malformed/document_unexpected"))
     s.tell("garbage", basis, admit("garbage", "malformed"))
     return s.file("Revisions of documents (formats, section 9).")

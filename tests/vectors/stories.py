@@ -89,7 +89,14 @@ def certify(certificate: str, expect: str = "accepted", now: int = a.NOW) -> Ste
     return {"do": "certificate", "certificate": certificate, "keyring": a.KEYRING, "now": now, "expect": expect}
 
 
-def judge(task: str, expect: str = "accepted", now: int = a.NOW, selectors: list[str] | None = None) -> Step:
-    """Whether a task may be acted on, and with which selectors."""
+def judge(
+    task: str,
+    expect: str = "accepted",
+    now: int = a.NOW,
+    selectors: list[str] | None = None,
+    credentials: dict[str, dict[str, str]] | None = None,
+) -> Step:
+    """Whether a task may be acted on, with which selectors, and which secrets its connectors get: id, reference, id."""
     step = {"do": "task", "task": task, "now": now, "expect": expect}
-    return step if expect != "accepted" else {**step, "selectors": selectors or []}
+    granted = {"selectors": selectors or [], **({"credentials": credentials} if credentials else {})}
+    return step if expect != "accepted" else {**step, **granted}

@@ -273,7 +273,12 @@ def _step(file: File, book: Book, step: Case) -> None:
             check_certificate(documents[step["certificate"]], keyring, status, now)
         case "task":
             task = book.verify(parse_as(TaskDocument, documents[step["task"]]))
-            assert sorted(warrant(book, task, now).selectors) == step["selectors"]
+            granted = warrant(book, task, now)
+            held = {
+                id: {reference: use.target.secret for reference, use in uses.items()}
+                for id, uses in granted.credentials.items()
+            }
+            assert (sorted(granted.selectors), held) == (step["selectors"], step.get("credentials", {}))
         case other:
             raise AssertionError(other)
 
@@ -286,6 +291,8 @@ CHECKS: dict[str, Check] = {
     "base64url": base64url,
     "canonical": canonical,
     "certificates": stories,
+    "commands": stories,
+    "credentials": stories,
     "documents": documents,
     "framing": framing,
     "grants": stories,
