@@ -64,7 +64,7 @@ def _connector(
 def credentials() -> dict[str, Any]:
     """Credentials, and the platform's keyrings."""
     s = _beginning()
-    wide = {"scope": "account"}
+    wide: dict[str, Any] = {"scope": "account"}
     _secret(s, "key", "local", **wide)
     _secret(s, "other", "local", **wide)
     s.sign("secret twin", a.ADMINISTRATOR, structs.replace(a.secret("key", **wide), id=a.opaque("secret twin")))
@@ -99,14 +99,15 @@ def credentials() -> dict[str, Any]:
     told("a check of the connector", signer=a.ADMINISTRATOR, pins=(*people, *pinned[5:7], "secret key"), **check)
     # What the task names.
     told("a credential that the task doesn't name", "malformed/pin_missing", held=())
-    for name, wrong in {
+    wrongs: dict[str, dict[str, Any]] = {
         "of no version": {"n": 0, "version": None},
         "without its version's task": {"version": None},
         "that isn't meant to be the newest": {"latest": False},
         "of an excluded generation": {"excluded": True},
         "that is also a connector": {"connector": a.opaque("connector kms")},
         "that is no secret": {"secret": None, "connector": a.opaque("connector kms")},
-    }.items():
+    }
+    for name, wrong in wrongs.items():
         told(f"a credential {name}", "malformed/task_malformed", held=(newest("key", **wrong),))
     told("a credential twice", "malformed/task_malformed", held=(newest("key"), newest("key")))
     told("two credentials of one name", "malformed/task_malformed", pins=(*pinned, "secret twin"),
@@ -253,7 +254,7 @@ def commands() -> dict[str, Any]:
     told("a command of a day", seconds=86_400)
     told("one version twice", targets=(one, one))
     told("a version of an excluded generation", targets=(structs.replace(one, excluded=True),))
-    for name, changes in {
+    malformed: dict[str, dict[str, Any]] = {
         "(1) a command that may repeat": {"repeat": "any", "to": None},
         "(1) a command for nobody": {"to": None},
         "(8) a command about a whole secret": {"targets": (Target(secret=one.secret),)},
@@ -264,7 +265,8 @@ def commands() -> dict[str, Any]:
         "(9) a command without a time limit": {"seconds": None},
         "(9) a reveal with a time limit": {"op": "reveal", "repeat": "any", "to": None, "input": ()},
         "(9) a delete with a time limit": {"op": "delete", "input": ()},
-    }.items():
+    }
+    for name, changes in malformed.items():
         told(name, "malformed/task_malformed", a.ADMINISTRATOR, **changes)
     told("(1) a command of two minutes and a second", "denied/task_too_long", exp=a.NOW + 121)
     told("(5) by who may only reveal", "denied/grant_missing", a.READER)
