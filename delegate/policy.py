@@ -24,7 +24,7 @@ ANY: Final = "*"
 
 WINDOW_SECONDS = 60.0
 
-_KEYS = ("ops", "scopes", "kinds", "keyrings", "hosts", "exec", "scripts", "calls_per_minute")
+_KEYS = ("ops", "scopes", "kinds", "keyrings", "hosts", "files", "exec", "scripts", "calls_per_minute")
 _MOST_CALLS = 1_000_000
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,63}\Z")
 _IDENTIFIER = re.compile(IDENTIFIER)
@@ -45,6 +45,14 @@ _METADATA = frozenset(
     }
 )
 """Where clouds hand out credentials, besides link-local addresses."""
+TOKEN_FILES: Final = (
+    "/run/secrets/kubernetes.io/*",
+    "/var/run/secrets/kubernetes.io/*",
+    "/var/run/secrets/tokens/*",
+    "/vault/*",
+)
+"""Where Kubernetes and Vault Agent put tokens that are there to be shown to others."""
+_FILE = re.compile(r"/[^\x00-\x1f\x7f*]*(/\*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,8 @@ class LocalPolicy:
     """What the delegate may do; `*` in kinds, keyrings and hosts allows any.
 
     A scope covers what lies below it. A host is exact or begins with `*.`, which covers every name below; `*`
-    covers no metadata service of a cloud. `calls` is what a connector may call a minute, None for no limit;
+    covers no metadata service of a cloud. `files` are files of this machine that connectors may name: exact, or `DIR/*` for
+    all below. `calls` is what a connector may call a minute, None for no limit;
     `calls_of` has the connectors, by identifier, with a limit of their own.
     """
 
@@ -61,6 +70,7 @@ class LocalPolicy:
     kinds: frozenset[str]
     keyrings: frozenset[str]
     hosts: frozenset[str]
+    files: frozenset[str]
     exec: bool
     scripts: bool
     calls: int | None
@@ -83,6 +93,7 @@ class LocalPolicy:
             kinds=frozenset(_words(keys, "kinds", kinds, _is_kind, "names of kinds, such as Local")),
             keyrings=frozenset(_words(keys, "keyrings", [ANY], _is_keyring, "names of keyrings")),
             hosts=frozenset(_words(keys, "hosts", [ANY], _is_host_pattern, "hosts in lower case, or *.DOMAIN")),
+            files=frozenset(_words(keys, "files", TOKEN_FILES, _is_file_pattern, "absolute paths, or DIR/*")),
             exec=_switch(keys, "exec"),
             scripts=_switch(keys, "scripts"),
             calls=calls,
@@ -130,6 +141,12 @@ class LocalPolicy:
         if address is None and any(host.endswith(each[1:]) for each in self.hosts if each.startswith("*.")):
             return True
         return ANY in self.hosts and host not in _METADATA and (address is None or not _is_special(address))
+
+    def allows_file(self, path: str) -> bool:
+        """Whether a connector may name that file of this machine; a path with `.` or `..` never is allowed."""
+        if not path.startswith("/") or {".", ".."} & set(path.split("/")):
+            return False
+        return path in self.files or any(path.startswith(each[:-1]) for each in self.files if each.endswith("/*"))
 
     def limit(self, connector: str) -> int | None:
         """The calls that a connector, by its identifier, may make a minute; None for no limit."""
@@ -243,6 +260,10 @@ def _is_host_pattern(text: str) -> bool:
         # An address in another spelling than the compared one would never match.
         return text == ANY or text == str(address)
     return _HOST.match(text.removeprefix("*.")) is not None and not _NUMBER.match(text)
+
+
+def _is_file_pattern(text: str) -> bool:
+    return _FILE.match(text) is not None and not {".", ".."} & set(text.split("/"))
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:

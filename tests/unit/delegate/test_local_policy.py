@@ -127,6 +127,30 @@ def test_hosts_are_allowed_by_name_address_or_domain(patterns: list[str], host: 
     assert policy(f"hosts = {patterns}").allows_host(host) is allowed
 
 
+@pytest.mark.parametrize(
+    ("patterns", "file", "allowed"),
+    [
+        (["/srv/token"], "/srv/token", True),
+        (["/srv/token"], "/srv/token2", False),
+        (["/srv/*"], "/srv/a/token", True),
+        (["/srv/*"], "/srv", False),
+        (["/srv/*"], "/srvother", False),
+        (["/srv/*"], "/srv/../etc/shadow", False),
+        (["/srv/*"], "srv/token", False),
+        ([], "/vault/sink/token", False),
+        (None, "/vault/sink/token", True),
+        (None, "/var/run/secrets/kubernetes.io/serviceaccount/token", True),
+        (None, "/var/run/secrets/eks.amazonaws.com/serviceaccount/token", False),
+        (None, "/run/secrets/keyring.json", False),
+        (None, "/etc/shadow", False),
+    ],
+)
+def test_files_are_named_by_connectors_where_they_are_allowed(
+    patterns: list[str] | None, file: str, allowed: bool
+) -> None:
+    assert policy("" if patterns is None else f"files = {patterns}").allows_file(file) is allowed
+
+
 def test_a_connector_has_its_own_limit_or_the_default_or_none() -> None:
     some = policy("[calls_per_minute]\ndefault = 9\n[calls_per_minute.connectors]\nvault = 0\nkms = 5")
     assert [some.limit(name) for name in ("vault", "kms", "other")] == [0, 5, 9]
@@ -184,6 +208,9 @@ def test_no_minute_has_more_calls_than_the_limit(asked: list[tuple[float, int]],
         ("hosts = ['*.10']", "hosts in lower case"),
         ("hosts = ['FD00::1']", "hosts in lower case"),
         ("hosts = ['::ffff:10.0.0.1']", "hosts in lower case"),
+        ("files = ['token']", "absolute paths"),
+        ("files = ['/srv/*/token']", "absolute paths"),
+        ("files = ['/srv/../etc']", "absolute paths"),
         ("exec = 'true'", "true or false"),
         ("scripts = 1", "true or false"),
         ("calls_per_minute = 3", "whole numbers"),
@@ -214,7 +241,9 @@ def test_the_example_file_loads_and_has_every_key() -> None:
     assert "\n[calls_per_minute]\n" in text
 
 
-_keys = st.sampled_from(["ops", "scopes", "kinds", "keyrings", "hosts", "exec", "scripts", "calls_per_minute", "x"])
+_keys = st.sampled_from(
+    ["ops", "scopes", "kinds", "keyrings", "hosts", "files", "exec", "scripts", "calls_per_minute", "x"]
+)
 _values = st.one_of(
     st.sampled_from(
         ["true", "1", "'*'", "['*']", "['store']", "['account']", "{default = 3}", "{connectors = {a = 1}}"]
