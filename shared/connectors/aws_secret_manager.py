@@ -23,7 +23,7 @@ from shared.connectors.aws import (
     RoleArn,
     check_credential,
 )
-from shared.connectors.aws import Credential as RoleCredential
+from shared.connectors.aws import Credential as CredentialOfAws
 from shared.connectors.fields import Forms, Refused
 from shared.connectors.model import Model, Text
 from shared.documents.fields import SecretReference
@@ -89,7 +89,23 @@ class AssumeExternalRole(
     spec: ExternalRoleSettings
 
 
-Credential = AccessKeyConfig | AssumeIAMRole | AssumeExternalRole | OidcAuthentication
+Role = AssumeIAMRole | AssumeExternalRole | OidcAuthentication
+Credential = AccessKeyConfig | Role
+
+
+def credential_of(role: Role) -> CredentialOfAws:
+    """The same in the words of all kinds of AWS."""
+    if not isinstance(role, AssumeExternalRole):
+        return role
+    spec = role.spec
+    return AssumeSTSRole(
+        spec=AssumedRoleSettings(
+            delegate_selectors=spec.delegate_selectors,
+            role_arn=spec.role_arn,
+            external_name=spec.external_id or spec.external_name,
+            assume_sts_role_duration=spec.assume_sts_role_duration,
+        )
+    )
 
 
 class AwsSecretManagerSettings(Model, frozen=True, kw_only=True):
@@ -120,37 +136,13 @@ class AwsSecretManagerSettings(Model, frozen=True, kw_only=True):
     recovery_window_in_days: Annotated[int, Meta(ge=SHORTEST_WINDOW, le=LONGEST_WINDOW)] | None = None
 
     def __post_init__(self) -> None:
-        spec = self.credential.spec
-        if isinstance(spec, AccessKeySettings):
-            if spec.access_key is None and spec.access_key_plain_text is None:
-                raise Refused("credential.spec.accessKey", _KEYS_MISSING)
-            if spec.access_key is not None and spec.access_key_plain_text is not None:
-                raise Refused("credential.spec.accessKeyPlainText", _ID_TWICE)
-        if isinstance(spec, ExternalRoleSettings) and spec.external_id is not None and spec.external_name is not None:
-            raise Refused("credential.spec.externalName", _EXTERNAL_TWICE)
-        role = self.role
-        if role is not None:
-            check_credential(role, self.delegate_selectors)
+        if isinstance(self.credential, AccessKeyConfig):
+            _check_key(self.credential.spec)
+        else:
+            _check_words(self.credential)
+            check_credential(credential_of(self.credential), self.delegate_selectors)
         if self.force_delete_without_recovery and self.recovery_window_in_days is not None:
             raise Refused("recoveryWindowInDays", _EXCLUSIVE)
-
-    @property
-    def role(self) -> RoleCredential | None:
-        """The credential in the words of all kinds of AWS; None for an access key."""
-        match self.credential:
-            case AccessKeyConfig():
-                return None
-            case AssumeExternalRole(spec=spec):
-                return AssumeSTSRole(
-                    spec=AssumedRoleSettings(
-                        delegate_selectors=spec.delegate_selectors,
-                        role_arn=spec.role_arn,
-                        external_name=spec.external_id or spec.external_name,
-                        assume_sts_role_duration=spec.assume_sts_role_duration,
-                    )
-                )
-            case AssumeIAMRole() | OidcAuthentication():
-                return self.credential
 
     @property
     def recovery_days(self) -> int | None:
@@ -161,3 +153,16 @@ class AwsSecretManagerSettings(Model, frozen=True, kw_only=True):
         """The name at AWS that ends with `last`: behind the prefix and one slash."""
         prefix = self.secret_name_prefix.rstrip("/")
         return f"{prefix}/{last}" if self.secret_name_prefix else last
+
+
+def _check_key(key: AccessKeySettings) -> None:
+    if key.access_key is None and key.access_key_plain_text is None:
+        raise Refused("credential.spec.accessKey", _KEYS_MISSING)
+    if key.access_key is not None and key.access_key_plain_text is not None:
+        raise Refused("credential.spec.accessKeyPlainText", _ID_TWICE)
+
+
+def _check_words(role: Role) -> None:
+    spec = role.spec
+    if isinstance(spec, ExternalRoleSettings) and spec.external_id is not None and spec.external_name is not None:
+        raise Refused("credential.spec.externalName", _EXTERNAL_TWICE)

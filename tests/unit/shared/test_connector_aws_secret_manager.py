@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 
-from shared.connectors.aws import AssumedRoleSettings
-from shared.connectors.aws_secret_manager import LONGEST_NAME, LONGEST_PREFIX, AwsSecretManagerSettings
+from shared.connectors.aws import AssumedRoleSettings, AssumeIAMRole, OidcAuthentication
+from shared.connectors.aws_secret_manager import (
+    LONGEST_NAME,
+    LONGEST_PREFIX,
+    AssumeExternalRole,
+    AwsSecretManagerSettings,
+    credential_of,
+)
 from shared.connectors.kinds import settings
 from shared.errors import Malformed
 
@@ -56,14 +62,13 @@ def test_an_access_keys_id_is_a_secret_or_stands_in_plain_text() -> None:
     assert aws().references() == ("account.awsAccess", "org.awsSecret")
     plain = aws(credential=of("ManualConfig", accessKeyPlainText="AKIAIOSFODNN7EXAMPLE", secretKey="s"))
     assert plain.named_references() == {"credential.spec.secretKey": "s"}
-    assert (plain.role, aws().role) == (None, None)
 
 
 @pytest.mark.parametrize("word", ["externalId", "externalName"])
 def test_a_roles_external_id_is_understood_in_both_words(word: str) -> None:
-    role = aws(credential=sts(**{word: "ext"}, assumeStsRoleDuration=3600)).role
-    assert role is not None
-    assert role.spec == AssumedRoleSettings(
+    given = aws(credential=sts(**{word: "ext"}, assumeStsRoleDuration=3600)).credential
+    assert isinstance(given, AssumeExternalRole)
+    assert credential_of(given).spec == AssumedRoleSettings(
         delegate_selectors=("d1",), role_arn=ROLE, external_name="ext", assume_sts_role_duration=3600
     )
 
@@ -74,8 +79,9 @@ def test_a_roles_external_id_is_understood_in_both_words(word: str) -> None:
     ids=lambda one: str(one["type"]),
 )
 def test_the_other_credentials_are_those_of_every_kind_of_aws(credential: Any) -> None:
-    found = aws(credential=credential)
-    assert found.role is found.credential
+    found = aws(credential=credential).credential
+    assert isinstance(found, AssumeIAMRole | OidcAuthentication)
+    assert credential_of(found) is found
 
 
 @pytest.mark.parametrize(
