@@ -52,7 +52,10 @@ RULES = [
     Rule("manager", ("shared.crypto",), "the manager moves what it cannot read"),
     Rule("manager", CIPHERS, "the manager moves what it cannot read, also not by code of its own"),
     Rule("manager", SDKS, "a stolen manager must not be able to call a cloud"),
-    Rule("delegate", SDKS, "one file per kind names its SDK, loaded only when a connector names the kind", ("delegate/credentials", "delegate/secret_managers")),
+    Rule(
+        "delegate", SDKS, "one file per kind names its SDK, loaded only when a connector names the kind",
+        ("delegate/credentials", "delegate/secret_managers"),
+    ),
     Rule("client", SDKS, "a client never calls a cloud: the delegate does, inside the network"),
     Rule("delegate", (*SERVERS, "aiohttp", "click", "jwt", "yaml"), "the core of a delegate stays small in memory"),
     Rule("client", SERVERS, "the command line starts quickly and installs little"),
