@@ -13,11 +13,12 @@ def test_an_operation_that_is_none_is_counted_as_other() -> None:
 def test_a_refusal_is_counted_by_its_code_and_no_more_codes_than_have_room() -> None:
     figures = Figures("privyseal_x_", "1.0")
     figures.rejected("exec", "grant_missing")
+    figures.rejected("exec", "grant_missing")
     figures.rejected("exec", "Not a code")
     for at in range(MOST_CODES):
         figures.rejected("exec", f"code_{at}")
     text = figures.exposition().decode()
-    assert 'privyseal_x_tasks_rejected_total{code="grant_missing",op="exec"} 1.0' in text
+    assert 'privyseal_x_tasks_rejected_total{code="grant_missing",op="exec"} 2.0' in text
     assert 'privyseal_x_tasks_rejected_total{code="other",op="exec"} 2.0' in text
     assert text.count("privyseal_x_tasks_rejected_total{") == MOST_CODES + 1
 
