@@ -7,20 +7,21 @@ not be called with a task that `delegate.tasks` hasn't checked, and must not kee
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
 
-from delegate.secret_managers.interface import SecretManager, SecretVersion, stored_bytes, stored_value
+from delegate.keychain import Keychain, internal, place_of, read_stored, version_of
+from delegate.secret_managers.interface import SecretManager, stored_bytes
 from delegate.secret_managers.registry import Registry
 from delegate.threads import compute
 from delegate.zone import Zone
-from shared.aad import Aad
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
 from shared.documents.secret import LARGEST_VALUE_BYTES
-from shared.errors import Malformed, NotFound, PrivySealError, Tampered, Unavailable
+from shared.errors import Malformed, NotFound, PrivySealError
 from shared.labels import INPUT
 from shared.messages import Task
 from shared.trust.uses import Use
@@ -47,25 +48,29 @@ async def operate(
     granted: Warrant, message: Task, zone: Zone, registry: Registry, progress: Callable[[int], None]
 ) -> Outcome:
     """Do what the task asks, target by target; `progress` hears now and then how many are done."""
-    act = _Act(granted, message, zone, registry, progress)
-    steps = {"store": act.store, "reveal": act.reveal, "delete": act.delete, "check": act.check}
-    items = await act.each(steps[granted.task.document.op])
+    async with AsyncExitStack() as stack:
+        keychain = Keychain(granted, message.credentials, registry, stack)
+        connectors = {use.connector.digest: use.connector for use in granted.uses}
+        managers = {digest: await keychain.manager(connector) for digest, connector in connectors.items()}
+        act = _Act(granted, message, zone, managers, progress)
+        steps = {"store": act.store, "reveal": act.reveal, "delete": act.delete, "check": act.check}
+        items = await act.each(steps[granted.task.document.op])
     stored: tuple[bytes, ...] = ()
     if granted.task.document.op == "store" and any(act.stored):
         stored = tuple(act.stored)
     return Outcome(tuple(items), stored)
 
 
-def internal() -> PrivySealError:
-    """What anybody learns of a bug."""
-    return Unavailable("internal", "the delegate failed unexpectedly", "its log says where: look for task.crashed")
-
-
 class _Act:
     """One task being acted on."""
 
     def __init__(
-        self, granted: Warrant, message: Task, zone: Zone, registry: Registry, progress: Callable[[int], None]
+        self,
+        granted: Warrant,
+        message: Task,
+        zone: Zone,
+        managers: Mapping[str, SecretManager | PrivySealError],
+        progress: Callable[[int], None],
     ) -> None:
         self._progress = progress
         self._done = 0
@@ -74,10 +79,7 @@ class _Act:
         self._uses = granted.uses
         self._message = message
         self._zone = zone
-        self._managers: dict[str, SecretManager | PrivySealError] = {}
-        for use in granted.uses:
-            if use.connector.digest not in self._managers:
-                self._managers[use.connector.digest] = _found(registry, use)
+        self._managers = managers
         self.stored = [b""] * (len(granted.uses) if self._task.op == "store" else 0)
 
     async def each(self, step: Callable[[int, Use], Awaitable[Plaintext]]) -> Sequence[Item]:
@@ -122,12 +124,12 @@ class _Act:
         """Open the sealed input, hand the value to the secret manager, keep what it gives back."""
         manager = self._manager(use)
         sealed = Sealed(self._message.inputs[at])
-        info = self._place(use, "").encode(INPUT)
+        info = place_of(self._task, use, "").encode(INPUT)
         opening = self._zone.keyring.generation(self._task.gen).sealing
         value = await compute(len(sealed.raw), opening.open, sealed, info)
         if len(value) > LARGEST_VALUE_BYTES:
             raise Malformed("value_too_large", "the value is longer than a secret may be", "values have at most 10 MB")
-        stored = await manager.store(self._version(use, self._digest), value)
+        stored = await manager.store(version_of(self._task, use, self._digest), value)
         self.stored[at] = stored_bytes(stored)
         return DONE
 
@@ -137,17 +139,13 @@ class _Act:
         raw = self._message.stored[at]
         if not raw:
             raise NotFound("version_missing", "the manager has no record of that version", "list the secret's versions")
-        try:
-            stored = stored_value(raw)
-        except Malformed:
-            raise Tampered("record_forged", "a stored record isn't one that this keyring made for this place") from None
-        return await manager.fetch(self._version(use, use.target.version or ""), stored)
+        return await manager.fetch(version_of(self._task, use, use.target.version or ""), read_stored(raw))
 
     async def delete(self, at: int, use: Use) -> Plaintext:
         """Have the provider forget it; where only the manager keeps something, that is the manager's part."""
         raw = self._message.stored[at] if self._message.stored else b""
         await self._manager(use).delete(
-            self._version(use, use.target.version or ""), stored_value(raw) if raw else None
+            version_of(self._task, use, use.target.version or ""), read_stored(raw) if raw else None
         )
         return DONE
 
@@ -161,25 +159,3 @@ class _Act:
         if isinstance(found, PrivySealError):
             raise found
         return found
-
-    def _version(self, use: Use, version: str) -> SecretVersion:
-        assert use.secret is not None
-        place, target = self._place(use, version), use.target
-        return SecretVersion(use.secret.document, use.connector.document, target.n, place, target.excluded)
-
-    def _place(self, use: Use, version: str) -> Aad:
-        assert use.secret is not None
-        task, secret = self._task, use.secret.document
-        return Aad(
-            "store", task.acct, task.keyring, secret.scope, secret.id, use.target.n, version, use.connector.document.id
-        )
-
-
-def _found(registry: Registry, use: Use) -> SecretManager | PrivySealError:
-    try:
-        return registry.manager(use.connector)
-    except PrivySealError as why:
-        return why
-    except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
-        _log.error("connector.crashed", kind=use.connector.document.type, exc_info=error)
-        return internal()

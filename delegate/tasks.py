@@ -17,7 +17,8 @@ from typing import cast
 import structlog
 
 from delegate.clock import Clock
-from delegate.operations import Outcome, internal, operate
+from delegate.keychain import internal
+from delegate.operations import Outcome, operate
 from delegate.policy import CallLedger, LocalPolicy
 from delegate.replays import Replays
 from delegate.secret_managers.registry import Registry
@@ -167,24 +168,27 @@ class Tasks:
     def _check_policy(self, granted: Warrant) -> None:
         """(7) The local veto, which no signature overrules."""
         task = granted.task.document
-        places = {((use.secret or use.connector).document.scope, use.connector.document.type) for use in granted.uses}
-        for scope, kind in sorted(places):
+        scopes = {(use.secret or use.connector).document.scope for use in granted.uses}
+        kinds = {connector.document.type for connector in granted.connectors}
+        for scope, kind in sorted((scope, kind) for scope in scopes for kind in kinds):
             self._policy.check(op=task.op, scope=Scope.parse(scope), kind=kind, keyring=task.keyring)
-        calls = Counter(use.connector.document.identifier for use in granted.uses)
+        held = [use for secrets in granted.credentials.values() for use in secrets.values()]
+        calls = Counter(use.connector.document.identifier for use in (*granted.uses, *held))
         for identifier, count in calls.items():
             self._ledger.spend(self._policy, identifier, count, self._clock.monotonic())
 
     @staticmethod
     def _check_blobs(task: TaskDocument, message: Task, digests: list[str]) -> None:
         """(8) The sealed inputs are those that the signer hashed; (9) no blob is larger or of another number than can be."""
-        if any(len(blob) > LARGEST_BLOB_BYTES for blob in (*message.inputs, *message.stored)):
+        if any(len(blob) > LARGEST_BLOB_BYTES for blob in (*message.inputs, *message.stored, *message.credentials)):
             raise Malformed(
                 "value_too_large", "an input or record is longer than a value may be", "values have at most 10 MB"
             )
         if digests != list(task.input):
             raise Tampered("input_swapped", "the sealed inputs are not those that the task's signer sent with it")
-        wanted = {"reveal": {len(task.targets)}, "delete": {0, len(task.targets)}}.get(task.op, {0})
-        if len(message.stored) not in wanted:
+        count = len(task.targets)
+        wanted = {"exec": {count}, "reveal": {count}, "delete": {0, count}}.get(task.op, {0})
+        if len(message.stored) not in wanted or len(message.credentials) != len(task.credentials):
             raise Malformed("task_malformed", "the task comes with another number of records than its operation takes")
 
     async def _answered(

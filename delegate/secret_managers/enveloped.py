@@ -1,35 +1,45 @@
 """A secret manager made of a key service: each version is encrypted under a key of its own, which the service wraps.
 
-Promises: a fresh key for each version; the record's HMAC is checked before any of its parts is used, so that who has
-stolen only the key service's role can't make a record; what an excluded generation made, perhaps in its thief's hands, is
-opened only for who signed that he takes it; a key that the connector doesn't name isn't asked. The bytes are
-`shared.crypto.record`. Must not keep a value or a key longer than the call.
+Promises: a fresh key for each version; the record's HMAC is checked before any of its parts is used or a kept key is taken,
+so that who has stolen only the key service's role can't make a record; what an excluded generation made, perhaps in its
+thief's hands, is opened only for who signed that he takes it; a key that the connector doesn't name isn't asked. The bytes
+are `shared.crypto.record`. Must not keep a value longer than the call; keys are kept by `DataKeys`, for a while.
 """
 
 from __future__ import annotations
 
-from delegate.secret_managers.interface import KeyService, Randomness, SecretVersion
+from collections.abc import Awaitable
+
+from delegate.data_keys import DataKeys
+from delegate.secret_managers.interface import DataKey, KeyService, Randomness, SecretVersion
 from delegate.threads import compute
 from delegate.zone import Zone
 from shared.aad import Aad
+from shared.canonical import lp, sha256
 from shared.crypto import aead
 from shared.crypto.keyring import Generation
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.record import Record, is_authentic, pack, unpack
 from shared.errors import Denied, Malformed, Tampered
-from shared.labels import RECORD
+from shared.labels import RECORD, WRAP
 from shared.values import Stored, Wrapped
-
-KEY_BYTES = 32
 
 
 class Enveloped:
-    """Values in records, their keys wrapped by `service`, their HMACs made with the zone's keyring."""
+    """Values in records, their keys wrapped by `service`, their HMACs made with the zone's keyring.
 
-    def __init__(self, service: KeyService, zone: Zone, randomness: Randomness) -> None:
+    `data_keys` keeps unwrapped keys for a while; without it the service is asked each time.
+    """
+
+    def __init__(
+        self, service: KeyService, zone: Zone, randomness: Randomness, data_keys: DataKeys | None = None
+    ) -> None:
         self._service = service
         self._zone = zone
         self._randomness = randomness
+        self._data_keys = data_keys
+        self._owner = b"" if data_keys is None else randomness(16)
+        """What this revision of a connector unwraps is kept for itself alone."""
 
     @property
     def concurrency(self) -> int:
@@ -44,9 +54,9 @@ class Enveloped:
     async def store(self, secret: SecretVersion, plaintext: Plaintext) -> Wrapped:
         """The record of a value."""
         generation = self._zone.current()
-        key, salt, name = self._randomness(KEY_BYTES), self._randomness(aead.SALT_BYTES), self._service.key_name
-        wrapped = await self._service.wrap(Plaintext(key), secret.aad)
-        return await compute(len(plaintext), _encrypt, key, salt, name, wrapped, generation, secret.aad, plaintext)
+        made = await self._service.generate(secret.aad)
+        salt = self._randomness(aead.SALT_BYTES)
+        return await compute(len(plaintext), _encrypt, made, salt, generation, secret.aad, plaintext)
 
     async def fetch(self, secret: SecretVersion, stored: Stored) -> Plaintext:
         """A record's value.
@@ -70,11 +80,24 @@ class Enveloped:
                 "a record is wrapped with a key that its connector doesn't name",
                 "list the key as a previous one in the connector, or store the secret again",
             )
-        key = await self._service.unwrap(record.key_name, record.wrapped_key, secret.aad)
+        key = await self._key(record, secret.aad, size)
         return await compute(size, _decrypt, key, record, secret.aad)
 
     async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
         """Nothing to do: no provider keeps anything, and the manager forgets the record."""
+
+    async def close(self) -> None:
+        """Gives the key service's connections back."""
+        await self._service.close()
+
+    async def _key(self, record: Record, aad: Aad, size: int) -> Plaintext:
+        def unwrap() -> Awaitable[Plaintext]:
+            return self._service.unwrap(record.key_name, record.wrapped_key, aad)
+
+        if self._data_keys is None:
+            return await unwrap()
+        name = sha256(lp(self._owner, record.key_name.encode(), record.wrapped_key, aad.encode(WRAP)))
+        return await self._data_keys.key(name, size, unwrap)
 
     def _authenticated(self, wrapped: Wrapped, aad: Aad) -> Record:
         try:
@@ -89,11 +112,9 @@ class Enveloped:
         return record
 
 
-def _encrypt(
-    key: bytes, salt: bytes, name: str, wrapped: bytes, generation: Generation, aad: Aad, plaintext: Plaintext
-) -> Wrapped:
-    ciphertext = aead.encrypt(key, plaintext.padded(), aad.encode(RECORD), salt)
-    return pack(Record(name, wrapped, generation.number, ciphertext), generation.mac_key, aad)
+def _encrypt(made: DataKey, salt: bytes, generation: Generation, aad: Aad, plaintext: Plaintext) -> Wrapped:
+    ciphertext = aead.encrypt(made.key.reveal(), plaintext.padded(), aad.encode(RECORD), salt)
+    return pack(Record(made.key_name, made.wrapped, generation.number, ciphertext), generation.mac_key, aad)
 
 
 def _decrypt(key: Plaintext, record: Record, aad: Aad) -> Plaintext:

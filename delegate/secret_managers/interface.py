@@ -8,12 +8,15 @@ task's warrant was checked, so no kind decides who may do what.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
+from delegate.clock import Clock
+from delegate.data_keys import DataKeys
+from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
 from delegate.zone import Zone
 from shared.aad import Aad
@@ -66,6 +69,18 @@ class SecretManager(Protocol):
     async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
         """Remove what the provider keeps, all versions where n is 0; what isn't there is no error."""
 
+    async def close(self) -> None:
+        """Give connections back; nothing else is called afterwards. Twice is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A fresh key of 32 bytes, what wraps it (by the name that a record says) and its wrapped form."""
+
+    key: Plaintext
+    key_name: str
+    wrapped: bytes
+
 
 class KeyService(Protocol):
     """What wraps keys; `Enveloped` makes a secret manager of it."""
@@ -73,36 +88,56 @@ class KeyService(Protocol):
     @property
     def concurrency(self) -> int: ...
 
-    @property
-    def key_name(self) -> str:
-        """The key that new records are wrapped with. Raises NotReady."""
-
     def accepts(self, key_name: str) -> bool:
         """Whether a record may name that key: the current one, or one that the connector lists as a previous one."""
 
     async def check(self) -> None:
         """As `SecretManager.check`."""
 
-    async def wrap(self, key: Plaintext, place: Aad) -> bytes:
-        """`key` under the current key at that place."""
+    async def generate(self, place: Aad) -> DataKey:
+        """A key for one value, wrapped with the current key at that place."""
 
     async def unwrap(self, key_name: str, wrapped: bytes, place: Aad) -> Plaintext:
         """What was wrapped there. Raises Tampered."""
 
+    async def close(self) -> None:
+        """As `SecretManager.close`."""
+
+
+class Tokens(Protocol):
+    """Makes ID tokens that clouds believe by the keyring's published keys."""
+
+    async def mint(self, connector: ConnectorDocument, audience: str) -> str:
+        """A token of ten minutes that says which connector it is for. Raises NotReady."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a kind may use of the delegate that it runs in."""
+    """What a kind may use of the delegate that it runs in.
+
+    Each host that it calls must pass `policy.allows_host`; `call_seconds` bounds one try of a call.
+    """
 
     zone: Zone
     policy: LocalPolicy
     randomness: Randomness
+    clock: Clock = field(default_factory=Clock)
+    delegate: str = "delegate"
+    endpoints: Endpoints = field(default_factory=Endpoints)
+    tokens: Tokens | None = None
+    data_keys: DataKeys = field(default_factory=lambda: DataKeys(Clock()))
+    call_seconds: float = 15.0
 
 
 class Kind(Protocol):
-    """Makes a secret manager from a verified connector. Raises Malformed for a `spec` that the kind doesn't take."""
+    """Makes a secret manager from a verified connector. Raises Malformed for a `spec` that the kind doesn't take.
 
-    def __call__(self, connector: ConnectorDocument, surroundings: Surroundings) -> SecretManager: ...
+    `secrets` has the value of each of `connector.secrets`, by its text. Nothing is called yet.
+    """
+
+    def __call__(
+        self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
+    ) -> SecretManager: ...
 
 
 _reference = msgspec.json.Decoder(Reference)

@@ -5,8 +5,10 @@ Who holds the keyring file holds these values; where that isn't wanted, use a ki
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from delegate.secret_managers.enveloped import Enveloped
-from delegate.secret_managers.interface import Randomness, Surroundings
+from delegate.secret_managers.interface import DataKey, Randomness, Surroundings
 from delegate.zone import Zone
 from shared.aad import Aad
 from shared.connectors.kinds import settings
@@ -15,6 +17,8 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.errors import Tampered
 from shared.labels import WRAP
+
+KEY_BYTES = 32
 
 
 class KeyringKeys:
@@ -30,11 +34,6 @@ class KeyringKeys:
     def _name(self, number: int) -> str:
         return f"local/{self._zone.name}/{number}"
 
-    @property
-    def key_name(self) -> str:
-        """The current generation's."""
-        return self._name(self._zone.current().number)
-
     def accepts(self, key_name: str) -> bool:
         """Those of the generations held, the excluded ones too: what they wrapped can still be asked for."""
         return key_name in self._numbers
@@ -43,9 +42,12 @@ class KeyringKeys:
         """Whether the file holds the account's current generation. Raises NotReady."""
         self._zone.current()
 
-    async def wrap(self, key: Plaintext, place: Aad) -> bytes:
+    async def generate(self, place: Aad) -> DataKey:
         """Raises NotReady where the file is older than the account."""
-        return aead.encrypt(self._zone.current().kek, key, place.encode(WRAP), self._randomness(aead.SALT_BYTES))
+        generation = self._zone.current()
+        key = Plaintext(self._randomness(KEY_BYTES))
+        wrapped = aead.encrypt(generation.kek, key, place.encode(WRAP), self._randomness(aead.SALT_BYTES))
+        return DataKey(key, self._name(generation.number), wrapped)
 
     async def unwrap(self, key_name: str, wrapped: bytes, place: Aad) -> Plaintext:
         """Raises Tampered."""
@@ -54,11 +56,19 @@ class KeyringKeys:
             raise Tampered("decryption_failed", "a stored value names a key that this keyring never had")
         return aead.decrypt(self._zone.made_with(number).kek, wrapped, place.encode(WRAP))
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
 
 class Local(Enveloped):
-    """The kind `Local`; its `spec` says what every kind's may, and nothing of its own."""
+    """The kind `Local`; its `spec` says what every kind's may, and nothing of its own.
 
-    def __init__(self, connector: ConnectorDocument, surroundings: Surroundings) -> None:
+    Unwrapping costs no call, so that no key is kept.
+    """
+
+    def __init__(
+        self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
+    ) -> None:
         settings("Local", connector.spec)
         keys = KeyringKeys(surroundings.zone, surroundings.randomness)
         super().__init__(keys, surroundings.zone, surroundings.randomness)

@@ -6,8 +6,11 @@ built-in kind. Must not import a kind itself.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
@@ -15,6 +18,7 @@ import structlog
 
 from delegate.policy import ANY
 from delegate.secret_managers.interface import Kind, SecretManager, Surroundings
+from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.errors import Denied, NotReady
@@ -22,6 +26,11 @@ from shared.errors import Denied, NotReady
 GROUP = "privyseal.secret_managers"
 MOST_MANAGERS = 1_000
 """Connectors whose managers are kept, the last used ones."""
+
+IDLE_SECONDS = 900.0
+"""How long a manager, with its connections and credentials, is kept that nobody uses."""
+
+CLOSE_SECONDS = 5.0
 
 
 class Loadable(Protocol):
@@ -42,34 +51,90 @@ def installed_kinds() -> dict[str, Loadable]:
     return {**{point.name: point for point in entry_points(group=GROUP)}, **BUILT_IN}
 
 
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """A manager and how many use it now; one that was let go is closed by its last user."""
+
+    manager: SecretManager
+    last_used: float
+    users: int = 0
+    let_go: bool = False
+
+
 class Registry:
-    """Secret managers by connector document."""
+    """Secret managers by connector document and by the versions of the credentials that they were made with."""
 
     def __init__(self, kinds: Mapping[str, Loadable], surroundings: Surroundings) -> None:
         self._installed = kinds
         self._surroundings = surroundings
         self._kinds: dict[str, Kind] = {}
-        self._managers: OrderedDict[str, SecretManager] = OrderedDict()
+        self._managers: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
+        self._newest: dict[str, tuple[str, ...]] = {}
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Those that a connector may name here, sorted."""
         return tuple(sorted(name for name in self._installed if self._allows(name)))
 
-    def manager(self, connector: Verified[ConnectorDocument]) -> SecretManager:
-        """The manager of exactly this revision of a connector.
+    @asynccontextmanager
+    async def lend(
+        self,
+        connector: Verified[ConnectorDocument],
+        versions: Sequence[str] = (),
+        secrets: Callable[[], Awaitable[Mapping[str, Plaintext]]] | None = None,
+    ) -> AsyncIterator[SecretManager]:
+        """The manager of exactly this revision of a connector and these versions of its credentials.
 
-        Raises Denied for a kind that the local policy forbids, NotReady for one that isn't installed, Malformed.
+        `secrets` is asked for their values where there is none yet. One that is used isn't closed. Raises Denied for a
+        kind that the local policy forbids, NotReady for one that isn't installed, Malformed, and what `secrets` raises.
         """
-        known = self._managers.get(connector.digest)
-        if known is not None:
-            self._managers.move_to_end(connector.digest)
-            return known
-        made = self._kind(connector.document.type)(connector.document, self._surroundings)
-        self._managers[connector.digest] = made
-        if len(self._managers) > MOST_MANAGERS:
-            self._managers.popitem(last=False)
-        return made
+        name = (connector.digest, *versions)
+        kept = self._managers.get(name)
+        if kept is None:
+            kind = self._kind(connector.document.type)
+            values = await secrets() if secrets is not None else {}
+            # While the credentials were fetched another may have made it.
+            kept = self._managers.get(name)
+            if kept is None:
+                made = kind(connector.document, self._surroundings, values)
+                kept = self._managers[name] = _Kept(made, self._surroundings.clock.monotonic())
+        self._managers.move_to_end(name)
+        kept.users += 1
+        try:
+            await self._let_go_of_old(connector.document.id, name)
+            yield kept.manager
+        finally:
+            kept.users -= 1
+            kept.last_used = self._surroundings.clock.monotonic()
+            if kept.let_go and not kept.users:
+                await _close(kept.manager)
+
+    async def close(self) -> None:
+        """Closes all, at the end. Nothing may be borrowed any more."""
+        for name in list(self._managers):
+            await self._let_go(name)
+
+    async def _let_go_of_old(self, connector: str, name: tuple[str, ...]) -> None:
+        """What an older revision or older credentials made, what nobody used for long, and what is too many."""
+        before = self._newest.get(connector)
+        self._newest[connector] = name
+        if before is not None and before != name:
+            await self._let_go(before)
+        since = self._surroundings.clock.monotonic() - IDLE_SECONDS
+        while self._managers:
+            oldest, kept = next(iter(self._managers.items()))
+            if kept.users or (len(self._managers) <= MOST_MANAGERS and kept.last_used >= since):
+                return
+            await self._let_go(oldest)
+
+    async def _let_go(self, name: tuple[str, ...]) -> None:
+        kept = self._managers.pop(name, None)
+        if kept is None:
+            return
+        self._newest = {connector: newest for connector, newest in self._newest.items() if newest != name}
+        kept.let_go = True
+        if not kept.users:
+            await _close(kept.manager)
 
     def _allows(self, kind: str) -> bool:
         return bool({kind, ANY} & self._surroundings.policy.kinds)
@@ -103,6 +168,14 @@ class Registry:
             ) from None
         self._kinds[name] = loaded
         return loaded
+
+
+async def _close(manager: SecretManager) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await manager.close()
+    except Exception as error:  # noqa: BLE001 (what can't be closed must not fail a task that is done)
+        _log.warning("connector.crashed", exc_info=error)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from shared.values import Wrapped
 from tests.fakes.world import World
 
 KINDS: dict[str, Callable[[World, Surroundings], SecretManager]] = {
-    "Local": lambda world, surroundings: Local(world.connector.document, surroundings),
+    "Local": lambda world, surroundings: Local(world.connector.document, surroundings, {}),
 }
 
 VALUES = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from delegate.secret_managers.enveloped import Enveloped
@@ -45,6 +46,6 @@ class _Gated(Enveloped):
         standing.unlink(missing_ok=True)
 
 
-def gated(connector: ConnectorDocument, surroundings: Surroundings) -> SecretManager:
+def gated(connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]) -> SecretManager:
     """The entry point."""
     return _Gated(Path(str(connector.spec["folder"])), surroundings)

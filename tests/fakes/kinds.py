@@ -31,7 +31,9 @@ class Gate:
         """The kind, as an entry point gives it."""
         return self.kind
 
-    def kind(self, connector: ConnectorDocument, surroundings: Surroundings) -> SecretManager:
+    def kind(
+        self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
+    ) -> SecretManager:
         """A manager before this gate."""
         return _Gated(self, surroundings)
 

@@ -23,7 +23,8 @@ from tests.fakes.world import World
 
 def local(world: World) -> Local:
     policy = LocalPolicy.parse("", ["Local"])
-    return Local(world.connector.document, Surroundings(Zone(world.keyring, world.book()), policy, secrets.token_bytes))
+    surroundings = Surroundings(Zone(world.keyring, world.book()), policy, secrets.token_bytes)
+    return Local(world.connector.document, surroundings, {})
 
 
 def password(world: World) -> SecretVersion:

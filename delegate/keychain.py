@@ -1,0 +1,103 @@
+"""The keychain: the secret managers of one task, each made with the credentials that its connector names.
+
+Promises: a connector gets the values of exactly the secrets that its signed document names, in the versions that the task's
+signer named, as the warrant found them; they come from their own secret managers, which may stand on credentials in turn.
+Values stay in the manager that was made of them, no longer than the registry keeps that. Must not be asked for anything that
+the warrant didn't find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+import structlog
+
+from delegate.secret_managers.interface import SecretManager, SecretVersion, stored_value
+from delegate.secret_managers.registry import Registry
+from shared.aad import Aad
+from shared.crypto.plaintext import Plaintext
+from shared.documents.connector import ConnectorDocument
+from shared.documents.jws import Verified
+from shared.documents.task import TaskDocument
+from shared.errors import Malformed, PrivySealError, Tampered, Unavailable
+from shared.trust.uses import Use
+from shared.trust.warrant import Warrant
+from shared.values import Stored
+
+_log = structlog.get_logger()
+
+
+class Keychain:
+    """One task's; managers are borrowed until `stack` ends. `records` are those of the task's credentials."""
+
+    def __init__(self, granted: Warrant, records: Sequence[bytes], registry: Registry, stack: AsyncExitStack) -> None:
+        self._task = granted.task.document
+        self._credentials = granted.credentials
+        self._records = {one.secret: raw for one, raw in zip(self._task.credentials, records, strict=True)}
+        self._registry = registry
+        self._stack = stack
+        self._lent: dict[str, SecretManager | PrivySealError] = {}
+
+    async def manager(self, connector: Verified[ConnectorDocument]) -> SecretManager | PrivySealError:
+        """The manager of a connector in use, or why there is none; each is asked for once."""
+        known = self._lent.get(connector.digest)
+        if known is None:
+            known = self._lent[connector.digest] = await self._borrow(connector)
+        return known
+
+    async def _borrow(self, connector: Verified[ConnectorDocument]) -> SecretManager | PrivySealError:
+        uses = self._credentials.get(connector.document.id, {})
+
+        async def secrets() -> Mapping[str, Plaintext]:
+            return {reference: await self._value(connector.document, reference, use) for reference, use in uses.items()}
+
+        versions = [f"{reference} {use.target.version}" for reference, use in sorted(uses.items())]
+        try:
+            return await self._stack.enter_async_context(self._registry.lend(connector, versions, secrets))
+        except PrivySealError as why:
+            return why
+        except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
+            _log.error("connector.crashed", kind=connector.document.type, exc_info=error)
+            return internal()
+
+    async def _value(self, connector: ConnectorDocument, reference: str, use: Use) -> Plaintext:
+        """A credential's value. Raises its error, which says whose credential it is."""
+        try:
+            holder = await self.manager(use.connector)
+            if isinstance(holder, PrivySealError):
+                raise holder
+            stored = read_stored(self._records[use.target.secret])
+            return await holder.fetch(version_of(self._task, use, use.target.version or ""), stored)
+        except PrivySealError as why:
+            detail = f"the credential {reference} of the connector {connector.identifier} can't be had: {why.detail}"
+            raise type(why)(why.code, detail, why.hint, **why.facts) from None
+
+
+def internal() -> PrivySealError:
+    """What anybody learns of a bug."""
+    return Unavailable("internal", "the delegate failed unexpectedly", "its log says where: look for task.crashed")
+
+
+def read_stored(raw: bytes) -> Stored:
+    """A stored value that the manager handed over. Raises Tampered for what isn't one."""
+    try:
+        return stored_value(raw)
+    except Malformed:
+        raise Tampered("record_forged", "a stored record isn't one that this keyring made for this place") from None
+
+
+def version_of(task: TaskDocument, use: Use, version: str) -> SecretVersion:
+    """The version of a secret that a use means; `version` is its store task's digest, empty in an input's place."""
+    assert use.secret is not None
+    target = use.target
+    return SecretVersion(
+        use.secret.document, use.connector.document, target.n, place_of(task, use, version), target.excluded
+    )
+
+
+def place_of(task: TaskDocument, use: Use, version: str) -> Aad:
+    """Where a value of that version belongs."""
+    assert use.secret is not None
+    secret, connector = use.secret.document, use.connector.document
+    return Aad("store", task.acct, task.keyring, secret.scope, secret.id, use.target.n, version, connector.id)
