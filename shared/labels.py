@@ -15,6 +15,7 @@ KEYRING_CERTIFY: Final = b"privyseal/v1/keyring-certify"
 KEYRING_KEK: Final = b"privyseal/v1/keyring-kek"
 KEYRING_MAC: Final = b"privyseal/v1/keyring-mac"
 KEYRING_SEAL: Final = b"privyseal/v1/keyring-seal"
+OUTPUT: Final = b"privyseal/v1/output"
 RECORD: Final = b"privyseal/v1/record"
 RECORD_MAC: Final = b"privyseal/v1/mac-record"
 REFERENCE_MAC: Final = b"privyseal/v1/mac-reference"
@@ -30,6 +31,7 @@ LABELS: Final = (
     KEYRING_KEK,
     KEYRING_MAC,
     KEYRING_SEAL,
+    OUTPUT,
     RECORD,
     RECORD_MAC,
     REFERENCE_MAC,

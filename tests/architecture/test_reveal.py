@@ -12,6 +12,7 @@ EXITS = {
     "shared/crypto/aead.py": "encrypts it",
     "shared/crypto/output.py": "packs answers, themselves a Plaintext, before they are sealed to the reader",
     "shared/crypto/seal.py": "seals it",
+    "shared/crypto/stream.py": "the key of an output that a reader opened",
     "delegate/secret_managers/enveloped.py": "a data key opens its record",
     "delegate/secret_managers/selection.py": "selects one member of a JSON value",
     "delegate/secret_managers/texts.py": "gives it the form that a provider keeps",
