@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from delegate.clock import Clock
 from delegate.configuration import Configuration
 from delegate.daemon import Daemon
+from delegate.data_keys import DataKeys
 from delegate.health import HealthServer
 from delegate.link import Link, Pause
 from delegate.metrics import DelegateMetrics
@@ -37,7 +38,17 @@ def build(
     book = Book(keyring.account)
     zone = Zone(keyring, book)
     trust = Trust(book, zone, clock)
-    registry = Registry(installed_kinds() if kinds is None else kinds, Surroundings(zone, policy, randomness))
+    surroundings = Surroundings(
+        zone=zone,
+        policy=policy,
+        randomness=randomness,
+        clock=clock,
+        delegate=configuration.name,
+        endpoints=configuration.endpoints,
+        data_keys=DataKeys(clock, *configuration.data_keys),
+        call_seconds=configuration.call_seconds,
+    )
+    registry = Registry(installed_kinds() if kinds is None else kinds, surroundings)
     passport = Passport(
         identity=identity,
         keyring=keyring,
@@ -70,6 +81,7 @@ def build(
         metrics=metrics,
         clock=clock,
         drain_seconds=configuration.drain_seconds,
+        registry=registry,
     )
     link.changed = daemon.wake
     if configuration.health is None:

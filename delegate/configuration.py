@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from delegate.address import Address
+from delegate.endpoints import Endpoints
 from delegate.files import read_authorities, read_keyring, read_text
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.registry import BUILT_IN
@@ -77,6 +78,40 @@ PROGRAM: Final = Program(
         Option("capacity", "int", 10, minimum=1, maximum=1000, help="Tasks at the same time."),
         Option("task_seconds", "duration", "5m", minimum=1, maximum=3600, help="How long one task may take."),
         Option(
+            "call_seconds",
+            "duration",
+            "15s",
+            minimum=0.1,
+            maximum=300,
+            help="How long one try of a call to a provider may take; there are three at most.",
+        ),
+        Option(
+            "data_key_seconds",
+            "duration",
+            "5m",
+            maximum=86_400,
+            help="How long an unwrapped data key is kept for further uses; 0 keeps none.",
+        ),
+        Option(
+            "data_key_uses", "int", 10_000, minimum=1, maximum=1_000_000_000, help="Uses of a kept data key, at most."
+        ),
+        Option(
+            "data_key_bytes",
+            "int",
+            64 * 1024 * 1024,
+            minimum=1,
+            maximum=2**40,
+            help="Bytes that a kept data key opens, at most.",
+        ),
+        Option(
+            "aws_endpoints",
+            "str",
+            None,
+            example="kms=https://vpce-0a1b.kms.eu-west-1.vpce.amazonaws.com",
+            help="Where AWS is asked in place of its ordinary addresses: a URL for all services, or SERVICE=URL with "
+            "commas between. http:// on loopback only.",
+        ),
+        Option(
             "proxy",
             "str",
             None,
@@ -123,7 +158,10 @@ PROGRAM: Final = Program(
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All that a delegate is built from. `tags` have its host's name in them; `health` is (host, port) or None."""
+    """All that a delegate is built from.
+
+    `tags` have its host's name in them; `data_keys` are seconds, uses and bytes; `health` is (host, port) or None.
+    """
 
     address: Address
     proxy: str | None
@@ -134,6 +172,9 @@ class Configuration:
     tags: tuple[str, ...]
     capacity: int
     task_seconds: float
+    call_seconds: float
+    data_keys: tuple[float, int, int]
+    endpoints: Endpoints
     drain_seconds: float
     backoff_seconds: tuple[float, float]
     health: tuple[str, int] | None
@@ -157,6 +198,13 @@ class Configuration:
             tags=_tags((*settings.texts("tags"), *([host] if _is_selector(host) else []))),
             capacity=settings.get("capacity", int),
             task_seconds=settings.get("task_seconds", float),
+            call_seconds=settings.get("call_seconds", float),
+            data_keys=(
+                settings.get("data_key_seconds", float),
+                settings.get("data_key_uses", int),
+                settings.get("data_key_bytes", int),
+            ),
+            endpoints=Endpoints.parse(settings.maybe("aws_endpoints", str) or "", "aws_endpoints"),
             drain_seconds=settings.get("drain_seconds", float),
             backoff_seconds=(least, most),
             health=_health(settings.get("health_address", str)),

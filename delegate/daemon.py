@@ -19,6 +19,7 @@ from delegate.link import Link
 from delegate.metrics import DelegateMetrics
 from delegate.passport import Passport
 from delegate.runner import Runner
+from delegate.secret_managers.registry import Registry
 from delegate.trust import Trust
 from shared.documents.status import WARNING_SECONDS
 
@@ -44,6 +45,7 @@ class Daemon:
         metrics: DelegateMetrics,
         clock: Clock,
         drain_seconds: float,
+        registry: Registry,
     ) -> None:
         self.link = link
         self.runner = runner
@@ -52,6 +54,7 @@ class Daemon:
         self._metrics = metrics
         self._clock = clock
         self._drain_seconds = drain_seconds
+        self._registry = registry
         self._changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -99,6 +102,7 @@ class Daemon:
             for task in (self._serving, observing, ending):
                 task.cancel()
             await asyncio.gather(self._serving, observing, ending, return_exceptions=True)
+            await self._registry.close()
             if health is not None:
                 await health.close()
 

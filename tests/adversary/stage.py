@@ -22,10 +22,8 @@ from typing import Any, Self
 from client.home import Home
 from client.sdk import Client
 from client.transport import Transport
-from delegate.address import Address
 from delegate.build import build
 from delegate.clock import Clock
-from delegate.configuration import Configuration
 from delegate.daemon import Daemon
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.registry import BUILT_IN
@@ -40,6 +38,7 @@ from shared.labels import ANSWER
 from shared.messages import Documents, Need, Result
 from shared.values import Sealed
 from tests.adversary.evil_manager import EvilManager, code_of, until
+from tests.fakes.delegates import configuration as configuration_of
 from tests.fakes.kinds import Gate
 from tests.fakes.world import World
 
@@ -106,19 +105,15 @@ class Stage:
     ) -> Actor:
         """A delegate that runs; by default once the manager has welcomed it and it takes tasks."""
         kinds = BUILT_IN if gate is None else gate.kinds()
-        configuration = Configuration(
-            address=Address.parse(self.evil.delegate_url),
-            proxy=None,
-            authorities=None,
+        configuration = configuration_of(
+            self.world,
+            self.evil.delegate_url,
             keyring=keyring or self.world.keyring,
             policy=LocalPolicy.default(kinds),
             name=name,
             tags=tuple(tags),
             capacity=CAPACITY,
-            task_seconds=30.0,
             drain_seconds=2.0,
-            backoff_seconds=(0.01, 0.05),
-            health=None,
         )
         daemon, _ = build(configuration, "0", secrets.token_bytes, clock, kinds)
         actor = Actor(name, daemon, asyncio.create_task(daemon.run(None)))

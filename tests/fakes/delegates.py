@@ -21,6 +21,7 @@ from delegate.build import build
 from delegate.clock import Clock
 from delegate.configuration import Configuration
 from delegate.daemon import Daemon
+from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.registry import Loadable
 from tests.fakes.manager import PATIENCE_SECONDS
@@ -63,6 +64,9 @@ def configuration(world: World, url: str, **changes: Any) -> Configuration:
         "tags": ("eu",),
         "capacity": 4,
         "task_seconds": 30.0,
+        "call_seconds": 5.0,
+        "data_keys": (300.0, 10_000, 64 * 1024 * 1024),
+        "endpoints": Endpoints(),
         "drain_seconds": 5.0,
         "backoff_seconds": (0.01, 0.05),
         "health": None,
