@@ -105,16 +105,17 @@ class AwsSecrets:
         form = "SecretString" if isinstance(kept, str) else "SecretBinary"
         content = {form: kept, "ClientRequestToken": secret.aad.version}
         # The first version costs one call where nothing stands in its way, and any later one two.
-        if secret.n == 1 and await self._created(locator, secret, content):
-            return secret.aad.version
+        version = await self._created(locator, secret, content) if secret.n == 1 else None
+        if version is not None:
+            return version
         try:
             described = await self._described(locator)
         except NotFound:
-            if await self._created(locator, secret, content):
-                return secret.aad.version
+            version = await self._created(locator, secret, content)
+            if version is not None:
+                return version
             described = await self._described(locator)
-        await self._renewed(locator, secret, content, described)
-        return secret.aad.version
+        return await self._renewed(locator, secret, content, described)
 
     async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
         """Delete the secret, at once or with the connector's window. What is another's under that name isn't ours."""
@@ -140,35 +141,33 @@ class AwsSecrets:
         """Close the clients; credentials are forgotten."""
         await self._calls.close()
 
-    async def _created(self, locator: str, secret: SecretVersion, content: Mapping[str, Any]) -> bool:
-        """Whether there was nothing of that name, so that it was created."""
+    async def _created(self, locator: str, secret: SecretVersion, content: Mapping[str, Any]) -> str | None:
+        """The version of a new secret; None where there is something of that name."""
         tags = {CREATOR_TAG: CREATOR, **tags_of(secret)}
+        parameters = {"Name": locator, "Tags": _pairs(tags), **_key(secret), **content}
         try:
-            await self._ask(
-                "CreateSecret", locator, {"Name": locator, "Tags": _pairs(tags), **_key(secret), **content}, _TAKEN
-            )
+            answer = await self._ask("CreateSecret", locator, parameters, _TAKEN)
         except Conflict as why:
             if why.code != NAME_TAKEN:
                 raise
-            return False
-        return True
+            return None
+        return _version(answer, content)
 
     async def _renewed(
         self, locator: str, secret: SecretVersion, content: Mapping[str, Any], described: Mapping[str, Any]
-    ) -> None:
-        """A further version; one that is deleted and can be recovered is restored before."""
+    ) -> str:
+        """A further version; what is deleted and can be recovered is restored before."""
         tags = _tags(described)
         if "DeletedDate" not in described:
             check_owner(secret, tags)
-            await self._put(locator, secret, content, described)
-            return
+            return await self._put(locator, secret, content, described)
         if not is_of_account(secret, tags):
             check_owner(secret, tags)
         await self._ask("RestoreSecret", locator, {})
         try:
             if not is_own(secret, tags):
                 await self._ask("TagResource", locator, {"Tags": _pairs(tags_of(secret))})
-            await self._put(locator, secret, content, described)
+            return await self._put(locator, secret, content, described)
         except PrivySealError:
             await self._deleted_again(locator)
             raise
@@ -182,19 +181,19 @@ class AwsSecrets:
 
     async def _put(
         self, locator: str, secret: SecretVersion, content: Mapping[str, Any], described: Mapping[str, Any]
-    ) -> None:
+    ) -> str:
         key = _key(secret)
         try:
             if not self._settings.use_put_secret:
-                await self._ask("UpdateSecret", locator, {**key, **content})
-                return
+                return _version(await self._ask("UpdateSecret", locator, {**key, **content}), content)
             if key and described.get("KmsKeyId") != key["KmsKeyId"]:
                 await self._ask("UpdateSecret", locator, key)
-            await self._ask("PutSecretValue", locator, content)
+            return _version(await self._ask("PutSecretValue", locator, content), content)
         except Conflict as why:
             # A store task that is done a second time: fine where it wrote the same.
             if why.code != VERSION_EXISTS or not await self._has(locator, content):
                 raise
+        return str(content["ClientRequestToken"])
 
     async def _has(self, locator: str, content: Mapping[str, Any]) -> bool:
         found = await self._value(locator, {"VersionId": content["ClientRequestToken"]})
@@ -286,6 +285,11 @@ def _chosen(version: str) -> dict[str, str]:
 def _key(secret: SecretVersion) -> dict[str, str]:
     key = secret.secret.metadata.get("kms_key_id", "")
     return {"KmsKeyId": key} if key else {}
+
+
+def _version(answer: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    """The id of the version that was written: what was asked for, and absent where it was there already."""
+    return str(answer.get("VersionId") or content["ClientRequestToken"])
 
 
 def _kept(found: Mapping[str, Any]) -> str | bytes:
