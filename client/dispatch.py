@@ -40,18 +40,22 @@ _BEHIND_PAUSE_SECONDS = 0.3
 Make = Callable[[], SignedTask]
 Learn = Callable[[Mapping[str, Any]], Awaitable[None]]
 
+Run = Callable[[Account, SignedTask, float], Awaitable[Opened]]
+
 
 async def perform(
-    account: Account, make: Make, learn: Learn, wait_seconds: float = WAIT_SECONDS
+    account: Account, make: Make, learn: Learn, wait_seconds: float = WAIT_SECONDS, *, run: Run | None = None
 ) -> tuple[SignedTask, Opened]:
     """The task that was made last, and its verified outcome. `learn` is shown the facts of each conflict before the next try.
+
+    `run` is `submit` unless something has to be done meanwhile.
 
     Raises the task's signed error, or what the manager claims (marked as its claim).
     """
     for signing in range(1, SIGNINGS + 1):
         task = make()
         try:
-            return task, await submit(account, task, wait_seconds)
+            return task, await (run or submit)(account, task, wait_seconds)
         except (Conflict, StaleRecipient) as why:
             if signing == SIGNINGS or (isinstance(why, Conflict) and why.code not in _MOVED_ON):
                 raise

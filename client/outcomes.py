@@ -18,6 +18,7 @@ from shared.documents.answer import AnswerDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, thumbprint
 from shared.documents.keyring import KeyringDocument
 from shared.documents.status import StatusDocument
+from shared.documents.task import EXEC, TaskDocument
 from shared.errors import CLASSES, Malformed, PrivySealError, Tampered, Unavailable
 from shared.labels import ANSWER
 from shared.selectors import missing
@@ -68,7 +69,7 @@ def open_outcome(
         raise _forged("the sealed part isn't the one that the answer signs")
     place = Aad("answer", task.document.acct, task.document.keyring, version=task.digest)
     items = unpack(task.reader.open(Sealed(outcome.sealed), place.encode(ANSWER)))
-    return Opened(delegate, name, document.code, _fitting(items, document.code, len(task.document.targets)))
+    return Opened(delegate, name, document.code, _fitting(items, document.code, _count(task.document)))
 
 
 def _verified(
@@ -85,6 +86,11 @@ def _verified(
     if answer.document.acct != task.document.acct or answer.document.task != task.digest:
         raise _forged("the answer is to another task")
     return answer, thumbprint(key), certificate.document.name
+
+
+def _count(task: TaskDocument) -> int:
+    """Items of an answer: a command has one outcome, whatever it uses."""
+    return 1 if task.op == EXEC else len(task.targets)
 
 
 def _fitting(items: list[Item], code: str, count: int) -> tuple[Item, ...]:

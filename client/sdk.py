@@ -18,6 +18,7 @@ from client.account import Account
 from client.administrators import Administrators
 from client.audit import Audit
 from client.clock import Clock, system_clock
+from client.commands import Commands
 from client.connectors import Connectors
 from client.context import Context, Contexts, parse_here, parse_origin
 from client.directory import Directory
@@ -66,6 +67,7 @@ class Client:
         self.here = parse_here(org, project)
         readers = Readers()
         self.secrets = Secrets(self.account, self.directory, readers, self.here)
+        self.commands = Commands(self.account, self.directory, readers, self.here)
         self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here)
         self.grants = Grants(self.account, self.publisher, self.directory)
         self.keyrings = Keyrings(self.account, self.publisher, self.directory)

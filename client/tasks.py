@@ -13,6 +13,7 @@ from typing import Literal
 from client.drafts import new_id
 from shared.aad import Aad
 from shared.canonical import b64u, blob_digest, digest
+from shared.command import Command, pack
 from shared.crypto.identity import Identity
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.seal import SealingKey, seal
@@ -80,6 +81,8 @@ def sign_task(
     now: int,
     *,
     values: Sequence[Plaintext] = (),
+    command: Command | None = None,
+    seconds: int | None = None,
     selectors: Iterable[str] = (),
     to: str | None = None,
     credentials: Sequence[Subject] = (),
@@ -88,7 +91,7 @@ def sign_task(
 ) -> SignedTask:
     """A signed task on `subjects`, which all belong to one keyring; `values` are sealed to it, one a subject.
 
-    `credentials` are the newest versions of what their connectors name, and so on.
+    `command` may run for `seconds` (exec). `credentials` are the newest versions of what their connectors name, and so on.
     `to` is the thumbprint of the one delegate for an operation that may happen once only. Raises NotReady for an expired
     status, Denied where a chain doesn't hold.
     """
@@ -99,6 +102,10 @@ def sign_task(
     inputs = tuple(
         _sealed(book.id, keyring, subject, value) for subject, value in zip(subjects, values, strict=bool(values))
     )
+    jti = new_id()
+    if command is not None:
+        place = Aad("exec", book.id, keyring.document.id, version=jti)
+        inputs = (seal(recipient_of_keyring(keyring), Plaintext(pack(command)), place.encode(INPUT)).raw,)
     longest = LONGEST_SECONDS[REPEAT[op]]
     document = TaskDocument(
         v=1,
@@ -115,7 +122,8 @@ def sign_task(
         status=KnownStatus(status.document.rev, status.digest),
         reader=b64u(reader.public.raw),
         input=tuple(blob_digest(one) for one in inputs),
-        jti=new_id(),
+        seconds=seconds,
+        jti=jti,
         iat=now,
         exp=now + min(longest, lasting_seconds),
     )

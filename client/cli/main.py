@@ -33,6 +33,7 @@ NOUNS: Mapping[str, Noun] = {
     "doctor": Noun("client.cli.doctor", "doctor", "check keys, clocks, trust, delegates and the audit"),
     "secret": Noun("client.cli.secret", "secret", "set, list and delete secrets"),
     "reveal": Noun("client.cli.reveal", "reveal", "open secrets' values here"),
+    "exec": Noun("client.cli.exec", "exec_", "run a command on a delegate, with secrets in its environment"),
     "connector": Noun("client.cli.connector", "connector", "secret managers: make, list, test and delete connectors"),
     "apply": Noun("client.cli.apply", "apply", "make what YAML files describe, or show what would change"),
     "export": Noun("client.cli.apply", "export", "print connectors as YAML that apply takes"),

@@ -1,0 +1,252 @@
+"""Commands: run on a delegate with secrets in their environment, their output opened here as it comes.
+
+Promises: the manager learns neither the command nor its output; nothing is shown that the chosen delegate didn't vouch for,
+in its order; an output that was cut is an error, whatever the command's exit. A command is sent once: what became of a lost
+one is unknown. Must not keep a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from client.account import Account
+from client.candidates import Candidate, candidate
+from client.directory import Directory, Known
+from client.dispatch import perform, submit
+from client.outcomes import Opened
+from client.readers import Readers
+from client.tasks import SignedTask, Subject, sign_task
+from shared.canonical import blob_digest
+from shared.command import Command
+from shared.crypto.plaintext import Plaintext
+from shared.crypto.stream import OutputOpener
+from shared.documents.jws import VerifyingKey, parse_as
+from shared.documents.output import OutputDocument
+from shared.errors import Malformed, NotFound, PrivySealError, Tampered, Unavailable
+from shared.names import Reference, Scope
+from shared.wire import submission_pb2 as pb
+
+DEFAULT_SECONDS = 600
+START_SECONDS = 120
+"""How long a command may wait for its start."""
+
+END_SECONDS = 30
+"""How long its last output may take after its end."""
+
+POLL_SECONDS = 20
+_BEFORE_SECONDS = 0.1
+
+Write = Callable[[int, bytes], None]
+"""Takes what the command wrote: 1 for standard output or 2 for standard error, and the bytes."""
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """How a command ended: its exit status or the signal that ended it, and why; `truncated`: it wrote more than is kept."""
+
+    exit: int | None
+    signal: int | None
+    chunks: int
+    truncated: bool
+    reason: Literal["exited", "timed_out", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A command that ended, and the delegate on which it ran."""
+
+    finished: Finished
+    delegate: str
+    name: str
+
+
+_finished = msgspec.json.Decoder(Finished)
+
+
+class Commands:
+    """One account's. `here` is where bare names live."""
+
+    def __init__(self, account: Account, directory: Directory, readers: Readers, here: Scope) -> None:
+        self._account = account
+        self._directory = directory
+        self._readers = readers
+        self.here = here
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        secrets: Mapping[str, str],
+        write: Write,
+        *,
+        env: Mapping[str, str] | None = None,
+        directory: str = "",
+        seconds: int = DEFAULT_SECONDS,
+        selectors: Sequence[str] = (),
+    ) -> Ran:
+        """Runs `argv` on one delegate that allows it; `secrets` are references by the variable that each comes in.
+
+        Raises Malformed for what can't be run so, NotReady when no delegate takes it, Denied, Tampered for an output that
+        isn't the delegate's, Unavailable (`outcome_unknown`) when the delegate was lost.
+        """
+        if not secrets:
+            raise Malformed("command_without_secret", "the command uses no secret", "name one: --secret NAME=REFERENCE")
+        command = Command(argv=tuple(argv), names=tuple(secrets), env=dict(env or {}), directory=directory)
+        command.check()
+        places = [Reference.parse(text, self.here) for text in secrets.values()]
+        await self._account.sync()
+        known = [_found(one) for one in await self._directory.find(places, fresh=True)]
+        chosen = await self._candidate(known, selectors)
+
+        def make() -> SignedTask:
+            subjects = [self._subject(place) for place in places]
+            return sign_task(
+                self._account.book,
+                self._account.identity,
+                "exec",
+                subjects,
+                self._readers.take(),
+                self._account.clock(),
+                command=command,
+                seconds=seconds,
+                selectors=selectors,
+                to=chosen.thumbprint,
+                credentials=self._directory.credentials(one.connector for one in subjects),
+            )
+
+        async def run(account: Account, task: SignedTask, wait_seconds: float) -> Opened:
+            return await _Run(account, task, chosen, write).run(wait_seconds)
+
+        _, opened = await perform(
+            self._account, make, self._directory.learn, START_SECONDS + seconds + END_SECONDS, run=run
+        )
+        (item,) = opened.items
+        if isinstance(item, PrivySealError):
+            raise item
+        return Ran(_read(item), opened.delegate, opened.name)
+
+    async def _candidate(self, known: Sequence[Known], selectors: Sequence[str]) -> Candidate:
+        used = [one.connector for one in known]
+        used += [one.connector for one in self._directory.credentials(used)]
+        return await candidate(self._account, used, known[0].secret.document.scope, selectors, runs_commands=True)
+
+    def _subject(self, place: Reference) -> Subject:
+        known = self._directory.current(place)
+        if not known.n:
+            raise NotFound("version_unknown", f"the secret {place} has no version yet", "privyseal secret set")
+        return Subject(known.secret, known.connector, known.n, known.version, latest=True)
+
+
+class _Run:
+    """One signed task under way: its outcome and its output are waited for side by side."""
+
+    def __init__(self, account: Account, task: SignedTask, chosen: Candidate, write: Write) -> None:
+        self._account = account
+        self._task = task
+        self._chosen = chosen
+        self._write = write
+        self._next = 0
+        self._opener: OutputOpener | None = None
+        self._is_whole = False
+
+    async def run(self, wait_seconds: float) -> Opened:
+        submitting = asyncio.create_task(submit(self._account, self._task, wait_seconds))
+        following = asyncio.create_task(self._follow(submitting))
+        try:
+            await asyncio.wait({submitting, following}, return_when=asyncio.FIRST_EXCEPTION)
+            if following.done() and following.exception() is not None:
+                await following
+            opened = await submitting
+            (item,) = opened.items
+            if isinstance(item, PrivySealError):
+                return opened
+            async with asyncio.timeout(END_SECONDS):
+                await following
+            if not self._is_whole or self._next != _read(item).chunks:
+                raise _cut()
+            return opened
+        except TimeoutError:
+            raise _cut() from None
+        except (asyncio.CancelledError, PrivySealError):
+            if not submitting.done():
+                # Nobody will read on: the command had better end.
+                with suppress(PrivySealError):
+                    await asyncio.shield(self._account.ask("DELETE", f"tasks/{self._task.digest}"))
+            raise
+        finally:
+            for one in (submitting, following):
+                one.cancel()
+            await asyncio.gather(submitting, following, return_exceptions=True)
+
+    async def _follow(self, submitting: asyncio.Task[Opened]) -> None:
+        """Shows what comes, in order, until the last chunk."""
+        while not self._is_whole:
+            path = f"tasks/{self._task.digest}/output"
+            query = {"first": self._next, "wait": POLL_SECONDS}
+            ended = submitting.done()
+            try:
+                reply = await self._account.ask("GET", path, query=query, repeatable=True, wait_seconds=POLL_SECONDS)
+                page = pb.OutputPage.FromString(reply.body)
+            except NotFound:
+                if ended:
+                    return
+                await asyncio.sleep(_BEFORE_SECONDS)
+                continue
+            except DecodeError:
+                raise Unavailable("manager_faulty", "the manager's page of output is none", "check the URL") from None
+            for chunk in page.chunks:
+                if chunk.index != self._next:
+                    raise _cut()
+                self._take(chunk)
+            if page.over:
+                return
+
+    def _take(self, chunk: pb.OutputChunk) -> None:
+        self._next += 1
+        if self._opener is None:
+            self._opener = self._opened(chunk)
+            return
+        stream, data, self._is_whole = self._opener.open(chunk.data)
+        if not self._is_whole:
+            self._write(stream, data)
+
+    def _opened(self, chunk: pb.OutputChunk) -> OutputOpener:
+        """The key of the stream, for which the delegate that the task names has to vouch."""
+        document = parse_as(OutputDocument, chunk.opening).verified_by(VerifyingKey.of(self._chosen.key)).document
+        if (document.acct, document.task, document.sealed) != (
+            self._account.id,
+            self._task.digest,
+            blob_digest(chunk.data),
+        ):
+            raise Tampered("output_forged", "the output isn't this task's", "find out what the manager does with it")
+        return OutputOpener(
+            self._task.reader, self._account.id, self._task.document.keyring, self._task.digest, chunk.data
+        )
+
+
+def _found(one: Known | PrivySealError) -> Known:
+    if isinstance(one, PrivySealError):
+        raise one
+    return one
+
+
+def _read(item: Plaintext) -> Finished:
+    try:
+        return _finished.decode(item.reveal())
+    except msgspec.MsgspecError:
+        raise Malformed(
+            "output_malformed", "a delegate's outcome of a command is malformed", "update one of both"
+        ) from None
+
+
+def _cut() -> Tampered:
+    return Tampered(
+        "output_cut",
+        "a part of the command's output didn't arrive, or not in order",
+        "the command has run all the same: look at what it changed before you run it again",
+    )
