@@ -8,6 +8,7 @@ file.
 
 from __future__ import annotations
 
+from shared.crypto.issuer import IssuerKey
 from shared.crypto.keyring import Generation, Keyring
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
@@ -54,10 +55,43 @@ class Zone:
         """The generation that made a record, excluded or not. Raises NotReady for one that the file lacks."""
         return self.keyring.generation(number)
 
+    def issuer(self) -> tuple[str, IssuerKey]:
+        """The OIDC issuer that this delegate speaks for, and the current generation's key, which the document names too.
+
+        Raises NotReady where the keyring has no issuer, or this file not the key.
+        """
+        document = self._book.keyrings.get(self.name)
+        if document is None or not document.document.issuer:
+            raise NotReady(
+                "oidc_unconfigured",
+                f"the keyring {self.name} has no OIDC issuer",
+                f"an administrator gives it one: privyseal oidc enable --keyring {self.name} --issuer URL",
+            )
+        current = self.current()
+        told = document.document.oidc
+        if current.oidc is None or told is None or current.number not in {one.gen for one in told.keys}:
+            raise NotReady(
+                "oidc_key_missing",
+                f"generation {current.number} of the keyring {self.name} has no key for ID tokens",
+                "rotate it, which makes one: privyseal keyring rotate",
+            )
+        self._check_oidc(document.document)
+        return document.document.issuer, current.oidc
+
+    def _check_oidc(self, told: KeyringDocument) -> None:
+        if told.issuer and not self.keyring.signs_for(told):
+            raise NotReady(
+                "oidc_key_differs",
+                f"for generation {told.gen} the delegate's keyring file has another key for ID tokens than the account's "
+                f"keyring {self.name}: clouds would refuse every token",
+                "give the delegate the keyring file that the account's document was made from",
+            )
+
     def check(self, document: Verified[KeyringDocument]) -> None:
         """Whether the account's keyring document speaks of this file.
 
-        Raises Denied for another keyring, NotReady where the file is older, Tampered where the keys differ.
+        Raises Denied for another keyring, NotReady where the file is older or would sign ID tokens with a key that nobody
+        believes, Tampered where the keys differ.
         """
         told = document.document
         if (told.acct, told.id) != (self.account, self.name):
@@ -73,3 +107,4 @@ class Zone:
                 f"the delegate's keyring file and the account's keyring {self.name} hold different keys of one generation",
                 "give the delegate the keyring file that the account's document was made from",
             )
+        self._check_oidc(told)

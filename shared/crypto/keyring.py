@@ -3,11 +3,13 @@
 HKDF-SHA-512(ikm = seed, salt = none, info = LP(label, account, keyring, generation as eight bytes)), 32 bytes each:
     keyring-seal     seed of the sealing key        keyring-certify  Ed25519 key that certifies delegates
     keyring-kek      key of the built-in `Local`    keyring-mac      key of the records' HMAC
+
+Beside its seed a generation has an RSA key that signs ID tokens; those of older files have none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -17,9 +19,10 @@ from msgspec import Meta
 from shared.canonical import b64u, lp, unb64u
 from shared.crypto.aead import derive
 from shared.crypto.identity import Identity
+from shared.crypto.issuer import IssuerKey
 from shared.crypto.seal import SealingKey
 from shared.documents.fields import Account, Digest, Identifier, Number
-from shared.documents.keyring import Certifier, KeyringDocument
+from shared.documents.keyring import Certifier, KeyringDocument, Oidc, OidcKey
 from shared.errors import Malformed, NotReady
 from shared.labels import KEYRING_CERTIFY, KEYRING_KEK, KEYRING_MAC, KEYRING_SEAL
 
@@ -30,12 +33,13 @@ LAST_GENERATION = 2**32 - 1
 
 
 class Generation:
-    """One generation's keys, derived when first needed."""
+    """One generation's keys, derived when first needed; `oidc` is the one that isn't derived, None in older files."""
 
-    def __init__(self, account: str, keyring: str, number: int, seed: bytes) -> None:
+    def __init__(self, account: str, keyring: str, number: int, seed: bytes, oidc: IssuerKey | None = None) -> None:
         if len(seed) != SEED_BYTES:
             raise Malformed("keyring_malformed", "a keyring's seed has 32 bytes")
         self.number = number
+        self.oidc = oidc
         self._seed = seed
         self._place = (account.encode(), keyring.encode(), number.to_bytes(8, "big"))
 
@@ -69,6 +73,7 @@ class Generation:
 class _Seed(msgspec.Struct, forbid_unknown_fields=True):
     generation: Number
     seed: Digest
+    oidc: Annotated[str, Meta(max_length=4096)] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,13 +88,22 @@ _decoder = msgspec.json.Decoder(_File)
 
 
 class Keyring:
-    """All generations that its holder has, oldest first."""
+    """All generations that its holder has, oldest first: number and seed of each; `oidc` keys by number."""
 
-    def __init__(self, account: str, name: str, generations: Sequence[tuple[int, bytes]]) -> None:
+    def __init__(
+        self,
+        account: str,
+        name: str,
+        generations: Sequence[tuple[int, bytes]],
+        oidc: Mapping[int, IssuerKey] | None = None,
+    ) -> None:
         self.account = account
         self.name = name
         self._seeds = tuple(generations)
-        self._generations = {number: Generation(account, name, number, seed) for number, seed in generations}
+        self._oidc = dict(oidc or {})
+        self._generations = {
+            number: Generation(account, name, number, seed, self._oidc.get(number)) for number, seed in generations
+        }
         if max(self._generations, default=0) > LAST_GENERATION:
             raise Malformed("keyring_malformed", "a keyring's generation is higher than can be")
         if list(self._generations) != sorted(self._generations) or len(self._generations) != len(generations):
@@ -107,15 +121,19 @@ class Keyring:
                 "make one with privyseal keyring new, or restore its backup",
             ) from None
         return Keyring(
-            file.account, file.keyring, [(one.generation, unb64u(one.seed, SEED_BYTES)) for one in file.generations]
+            file.account,
+            file.keyring,
+            [(one.generation, unb64u(one.seed, SEED_BYTES)) for one in file.generations],
+            {one.generation: IssuerKey(one.oidc.encode()) for one in file.generations if isinstance(one.oidc, str)},
         )
 
     def text(self) -> bytes:
         """The keyring file. It is secret: mode 0600, or a container secret."""
-        seeds = [_Seed(number, b64u(seed)) for number, seed in self._seeds]
+        pems = {number: key.pem.decode() for number, key in self._oidc.items()}
+        seeds = [_Seed(number, b64u(seed), pems.get(number, msgspec.UNSET)) for number, seed in self._seeds]
         return msgspec.json.format(msgspec.json.encode(_File("keyring", 1, self.account, self.name, seeds))) + b"\n"
 
-    def rotated(self, seed: bytes) -> Keyring:
+    def rotated(self, seed: bytes, oidc: IssuerKey | None = None) -> Keyring:
         """With one generation more. Raises Malformed for more than a keyring file may hold: it could never be read again."""
         if len(self._seeds) >= MOST_GENERATIONS:
             raise Malformed(
@@ -123,7 +141,9 @@ class Keyring:
                 f"the keyring {self.name} has {MOST_GENERATIONS} generations, which is all that it can have",
                 "make a keyring of another name, and store the values of this one there",
             )
-        return Keyring(self.account, self.name, [*self._seeds, (self.newest.number + 1, seed)])
+        number = self.newest.number + 1
+        added = {} if oidc is None else {number: oidc}
+        return Keyring(self.account, self.name, [*self._seeds, (number, seed)], {**self._oidc, **added})
 
     @property
     def newest(self) -> Generation:
@@ -146,8 +166,12 @@ class Keyring:
             )
         return found
 
-    def document(self, rev: int, prev: str | None, iat: int, floor: int = 1) -> KeyringDocument:
+    def document(
+        self, rev: int, prev: str | None, iat: int, floor: int = 1, *, platform: bool = False, issuer: str = ""
+    ) -> KeyringDocument:
         """The public document for these generations, those from `floor` on."""
+        counting = {number: one for number, one in self._generations.items() if number >= floor}
+        keys = tuple(OidcKey(number, one.oidc.n) for number, one in counting.items() if one.oidc is not None)
         return KeyringDocument(
             v=1,
             acct=self.account,
@@ -157,9 +181,9 @@ class Keyring:
             iat=iat,
             gen=self.newest.number,
             seal=b64u(self.newest.sealing.public.raw),
-            certifiers=tuple(
-                Certifier(number, one.certifying.key) for number, one in self._generations.items() if number >= floor
-            ),
+            certifiers=tuple(Certifier(number, one.certifying.key) for number, one in counting.items()),
+            platform=platform,
+            oidc=Oidc(keys, issuer) if keys else None,
         )
 
     def matches(self, document: KeyringDocument) -> bool:
@@ -170,6 +194,15 @@ class Keyring:
             and held is not None
             and b64u(held.sealing.public.raw) == document.seal
         )
+
+    def signs_for(self, document: KeyringDocument) -> bool:
+        """Whether the key that this file has for ID tokens of the document's generation is the one that stands there.
+
+        True as well where none stands there: then nobody expects a token.
+        """
+        told = [] if document.oidc is None else [one.n for one in document.oidc.keys if one.gen == document.gen]
+        held = self._generations.get(document.gen)
+        return not told or (held is not None and held.oidc is not None and held.oidc.n == told[0])
 
     def __repr__(self) -> str:
         return f"Keyring({self.name}, generations {self.numbers})"
