@@ -25,7 +25,6 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
-from botocore.parsers import ResponseParserError
 
 from delegate.credentials.aws_session import AwsSession
 from delegate.tries import Tries
@@ -118,14 +117,12 @@ class AwsCalls:
             client = await self._opened()
             answer: Mapping[str, Any] = await getattr(client, xform_name(action))(**parameters)
             return answer
+        except PrivySealError:
+            raise
         except ClientError as error:
             raise refused(error, self._service, about, self._identity.who, table) from None
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 (the library stumbles in many ways over what AWS wouldn't say)
             raise unanswered(error, f"{self._service}:{action}", self._identity.who) from None
-
-
-FAILURES = (BotoCoreError, ResponseParserError, ValueError, TypeError, KeyError, OSError, RuntimeError)
-"""What AWS's library raises where AWS refused nothing; its parsers stumble in their own ways over what AWS wouldn't say."""
 
 
 def refused(error: ClientError, service: str, about: str, who: str, table: Refusals | None = None) -> PrivySealError:
@@ -147,7 +144,9 @@ def unanswered(error: Exception, action: str, who: str) -> PrivySealError:
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
         return _slow(action)
     row = next(row for kind, row in _FAILURES.items() if isinstance(error, kind))
-    return row.error(row.code, row.detail.format(action=action, who=who), row.hint, action=action)
+    return row.error(
+        row.code, row.detail.format(action=action, who=who), row.hint, action=action, cause=type(error).__name__
+    )
 
 
 def _slow(action: str) -> Unavailable:

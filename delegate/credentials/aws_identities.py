@@ -14,11 +14,11 @@ from aiobotocore.credentials import AioCredentials
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 
-from delegate.credentials.aws_calls import FAILURES, Identity, refused, unanswered
+from delegate.credentials.aws_calls import Identity, refused, unanswered
 from delegate.credentials.aws_session import AwsSession
 from delegate.secret_managers.interface import Surroundings
 from shared.crypto.plaintext import Plaintext
-from shared.errors import Malformed, NotReady, Unavailable
+from shared.errors import Malformed, NotReady, PrivySealError, Unavailable
 
 
 class Signing(AioCredentials):  # type: ignore[misc]
@@ -78,11 +78,13 @@ class OwnIdentity:
         try:
             async with asyncio.timeout(self._surroundings.call_seconds):
                 return await self._ready()
+        except PrivySealError:
+            raise
         except ClientError as error:
             raise refused(error, "sts", "the role that is its own identity", "the delegate") from None
         except TimeoutError:
             raise Unavailable("aws_slow", f"{self.who} couldn't be obtained in time", _IDENTITY_HINT) from None
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 (so many ways to look, so many to fail)
             raise unanswered(error, f"obtaining {self.who}", self.who) from None
 
     async def renew(self, refused: ReadOnlyCredentials | None) -> bool:

@@ -40,6 +40,7 @@ class Loadable(Protocol):
 
 
 BUILT_IN: Mapping[str, EntryPoint] = {
+    "AwsKms": EntryPoint("AwsKms", "delegate.secret_managers.aws_kms:AwsKms", GROUP),
     "Local": EntryPoint("Local", "delegate.secret_managers.local:Local", GROUP),
 }
 

@@ -13,9 +13,12 @@ EXITS = {
     "shared/crypto/output.py": "packs answers, themselves a Plaintext, before they are sealed to the reader",
     "shared/crypto/seal.py": "seals it",
     "shared/crypto/stream.py": "the key of an output that a reader opened",
+    "delegate/masking.py": "its guises are what is masked in a command's output",
     "delegate/secret_managers/enveloped.py": "a data key opens its record",
     "delegate/secret_managers/selection.py": "selects one member of a JSON value",
     "delegate/secret_managers/texts.py": "gives it the form that a provider keeps",
+    "delegate/credentials/aws_identities.py": "an access key signs requests",
+    "delegate/secret_managers/aws_kms.py": "the ARN of a key, where that is held as a secret",
     "client/cli/reveal.py": "shows a value to the person who may see it",
 }
 # `x.reveal` that is another thing's verb: named, never called without arguments.

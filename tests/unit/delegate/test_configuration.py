@@ -9,6 +9,7 @@ import pytest
 
 from delegate.configuration import PROGRAM, Configuration, environment
 from delegate.main import run
+from delegate.secret_managers.registry import BUILT_IN
 from shared.errors import Malformed
 from tests.fakes.world import World
 
@@ -31,7 +32,7 @@ def test_defaults_are_the_documented_ones(flags: list[str]) -> None:
     assert (made.name, made.tags) == ("host-1.example", ("host-1.example",))
     assert (made.capacity, made.task_seconds, made.drain_seconds, made.backoff_seconds) == (10, 300, 30, (0.5, 30))
     assert made.health == ("127.0.0.1", 3460)
-    assert made.policy.kinds == {"Local"}
+    assert made.policy.kinds == set(BUILT_IN) >= {"AwsKms", "Local"}
     assert (made.proxy, made.authorities) == (None, None)
 
 
