@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from aiobotocore.config import AioConfig
@@ -25,12 +25,9 @@ from delegate.credentials.aws_identities import Nobody, OwnIdentity, Signing
 from delegate.credentials.aws_session import AwsSession
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
-from shared.connectors.aws import AssumedRoleSettings, OidcSettings
+from shared.connectors.aws import OIDC_AUDIENCE, AssumedRoleSettings, OidcSettings
 from shared.documents.connector import ConnectorDocument
 from shared.errors import Denied, Malformed, NotReady, Overloaded, Unavailable
-
-AUDIENCE: Final = "sts.amazonaws.com"
-"""Of the ID tokens that AWS is shown."""
 
 EARLY_SECONDS = 300
 """How long before their end credentials are obtained anew; for short ones a tenth of their time."""
@@ -157,7 +154,7 @@ def trusting(settings: OidcSettings, region: str, connector: ConnectorDocument, 
             f"the role {settings.iam_role_arn}",
             RoleArn=settings.iam_role_arn,
             RoleSessionName=session_name(surroundings.delegate, connector.identifier),
-            WebIdentityToken=await surroundings.tokens.mint(connector, AUDIENCE),
+            WebIdentityToken=await surroundings.tokens.mint(connector, OIDC_AUDIENCE),
         )
 
     return Role(settings.iam_role_arn, sts, ask, surroundings.clock)

@@ -19,6 +19,9 @@ Region = Annotated[str, Meta(pattern=r"^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$(?!\n)")
 RoleArn = Annotated[str, Meta(pattern=r"^arn:aws[a-z\-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1,512}$(?!\n)")]
 
 SHORTEST_SESSION, LONGEST_SESSION = 900, 3600
+OIDC_AUDIENCE = "sts.amazonaws.com"
+"""Of the ID tokens that AWS is shown."""
+
 CREDENTIAL_TYPES = ("ManualConfig", "AssumeIAMRole", "AssumeSTSRole", "OidcAuthentication")
 
 SECRET = "the reference of a secret: account.NAME, org.NAME or NAME"  # noqa: S105 (a form, no secret)

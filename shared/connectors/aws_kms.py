@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from shared.connectors.aws import FORMS, SECRET, Credential, Region, check_credential
+from shared.connectors.aws import FORMS, OIDC_AUDIENCE, SECRET, Credential, OidcAuthentication, Region, check_credential
 from shared.connectors.fields import Forms, Refused
 from shared.connectors.model import Model
 from shared.documents.fields import SecretReference
@@ -57,6 +57,11 @@ class AwsKmsSettings(Model, frozen=True, kw_only=True):
         for at, arn in enumerate(self.previous_kms_arns):
             if region_of(arn) != self.region:
                 raise Refused(f"previousKmsArns[{at}]", _KEY_ELSEWHERE)
+
+    @property
+    def oidc_audience(self) -> str | None:
+        """AWS's own, where the credential is `OidcAuthentication`."""
+        return OIDC_AUDIENCE if isinstance(self.credential, OidcAuthentication) else None
 
 
 def region_of(arn: str) -> str:

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from shared.connectors.aws import (
     FORMS,
+    OIDC_AUDIENCE,
     SECRET,
     AssumedRoleSettings,
     AssumeIAMRole,
@@ -143,6 +144,11 @@ class AwsSecretManagerSettings(Model, frozen=True, kw_only=True):
             check_credential(credential_of(self.credential), self.delegate_selectors)
         if self.force_delete_without_recovery and self.recovery_window_in_days is not None:
             raise Refused("recoveryWindowInDays", _EXCLUSIVE)
+
+    @property
+    def oidc_audience(self) -> str | None:
+        """AWS's own, where the credential is `OidcAuthentication`."""
+        return OIDC_AUDIENCE if isinstance(self.credential, OidcAuthentication) else None
 
     @property
     def recovery_days(self) -> int | None:

@@ -44,6 +44,11 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             if value is not None and field.type in {SecretReference, SecretReference | None}
         }
 
+    @property
+    def oidc_audience(self) -> str | None:
+        """The audience of the ID tokens that such a connector shows; None where it shows none."""
+        return None
+
     def selectors(self) -> tuple[str, ...]:
         """The connector's selectors united with its credential's, normalised."""
         return normalise_all(selector for _, selector in _selectors(self))

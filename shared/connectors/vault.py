@@ -150,6 +150,11 @@ class VaultConnection(Model, frozen=True, kw_only=True):
         return _access(self)
 
     @property
+    def oidc_audience(self) -> str | None:
+        """The path that it logs in at, where that is by JWT."""
+        return self.jwt_auth_path if self.access == "JWT" else None
+
+    @property
     def host(self) -> str:
         """The name or address that is called, without a port."""
         return urlsplit(self.vault_url).hostname or ""
