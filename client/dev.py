@@ -49,7 +49,8 @@ class DevEnvironment:
 
     `folder` is kept and may be used again, without one it is temporary. Delegates are named `a`, `b`, ... and carry the
     selector `zone:` and their name. `home` is where the context is kept, by default in the folder. Options are appended
-    to the programs' command lines; those of a delegate by its name, or of all by `*`.
+    to the programs' command lines; those of a delegate by its name, or of all by `*`. `delegate_environ` are variables of
+    every delegate (a cloud's identity).
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class DevEnvironment:
         home: Home | None = None,
         manager_options: Sequence[str] = (),
         delegate_options: Mapping[str, Sequence[str]] | None = None,
+        delegate_environ: Mapping[str, str] | None = None,
     ) -> None:
         self.is_temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="privyseal-dev-")) if folder is None else folder.absolute()
@@ -73,6 +75,7 @@ class DevEnvironment:
         self._names = tuple(ascii_lowercase[: min(max(delegates, 0), MOST_DELEGATES)])
         self._manager_options = tuple(manager_options)
         self._delegate_options = dict(delegate_options or {})
+        self._delegate_environ = dict(delegate_environ or {})
         self._layout = self._read_layout()
         self._probes: aiohttp.ClientSession | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -194,7 +197,7 @@ class DevEnvironment:
             *self._delegate_options.get(name, ()),
         ]
         log = self.folder / f"delegate-{name}.log"
-        return Program(f"the delegate {name}", argv, log, lambda: self._answers(port))
+        return Program(f"the delegate {name}", argv, log, lambda: self._answers(port), self._delegate_environ)
 
     def _database_url(self) -> str:
         return f"sqlite:///{self.database}"

@@ -34,13 +34,16 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class Program:
-    """One child; `probe` answers whether it is ready."""
+    """One child; `probe` answers whether it is ready, `environ` are variables beside those of this process."""
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path, probe: Probe) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], log: Path, probe: Probe, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.argv = list(argv)
         self.log = log
         self._probe = probe
+        self._environ = dict(environ or {})
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -67,7 +70,7 @@ class Program:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=clean_environment(os.environ),
+                env={**clean_environment(os.environ), **self._environ},
                 # A Ctrl-C at the terminal is for us; we then stop the children in order.
                 start_new_session=True,
             )
