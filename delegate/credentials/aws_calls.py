@@ -18,12 +18,16 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigParseError,
     ConnectTimeoutError,
     NoCredentialsError,
     ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
     ProxyConnectionError,
     ReadTimeoutError,
     SSLError,
+    SSOError,
 )
 
 from delegate.credentials.aws_session import AwsSession
@@ -268,14 +272,20 @@ _REFUSALS: Refusals = {
     "InvalidRequest": _INVALID,
 }
 
+_NO_CREDENTIALS = Refusal(
+    NotReady,
+    "aws_credentials_missing",
+    "there are no credentials of {who} for {action}",
+    "look at the delegate's environment, its AWS profile and its login: docs/secret-managers/aws-kms.md lists the ways",
+)
+
 # By the library's class, the first that fits.
 _FAILURES: Mapping[type[Exception], Refusal] = {
-    NoCredentialsError: Refusal(
-        NotReady,
-        "aws_credentials_missing",
-        "there are no credentials of {who} for {action}",
-        "see docs/secret-managers",
-    ),
+    NoCredentialsError: _NO_CREDENTIALS,
+    PartialCredentialsError: _NO_CREDENTIALS,
+    ProfileNotFound: _NO_CREDENTIALS,
+    ConfigParseError: _NO_CREDENTIALS,
+    SSOError: _NO_CREDENTIALS,
     SSLError: Refusal(
         Unavailable,
         "aws_untrusted",

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from delegate.credentials.aws_calls import Identity, refused, unanswered
 from delegate.credentials.aws_session import AwsSession
+from delegate.credentials.flight import Flight
 from delegate.secret_managers.interface import Surroundings
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotReady, PrivySealError, Unavailable
@@ -71,13 +72,15 @@ class OwnIdentity:
         self._region = region
         self._surroundings = surroundings
         self._found: AioCredentials | None = None
-        self._finding = asyncio.Lock()
+        self._told: ReadOnlyCredentials | None = None
+        # What is looked for may be a program of the profile that takes its time: it is started once, not once a call.
+        self._looking = Flight(self._look)
 
     async def ready(self) -> ReadOnlyCredentials:
         """As found, and kept fresh by the library. Raises NotReady, Denied, Unavailable."""
         try:
             async with asyncio.timeout(self._surroundings.call_seconds):
-                return await self._ready()
+                return await self._looking.result()
         except PrivySealError:
             raise
         except ClientError as error:
@@ -89,25 +92,24 @@ class OwnIdentity:
 
     async def renew(self, refused: ReadOnlyCredentials | None) -> bool:
         """It is looked for anew: files and environment may have changed."""
-        async with self._finding:
-            if self._found is not None and await self._found.get_frozen_credentials() == refused:
-                self._found = None
+        if self._told == refused:
+            self._found = None
         return True
 
     async def close(self) -> None:
         """Forget it."""
-        self._found = None
+        self._looking.cancel()
+        self._found = self._told = None
 
-    async def _ready(self) -> ReadOnlyCredentials:
-        async with self._finding:
-            if self._found is None:
-                self._found = await AwsSession(self._region, self._surroundings, own=True).get_credentials()
-            found = self._found
-        if found is None:
+    async def _look(self) -> ReadOnlyCredentials:
+        if self._found is None:
+            self._found = await AwsSession(self._region, self._surroundings, own=True).get_credentials()
+        if self._found is None:
             raise NotReady(
                 "aws_credentials_missing", f"{self.who} isn't there: no credentials were found", _IDENTITY_HINT
             )
-        return await found.get_frozen_credentials()
+        self._told = await self._found.get_frozen_credentials()
+        return self._told
 
 
 class Nobody:

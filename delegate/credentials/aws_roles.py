@@ -7,7 +7,6 @@ anywhere, nor put them into an error or a log line.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from delegate.clock import Clock
 from delegate.credentials.aws_calls import AwsCalls, Refusal, Refusals, unanswered
 from delegate.credentials.aws_identities import Nobody, OwnIdentity, Signing
 from delegate.credentials.aws_session import AwsSession
+from delegate.credentials.flight import Flight
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.connectors.aws import OIDC_AUDIENCE, AssumedRoleSettings, OidcSettings
@@ -62,17 +62,17 @@ class Role:
         self._ask = ask
         self._clock = clock
         self._held: _Held | None = None
-        self._obtaining: asyncio.Task[_Held] | None = None
+        self._obtaining = Flight(self._obtain)
 
     async def ready(self) -> ReadOnlyCredentials:
         """Those held, while they hold; whoever finds them due waits for the same request to the token service."""
         held, now = self._held, self._clock.now()
         if held is None or now >= held.ends:
-            return (await self._obtained()).credentials
+            return (await self._obtaining.result()).credentials
         if now < held.renewed:
             return held.credentials
         try:
-            return (await self._obtained()).credentials
+            return (await self._obtaining.result()).credentials
         except (Unavailable, Overloaded) as error:
             _log.warning("aws_role.renewal_failed", code=error.code, error_type=type(error).__name__)
             self._held = replace(held, renewed=now + AGAIN_SECONDS)
@@ -86,16 +86,9 @@ class Role:
 
     async def close(self) -> None:
         """Forget them, and close the token service's client."""
-        if self._obtaining is not None:
-            self._obtaining.cancel()
+        self._obtaining.cancel()
         self._held = None
         await self._sts.close()
-
-    async def _obtained(self) -> _Held:
-        if self._obtaining is None or self._obtaining.done():
-            self._obtaining = asyncio.create_task(self._obtain())
-            self._obtaining.add_done_callback(_looked_at)
-        return await asyncio.shield(self._obtaining)
 
     async def _obtain(self) -> _Held:
         answer = await self._ask(self._sts)
@@ -158,12 +151,6 @@ def trusting(settings: OidcSettings, region: str, connector: ConnectorDocument, 
         )
 
     return Role(settings.iam_role_arn, sts, ask, surroundings.clock)
-
-
-def _looked_at(task: asyncio.Task[_Held]) -> None:
-    # Who waited may have been cancelled; that the task failed is then nobody's concern, nor a line in the log.
-    if not task.cancelled():
-        task.exception()
 
 
 _UNCLEAN = re.compile(r"[^A-Za-z0-9_+=,.@\-]")
