@@ -6,6 +6,7 @@ interrupted rotation goes on where it stopped. Must not send a seed anywhere.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,21 +15,23 @@ from msgspec import structs
 
 from client.account import Account
 from client.directory import Directory
-from client.drafts import built_in_connector, next_status
+from client.drafts import built_in_connector, next_revision, next_status
 from client.home import only_one, read_private, write_private
 from client.publish import Publisher, Signable
+from shared.crypto.issuer import IssuerKey
 from shared.crypto.keyring import SEED_BYTES, Keyring
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
-from shared.documents.keyring import KeyringDocument
+from shared.documents.keyring import KeyringDocument, Oidc
 from shared.documents.secret import SecretDocument
 from shared.errors import Conflict, Denied, Malformed, NotFound
 from shared.names import ACCOUNT_SCOPE, check_identifier
 
 
 def new_keyring(account: str, name: str) -> Keyring:
-    """A keyring of one generation, from fresh randomness."""
-    return Keyring(account, check_identifier(name, "keyring"), [(1, os.urandom(SEED_BYTES))])
+    """A keyring of one generation, from fresh randomness. Takes some tenths of a second: not for an event loop."""
+    seed = os.urandom(SEED_BYTES)
+    return Keyring(account, check_identifier(name, "keyring"), [(1, seed)], {1: IssuerKey.generate()})
 
 
 class Keyrings:
@@ -44,8 +47,10 @@ class Keyrings:
         await self._account.sync(force=True)
         return [self._account.book.keyrings[name] for name in sorted(self._account.book.keyrings)]
 
-    async def create(self, name: str, out: Path) -> Keyring:
+    async def create(self, name: str, out: Path, *, platform: bool = False) -> Keyring:
         """Makes a keyring, writes its file to `out` and publishes it with a built-in connector of its own.
+
+        `platform`: its delegates are the platform's own, for connectors with `executeOnDelegate: false` and no others.
 
         Raises Conflict when there is one of that name, Malformed when `out` exists, Denied for non-administrators.
         """
@@ -53,18 +58,21 @@ class Keyrings:
         self._must_administer(await self.all())
         if name in self._account.book.keyrings:
             raise Conflict("keyring_exists", f"there is a keyring {name} already", "choose another name, or rotate it")
-        keyring = new_keyring(self._account.id, name)
         if out.exists():  # noqa: ASYNC240 (a local file, once)
             keyring = self._resumed(out, name)
         else:
+            keyring = await asyncio.to_thread(new_keyring, self._account.id, name)
             write_private(out, keyring.text(), once=True)
 
         def make(now: int) -> list[Signable]:
             connector = built_in_connector(self._account.id, name, now)
             named = structs.replace(
-                connector, identifier=f"local_{name}"[:128], name=f"Built-in of keyring {name}"[:128]
+                connector,
+                identifier=f"local_{name}"[:128],
+                name=f"Built-in of keyring {name}"[:128],
+                spec={"executeOnDelegate": False} if platform else {},
             )
-            return [keyring.document(1, None, now), named]
+            return [keyring.document(1, None, now, platform=platform), named]
 
         await self._publisher.publish(make)
         return keyring
@@ -75,16 +83,25 @@ class Keyrings:
         `compromised` also excludes the older generations in the status. A rotation that stopped half-way is completed.
         """
         self._must_administer(await self.all())
+        oidc = await asyncio.to_thread(IssuerKey.generate)
         # From reading to writing nobody else: whoever wrote second would put another seed in the place of a published one.
         with only_one(path):
-            new = self._rotated(name, path)
+            new = self._rotated(name, path, oidc)
         newest = new.newest.number
 
         def make(now: int) -> list[Signable]:
             old = self._account.book.keyrings[new.name]
             self._check_file(new, old.document)
             floor = newest if compromised else self._publisher.status().document.keyrings.get(new.name, 1)
-            payloads: list[Signable] = [new.document(old.document.rev + 1, old.digest, now, floor)]
+            document = new.document(
+                old.document.rev + 1,
+                old.digest,
+                now,
+                floor,
+                platform=old.document.platform,
+                issuer=old.document.issuer,
+            )
+            payloads: list[Signable] = [document]
             if compromised:
                 payloads.append(next_status(self._publisher.status(), now, keyrings={new.name: newest}))
             return payloads
@@ -92,7 +109,7 @@ class Keyrings:
         await self._publisher.publish(make)
         return new
 
-    def _rotated(self, name: str, path: Path) -> Keyring:
+    def _rotated(self, name: str, path: Path, oidc: IssuerKey) -> Keyring:
         """The keyring in the file with one generation more than the published ones, in the file by now."""
         keyring = Keyring.parse(read_private(path, "keyring file"))
         published = self._account.book.keyrings.get(keyring.name)
@@ -107,7 +124,7 @@ class Keyrings:
             backup = path.with_name(f"{path.name}.generation-{keyring.newest.number}")
             if not backup.exists():
                 write_private(backup, keyring.text(), once=True)
-            keyring = keyring.rotated(os.urandom(SEED_BYTES))
+            keyring = keyring.rotated(os.urandom(SEED_BYTES), oidc)
             write_private(path, keyring.text())
         return keyring
 
@@ -115,7 +132,8 @@ class Keyrings:
     def _check_file(keyring: Keyring, published: KeyringDocument) -> None:
         """Raises Conflict unless the published keyring is the file's, in its newest generation or in the one before."""
         newest = keyring.newest.number
-        if keyring.matches(published) and published.gen in {newest, newest - 1}:
+        same = keyring.matches(published) and keyring.signs_for(published)
+        if same and published.gen in {newest, newest - 1}:
             return
         raise Conflict(
             "keyring_file_differs",
@@ -131,7 +149,15 @@ class Keyrings:
         if keyring is None:
             raise NotFound("keyring_unknown", f"there is no keyring {name}", "privyseal keyring show")
         floor = keyring.document.gen
-        await self._publisher.publish(lambda now: [next_status(self._publisher.status(), now, keyrings={name: floor})])
+
+        def make(now: int) -> list[Signable]:
+            current = self._account.book.keyrings[name]
+            # A floor binds delegates and clients. Clouds know of none: what they are told to believe must say it.
+            shorter = [next_revision(current, now, **without_below(current.document, floor))]
+            changed = shorter if current.document.oidc != shorter[0].oidc else []
+            return [*changed, next_status(self._publisher.status(), now, keyrings={name: floor})]
+
+        await self._publisher.publish(make)
         return floor
 
     async def dependents(self, name: str) -> list[Verified[SecretDocument]]:
@@ -159,3 +185,12 @@ class Keyrings:
             raise Denied(
                 "not_administrator", "only an administrator publishes keyrings", "privyseal account show lists them"
             )
+
+
+def without_below(document: KeyringDocument, floor: int) -> dict[str, object]:
+    """The fields of a keyring document without what generations below `floor` brought."""
+    keys = tuple(one for one in (document.oidc.keys if document.oidc else ()) if one.gen >= floor)
+    return {
+        "certifiers": tuple(one for one in document.certifiers if one.gen >= floor),
+        "oidc": Oidc(keys, document.issuer) if keys else None,
+    }

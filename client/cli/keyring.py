@@ -26,10 +26,17 @@ def keyring() -> None:
 @keyring.command("new", cls=Leaf)
 @click.argument("name")
 @click.option("--keyring-out", metavar="FILE", help="where to write it [NAME-keyring.json]")
+@click.option(
+    "--platform", is_flag=True, help="for the platform's own delegates: connectors with executeOnDelegate: false"
+)
 @click.option("--i-have-a-backup", is_flag=True, help="the file will be backed up; don't ask")
 @click.pass_context
-def new(context: click.Context, name: str, keyring_out: str | None, i_have_a_backup: bool) -> None:
-    """Make a keyring for a new zone, with a built-in connector local_NAME. An interrupted one is completed."""
+def new(context: click.Context, name: str, keyring_out: str | None, platform: bool, i_have_a_backup: bool) -> None:
+    """Make a keyring for a new zone, with a built-in connector local_NAME. An interrupted one is completed.
+
+    With --platform its delegates serve connectors with executeOnDelegate: false and no others; every other keyring's
+    delegates serve all but those.
+    """
     run = session(context)
     path = Path(keyring_out or f"{name}-keyring.json").expanduser().absolute()
     confirm(
@@ -37,12 +44,13 @@ def new(context: click.Context, name: str, keyring_out: str | None, i_have_a_bac
         "--i-have-a-backup",
         i_have_a_backup,
     )
-    made = run.run(lambda client: client.keyrings.create(name, path))
+    made = run.run(lambda client: client.keyrings.create(name, path, platform=platform))
     run.out.done(
         f"made the keyring {name}: {path}\nGive it to the delegates of its zone; its connector is account.local_{name}",
         keyring=made.name,
         path=str(path),
         connector=f"local_{name}",
+        platform=platform,
     )
 
 
@@ -57,7 +65,8 @@ def new(context: click.Context, name: str, keyring_out: str | None, i_have_a_bac
 def rotate(context: click.Context, name: str, keyring_file: str, compromised: bool, yes: bool) -> None:
     """Add a generation to a keyring.
 
-    Delegates need the new file before they can take tasks again. With --compromised the older generations no longer count:
+    Delegates need the new file before they can take tasks again. Where the keyring has an OIDC issuer, publish its keys before
+    that (privyseal oidc publish), since ID tokens are signed with the new one. With --compromised the older generations no longer count:
     nothing is sealed to them and no delegate is certified by them, and what they stored comes only with reveal --excluded,
     since it may be forged. The secrets whose values somebody may know by now are listed: change each where it is used, then
     store it again.
@@ -67,12 +76,15 @@ def rotate(context: click.Context, name: str, keyring_file: str, compromised: bo
     if compromised:
         confirm("Delegates that have only older generations are shut out after this. Go on?", "--yes", yes)
 
-    async def act(client: Client) -> tuple[Keyring, list[Verified[SecretDocument]]]:
+    async def act(client: Client) -> tuple[Keyring, str, list[Verified[SecretDocument]]]:
         rotated = await client.keyrings.rotate(name, path, compromised=compromised)
-        return rotated, await client.keyrings.dependents(name) if compromised else []
+        issuer = client.account.book.keyrings[name].document.issuer
+        return rotated, issuer, await client.keyrings.dependents(name) if compromised else []
 
-    rotated, exposed = run.run(act)
+    rotated, issuer, exposed = run.run(act)
     rows = _rows(exposed)
+    if issuer:
+        run.out.warning(_publish(name, issuer, compromised))
     run.out.done(
         f"the keyring {name} is at generation {rotated.newest.number}\n"
         f"Give {path} to its delegates and restart them; back it up.",
@@ -80,6 +92,7 @@ def rotate(context: click.Context, name: str, keyring_file: str, compromised: bo
         generation=rotated.newest.number,
         path=str(path),
         compromised=compromised,
+        issuer=issuer,
         to_rotate=rows,
     )
     if exposed and run.out.format == "table":
@@ -102,11 +115,14 @@ def exclude(context: click.Context, name: str, yes: bool) -> None:
     run = session(context)
     confirm("Delegates that have only older generations are shut out after this. Go on?", "--yes", yes)
 
-    async def act(client: Client) -> tuple[int, list[Verified[SecretDocument]]]:
-        return await client.keyrings.exclude(name), await client.keyrings.dependents(name)
+    async def act(client: Client) -> tuple[int, str, list[Verified[SecretDocument]]]:
+        floor = await client.keyrings.exclude(name)
+        return floor, client.account.book.keyrings[name].document.issuer, await client.keyrings.dependents(name)
 
-    floor, dependents = run.run(act)
+    floor, issuer, dependents = run.run(act)
     rows = _rows(dependents)
+    if issuer:
+        run.out.warning(_publish(name, issuer, True))
     run.out.done(f"of the keyring {name} only generation {floor} counts now", keyring=name, floor=floor, secrets=rows)
     if rows and run.out.format == "table":
         run.out.note(
@@ -128,6 +144,8 @@ def show(context: click.Context, name: str | None) -> None:
             "keyring": one.document.id,
             "generation": one.document.gen,
             "accepted": [certifier.gen for certifier in one.document.certifiers],
+            "platform": one.document.platform,
+            "issuer": one.document.issuer,
             "revision": one.document.rev,
             "changed": moment(one.document.iat),
             "signer": one.kid,
@@ -135,8 +153,20 @@ def show(context: click.Context, name: str | None) -> None:
         for one in found
         if name in {None, one.document.id}
     ]
-    columns = [("KEYRING", "keyring"), ("GENERATION", "generation"), ("ACCEPTED", "accepted"), ("CHANGED", "changed")]
+    columns = [
+        ("KEYRING", "keyring"),
+        ("GENERATION", "generation"),
+        ("ACCEPTED", "accepted"),
+        ("PLATFORM", "platform"),
+        ("ISSUER", "issuer"),
+        ("CHANGED", "changed"),
+    ]
     run.out.table(columns, rows, "no such keyring")
+
+
+def _publish(name: str, issuer: str, excluded: bool) -> str:
+    why = "clouds still believe the excluded keys there" if excluded else "clouds don't know the new key yet"
+    return f"{why}: publish {issuer} anew before delegates start, privyseal oidc publish DIRECTORY --keyring {name}"
 
 
 def _rows(secrets: list[Verified[SecretDocument]]) -> list[dict[str, Any]]:
