@@ -132,6 +132,8 @@ class Client:
         filename: str = "",
         connector: str | None = None,
         selectors: Sequence[str] = (),
+        refers_to: str = "",
+        metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """Stores a new secret, or the next version of an existing one; at most 10,000,000 bytes. See `Secrets.store`."""
         return await self.secrets.store(
@@ -144,6 +146,8 @@ class Client:
             filename=filename,
             connector=connector,
             selectors=selectors,
+            refers_to=refers_to,
+            metadata=metadata,
         )
 
     async def reveal(

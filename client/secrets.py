@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from msgspec import structs
+
 from client.account import Account
 from client.candidates import candidate
 from client.directory import Directory, Known
@@ -86,14 +88,21 @@ class Secrets:
         filename: str = "",
         connector: str | None = None,
         selectors: Sequence[str] = (),
+        refers_to: str = "",
+        metadata: Mapping[str, str] | None = None,
     ) -> Stored:
         """Stores `value` as a new secret or as the next version of an existing one.
+
+        With `refers_to` the secret is one that the provider has already (`path` or `path#key`): the value is empty, and a
+        delegate fetches it once to see that it can. `metadata` is what the provider needs besides.
 
         `type` is by default what the secret is; for a new one, a file where there is a filename. Raises Malformed for a
         value of more than 10,000,000 bytes or another type than the secret has, Denied, NotReady when no delegate takes
         it, Conflict when others keep changing it.
         """
         check_size(value)
+        if refers_to and len(value):
+            raise Malformed("reference_with_value", "a secret that refers to another has no value", "leave one out")
         place = self.reference(reference)
         await self._account.sync()
         (found,) = await self._directory.find([place], fresh=True)
@@ -104,12 +113,14 @@ class Secrets:
         new = changed = None
         via = found.connector if isinstance(found, Known) else await self._directory.connector(wanted)
         if isinstance(found, Known):
-            await self._check_same(found, type, wanted)
+            await self._check_same(found, type, wanted, refers_to)
             changed = _changes(found.secret.document, name, description, tags, filename)
+            changed |= _moved(found.secret.document, refers_to, metadata)
         else:
             await self._directory.must_exist(place.scope)
             kind: SecretType = type or ("SecretFile" if filename else "SecretText")
             new = self._new_document(place, via, kind, name, description, tags, filename)
+            new = structs.replace(new, reference=refers_to, metadata=dict(metadata or {}))
 
         def make() -> SignedTask:
             account, now, reader = self._account, self._account.clock(), self._readers.take()
@@ -159,7 +170,19 @@ class Secrets:
         self._account.state.save()
         return Stored(secret, target.n, task.digest, opened.name, created)
 
-    async def _check_same(self, found: Known, type_: SecretType | None, wanted: Reference | None) -> None:
+    async def _check_same(
+        self, found: Known, type_: SecretType | None, wanted: Reference | None, refers_to: str
+    ) -> None:
+        if found.n and bool(found.secret.document.reference) != bool(refers_to):
+            raise Malformed(
+                "value_type_differs",
+                "the secret refers to one at its provider"
+                if found.secret.document.reference
+                else "the secret has values of its own, and can't come to refer to another",
+                "change what it refers to with --refers-to"
+                if found.secret.document.reference
+                else "delete the secret first",
+            )
         if type_ is not None and found.secret.document.type != type_:
             raise Malformed(
                 "secret_type_differs",
@@ -303,6 +326,12 @@ def _changes(
         "filename": filename if filename and document.type == "SecretFile" else None,
     }
     return {field: value for field, value in asked.items() if value is not None and value != getattr(document, field)}
+
+
+def _moved(document: SecretDocument, refers_to: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """What a version is bound to, where it differs."""
+    asked: dict[str, Any] = {"reference": refers_to, **({} if metadata is None else {"metadata": dict(metadata)})}
+    return {field: value for field, value in asked.items() if value != getattr(document, field)}
 
 
 def _admitted(draft: Book, identity: Identity, document: SecretDocument, now: int) -> Verified[SecretDocument]:

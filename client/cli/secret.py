@@ -40,6 +40,12 @@ secret.add_command(reveal)
     "--type", "kind", type=click.Choice(["text", "file"]), help="what it is; a file's value is a file by default"
 )
 @click.option("--connector", metavar="REF", help="the secret manager; the built-in by default")
+@click.option(
+    "--refers-to", default="", metavar="PATH[#KEY]", help="a secret that the provider has already; no value is given"
+)
+@click.option(
+    "--metadata", multiple=True, metavar="KEY=VALUE", help="what the provider needs besides, such as version=3"
+)
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
 @click.option("--name", metavar="TEXT", help="display name")
 @click.option("--description", metavar="TEXT")
@@ -54,12 +60,17 @@ def set_(
     strip_newline: bool,
     kind: str | None,
     connector: str | None,
+    refers_to: str,
+    metadata: tuple[str, ...],
     delegates: tuple[str, ...],
     name: str | None,
     description: str | None,
     tags: tuple[str, ...],
 ) -> None:
-    """Store a secret's value: a new secret, or the next version of one. At most 10 MB."""
+    """Store a secret's value: a new secret, or the next version of one. At most 10 MB.
+
+    With --refers-to it stands for a secret that its provider has already: a delegate fetches that once, to see that it can.
+    """
     if value:
         raise Malformed(
             "value_in_arguments",
@@ -70,10 +81,12 @@ def set_(
         raise Malformed("value_twice", "--file and --from-stdin are both given", "give one of them")
     run = session(context)
     run.check_reference(reference)
-    raw = _value(file, from_stdin, strip_newline)
+    if refers_to and (file or from_stdin):
+        raise Malformed("reference_with_value", "a secret that refers to another has no value", "leave one out")
+    raw = b"" if refers_to else _value(file, from_stdin, strip_newline)
     if not file and raw.endswith(b"\n") and not strip_newline:
         run.out.note("the value ends with a line break; --strip-newline leaves it out")
-    labels = _tags(tags)
+    labels, needed = _tags(tags), _tags(metadata)
 
     async def act(client: Client) -> Any:
         return await client.store(
@@ -86,6 +99,8 @@ def set_(
             filename=_filename(file),
             connector=connector,
             selectors=delegates,
+            refers_to=refers_to,
+            metadata=needed,
         )
 
     stored = run.run(act)

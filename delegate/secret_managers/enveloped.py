@@ -52,7 +52,13 @@ class Enveloped:
         await self._service.check()
 
     async def store(self, secret: SecretVersion, plaintext: Plaintext) -> Wrapped:
-        """The record of a value."""
+        """The record of a value. Raises Malformed for a secret that is to refer to one elsewhere: nothing is kept elsewhere."""
+        if secret.secret.reference:
+            raise Malformed(
+                "reference_unsupported",
+                f"the kind {secret.connector.type} keeps no secrets of its own that one could refer to",
+                "store the value itself, or use a connector to where the secret is",
+            )
         generation = self._zone.current()
         made = await self._service.generate(secret.aad)
         salt = self._randomness(aead.SALT_BYTES)
