@@ -217,17 +217,20 @@ class DevEnvironment:
         """The account, made when the folder is new; the context, in any case."""
         if not self._layout.account:
             identity = identity_for(self.home, self.name, lambda _: None, lambda: None)
-            founding = self._founding() or begin(
-                self.home,
-                self.name,
-                self.url,
-                self.name,
-                identity,
-                Places(self.root_key, self.keyring),
-                self._keep_recovery,
-                "",
-                system_clock,
-            )
+            founding = self._founding()
+            if founding is None:
+                founding = await asyncio.to_thread(
+                    begin,
+                    self.home,
+                    self.name,
+                    self.url,
+                    self.name,
+                    identity,
+                    Places(self.root_key, self.keyring),
+                    self._keep_recovery,
+                    "",
+                    system_clock,
+                )
             await complete(self.home, founding, await self._token(), identity, system_clock, use=False, replace=True)
             self._layout.account = founding.account
         self._write_layout()

@@ -26,6 +26,7 @@ from client.grants import Grants
 from client.home import Home
 from client.identities import Identities, Passphrase, from_environment
 from client.keyrings import Keyrings
+from client.oidc import Issuers
 from client.publish import Publisher
 from client.readers import Readers
 from client.scopes import Scopes
@@ -71,6 +72,7 @@ class Client:
         self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here)
         self.grants = Grants(self.account, self.publisher, self.directory)
         self.keyrings = Keyrings(self.account, self.publisher, self.directory)
+        self.issuers = Issuers(self.account, self.publisher, self.directory)
         self.administrators = Administrators(self.account, self.publisher, self.directory)
         self.scopes = Scopes(self.publisher, self.directory)
         self.audit = Audit(self.account)

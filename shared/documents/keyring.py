@@ -27,8 +27,10 @@ ISSUER = (
 )
 """An https URL (http for loopback) as issuers write it: no query, no fragment, no user, no slash at the end."""
 
-Issuer = Annotated[str, Meta(max_length=255, pattern=ISSUER)]
-"""At most 255 characters, which is what AWS takes."""
+LONGEST_ISSUER = 255
+"""Characters that AWS takes."""
+
+Issuer = Annotated[str, Meta(max_length=LONGEST_ISSUER, pattern=ISSUER)]
 
 
 class Certifier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
