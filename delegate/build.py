@@ -16,6 +16,7 @@ from delegate.runner import Runner
 from delegate.secret_managers.interface import Randomness, Surroundings
 from delegate.secret_managers.registry import Loadable, Registry, installed_kinds
 from delegate.tasks import Tasks
+from delegate.tokens import Tokens
 from delegate.trust import Trust
 from delegate.zone import Zone
 from shared.crypto.identity import Identity
@@ -45,6 +46,7 @@ def build(
         clock=clock,
         delegate=configuration.name,
         endpoints=configuration.endpoints,
+        tokens=Tokens(zone, clock, randomness),
         data_keys=DataKeys(clock, *configuration.data_keys),
         call_seconds=configuration.call_seconds,
     )
