@@ -41,6 +41,9 @@ class Loadable(Protocol):
 
 BUILT_IN: Mapping[str, EntryPoint] = {
     "AwsKms": EntryPoint("AwsKms", "delegate.secret_managers.aws_kms:AwsKms", GROUP),
+    "AwsSecretManager": EntryPoint(
+        "AwsSecretManager", "delegate.secret_managers.aws_secret_manager:AwsSecretManager", GROUP
+    ),
     "Local": EntryPoint("Local", "delegate.secret_managers.local:Local", GROUP),
 }
 
