@@ -1,34 +1,73 @@
-"""What every kind of secret manager promises. A kind joins by a factory in `KINDS`; nothing else here knows one.
+"""What every kind of secret manager promises. A kind joins by a row in `KINDS`; nothing else here knows one.
 
-A factory makes a manager for a world and says what its store leaves behind (`Wrapped` or `Reference`): the same world and
-name give the same manager, so that one may fetch what another stored.
+A row's factory makes a manager for a world: the same world gives the same secrets, so that one manager may fetch what
+another stored. Where a kind needs a server, its row says which; it is started once, when the first test needs it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
+import pytest_asyncio
 from msgspec import structs
 
+from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
+from delegate.secret_managers.aws_secret_manager import AwsSecretManager
 from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings, stored_bytes, stored_value
 from delegate.secret_managers.local import Local
 from delegate.zone import Zone
 from shared.canonical import digest
 from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
-from shared.errors import Denied, NotFound, PrivySealError, Tampered
+from shared.errors import Denied, Malformed, NotFound, PrivySealError, Tampered
 from shared.values import Wrapped
 from tests.fakes.world import World
+from tests.servers.emulators import Emulator, Moto
 
-KINDS: dict[str, Callable[[World, Surroundings], SecretManager]] = {
-    "Local": lambda world, surroundings: Local(world.connector.document, surroundings, {}),
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind under test: its factory, the server that it needs, and what of the contract its provider can't keep."""
+
+    make: Callable[[World, Surroundings], SecretManager]
+    server: Callable[[], AbstractContextManager[Emulator]] | None = None
+    longest: int = 10_000_000
+    """Bytes of a value."""
+    deletes_versions: bool = True
+    """Whether one version can be deleted without the others."""
+
+
+def local(world: World, surroundings: Surroundings) -> SecretManager:
+    return Local(world.connector.document, surroundings, {})
+
+
+def aws_secret_manager(world: World, surroundings: Surroundings) -> SecretManager:
+    credential = {"type": "ManualConfig", "spec": {"accessKeyPlainText": "A" * 20, "secretKey": "account.key"}}
+    spec = {"credential": credential, "region": "us-east-1", "secretNamePrefix": place_of(world)}
+    connector = structs.replace(world.connector.document, type="AwsSecretManager", spec=spec)
+    return AwsSecretManager(connector, surroundings, {"account.key": Plaintext(b"k" * 40)})
+
+
+KINDS: dict[str, Kind] = {
+    "AwsSecretManager": Kind(aws_secret_manager, Moto, longest=65_536, deletes_versions=False),
+    "Local": Kind(local),
 }
+
+_places: WeakKeyDictionary[World, str] = WeakKeyDictionary()
+
+
+def place_of(world: World) -> str:
+    """A name of the world's own, since the servers outlive it."""
+    return _places.setdefault(world, "w" + secrets.token_hex(8))
+
 
 VALUES = {
     "text": b"hunter2",
@@ -41,9 +80,25 @@ VALUES = {
 }
 
 
-def surroundings_of(world: World, keyring: Keyring | None = None) -> Surroundings:
-    zone = Zone(keyring or world.keyring, world.book())
-    return Surroundings(zone, LocalPolicy.parse("", list(KINDS)), secrets.token_bytes)
+Made = Callable[..., SecretManager]
+"""A manager of a kind for a world, with another keyring than the world's where one is given."""
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Callable[[str], Endpoints]]:
+    """Where a kind's server is asked; started when it is first asked for."""
+    with ExitStack() as stack:
+        started: dict[object, Endpoints] = {}
+
+        def of(kind: str) -> Endpoints:
+            server = KINDS[kind].server
+            if server is None:
+                return Endpoints()
+            if server not in started:
+                started[server] = Endpoints({"*": stack.enter_context(server()).url})
+            return started[server]
+
+        yield of
 
 
 @pytest.fixture
@@ -52,8 +107,31 @@ def world() -> World:
 
 
 @pytest.fixture(params=list(KINDS))
-def manager(request: pytest.FixtureRequest, world: World) -> SecretManager:
-    return KINDS[request.param](world, surroundings_of(world))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@pytest_asyncio.fixture
+async def make(kind: Kind, servers: Callable[[str], Endpoints]) -> AsyncIterator[Made]:
+    """Makes managers of the kind, and closes them."""
+    endpoints = servers(next(name for name, one in KINDS.items() if one is kind))
+    made: list[SecretManager] = []
+
+    def one(world: World, keyring: Keyring | None = None) -> SecretManager:
+        zone = Zone(keyring or world.keyring, world.book())
+        policy = LocalPolicy.parse("", list(KINDS))
+        made.append(kind.make(world, Surroundings(zone, policy, secrets.token_bytes, endpoints=endpoints)))
+        return made[-1]
+
+    yield one
+    for manager in made:
+        await manager.close()
+        await manager.close()
+
+
+@pytest.fixture
+def manager(make: Made, world: World) -> SecretManager:
+    return make(world)
 
 
 def version(world: World, identifier: str = "password", n: int = 1) -> SecretVersion:
@@ -68,8 +146,13 @@ async def test_a_check_of_a_working_connector_passes(manager: SecretManager) -> 
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
-async def test_what_was_stored_is_fetched(manager: SecretManager, world: World, value: bytes) -> None:
+async def test_what_was_stored_is_fetched(manager: SecretManager, kind: Kind, world: World, value: bytes) -> None:
     secret = version(world)
+    if len(value) > kind.longest:
+        with pytest.raises(Malformed, match=f"{kind.longest:,} bytes") as caught:
+            await manager.store(secret, Plaintext(value))
+        assert caught.value.code == "value_too_large"
+        return
     stored = await manager.store(secret, Plaintext(value))
     assert (await manager.fetch(secret, stored)).reveal() == value
 
@@ -160,17 +243,26 @@ async def test_what_was_never_stored_is_refused(manager: SecretManager, world: W
 
 
 async def test_a_deletion_may_be_repeated_and_a_deleted_secret_be_made_again(
-    manager: SecretManager, world: World
+    manager: SecretManager, kind: Kind, world: World
 ) -> None:
     secret = version(world)
     whole = replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))
     stored = await manager.store(secret, Plaintext(b"hunter2"))
-    await manager.delete(secret, stored)
-    await manager.delete(secret, stored)
+    for _ in range(2):
+        if kind.deletes_versions:
+            await manager.delete(secret, stored)
+        else:
+            with pytest.raises(Denied) as caught:
+                await manager.delete(secret, stored)
+            assert caught.value.code == "version_kept"
     await manager.delete(whole, None)
+    await manager.delete(whole, None)
+    renewed = version(world, n=2)
+    stored = await manager.store(renewed, Plaintext(b"hunter3"))
+    assert (await manager.fetch(renewed, stored)).reveal() == b"hunter3"
     again = version(world, "again")
-    renewed = await manager.store(again, Plaintext(b"again"))
-    assert (await manager.fetch(again, renewed)).reveal() == b"again"
+    stored = await manager.store(again, Plaintext(b"again"))
+    assert (await manager.fetch(again, stored)).reveal() == b"again"
 
 
 async def test_concurrent_stores_do_not_mix(manager: SecretManager, world: World) -> None:
@@ -190,20 +282,18 @@ async def test_no_value_is_in_what_is_stored_or_shown(manager: SecretManager, wo
     assert value.decode() not in shown
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-async def test_another_keyrings_manager_does_not_open_a_record(kind: str, world: World) -> None:
+async def test_another_keyrings_manager_does_not_open_a_record(make: Made, world: World) -> None:
     secret = version(world)
-    stored = await KINDS[kind](world, surroundings_of(world)).store(secret, Plaintext(b"hunter2"))
+    stored = await make(world).store(secret, Plaintext(b"hunter2"))
     stolen_role = Keyring(world.id, world.keyring.name, [(1, world.seed("another keyring"))])
     with pytest.raises((Tampered, NotFound)):
-        await KINDS[kind](world, surroundings_of(world, stolen_role)).fetch(secret, stored)
+        await make(world, stolen_role).fetch(secret, stored)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-async def test_a_record_of_another_connector_is_refused(kind: str, world: World) -> None:
+async def test_a_record_of_another_connector_is_refused(make: Made, world: World) -> None:
     secret = version(world)
     other = world.publish(world.connector_document("other"))
-    manager = KINDS[kind](world, surroundings_of(world))
+    manager = make(world)
     stored = await manager.store(secret, Plaintext(b"hunter2"))
     moved = SecretVersion(
         structs.replace(secret.secret, connector=other.document.id),
@@ -215,15 +305,13 @@ async def test_a_record_of_another_connector_is_refused(kind: str, world: World)
         await manager.fetch(moved, stored)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-async def test_values_outlive_a_rotation_and_the_exclusion_of_their_generation(kind: str, world: World) -> None:
+async def test_values_outlive_a_rotation_and_the_exclusion_of_their_generation(make: Made, world: World) -> None:
     secret = version(world)
-    stored = await KINDS[kind](world, surroundings_of(world)).store(secret, Plaintext(b"hunter2"))
+    stored = await make(world).store(secret, Plaintext(b"hunter2"))
     world.rotate()
-    manager = KINDS[kind](world, surroundings_of(world))
-    assert (await manager.fetch(secret, stored)).reveal() == b"hunter2"
+    assert (await make(world).fetch(secret, stored)).reveal() == b"hunter2"
     world.revise_status(keyrings={world.keyring.name: 2})
-    manager = KINDS[kind](world, surroundings_of(world))
+    manager = make(world)
     with pytest.raises(Denied) as caught:
         await manager.fetch(secret, stored)
     assert caught.value.code == "generation_excluded"
