@@ -205,7 +205,7 @@ class VaultIdentity:
     async def _logged_in(self) -> Lease:
         assert self._login is not None
         login = self._login
-        about = "login at " + "/".join(("auth", *login.path))
+        about = "login on " + "/".join(("auth", *login.path))
         body = dict(await login.body())
         began = self._clock.monotonic()
         answer = await self.calls.ask(
@@ -218,7 +218,7 @@ class VaultIdentity:
         if auth is None or not auth.client_token:
             raise NotReady(
                 "vault_login_unfinished",
-                f"Vault asks for more than {self._login.who if self._login else 'the token'} at {about}",
+                f"Vault asks for more than {self._login.who if self._login else 'the token'}, at {about}",
                 "a delegate can't answer a second factor: leave the login's identity out of it",
             )
         # A little before the end, so that what is begun with it ends with it.

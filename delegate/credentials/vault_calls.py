@@ -26,7 +26,7 @@ from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, Overl
 
 
 class Refusal(NamedTuple):
-    """What a refusal means; `{about}` is what was asked."""
+    """What a refusal means; `{about}` is what was asked, `{place}` where."""
 
     error: type[PrivySealError]
     code: str
@@ -134,7 +134,8 @@ def parsed(answer: Answer, form: type[T], about: str) -> T:
 
 
 def _made(row: Refusal, about: str, **facts: Any) -> PrivySealError:
-    return row.error(row.code, row.detail.format(about=about), row.hint.format(about=about), **facts)
+    words = {"about": about, "place": about.rpartition(" on ")[2]}
+    return row.error(row.code, row.detail.format(**words), row.hint.format(**words), **facts)
 
 
 _FAILURES = (VaultError, requests.exceptions.RequestException, HTTPError, Garbled, TooLong)
@@ -202,7 +203,7 @@ REFUSALS: Refusals = {
     "no handler for route": Refusal(
         NotFound,
         "vault_engine_missing",
-        "there is nothing mounted where {about} leads",
+        "there is nothing mounted where {place} leads",
         "look at secretEngineName and namespace of the connector",
     ),
     400: Refusal(
@@ -217,7 +218,7 @@ REFUSALS: Refusals = {
     404: Refusal(
         NotFound,
         "vault_missing",
-        "Vault has nothing at {about}",
+        "Vault has nothing at {place}",
         "look at the path, and at secretEngineName, secretEngineVersion and namespace of the connector",
     ),
     405: Refusal(

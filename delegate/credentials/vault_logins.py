@@ -267,7 +267,7 @@ def _refused(what: str, hint: str) -> Refusals:
     row = Refusal(
         Denied,
         "vault_login_refused",
-        f"Vault doesn't take {what} at {{about}}",
+        f"Vault doesn't take {what} at {{place}}",
         f"{hint}; look whether the auth method is enabled at that path and has that role",
     )
     return {400: row, 401: row, 403: row, 404: row}

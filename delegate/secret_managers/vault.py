@@ -336,7 +336,7 @@ _MISSING: Refusals = {
     404: Refusal(
         NotFound,
         "vault_missing",
-        "Vault has nothing at {about}, or no longer the version that is asked for",
+        "Vault has nothing at {place}, or no longer the version that is asked for",
         "look at the path, at secretEngineName, secretEngineVersion and namespace of the connector, and at max_versions",
     )
 }

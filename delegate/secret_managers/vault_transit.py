@@ -139,7 +139,7 @@ class TransitKeys:
         if self._is_there:
             return
         try:
-            await self._decrypted(use, self._key, _NOTHING, "")
+            await self._decrypted(use, self._key, _NOTHING, "", _PRESENT)
         except Tampered:
             pass
         self._is_there = True
@@ -155,13 +155,15 @@ class TransitKeys:
             raise _forged()
         return Plaintext(opened)
 
-    async def _decrypted(self, use: Use, key: str, ciphertext: str, bound: str) -> Any:
+    async def _decrypted(
+        self, use: Use, key: str, ciphertext: str, bound: str, refusals: Refusals | None = None
+    ) -> Any:
         def call(client: Client) -> Any:
             return client.secrets.transit.decrypt_data(
                 key, ciphertext, context=bound, associated_data=bound, mount_point=self._engine
             )
 
-        return await use.ask(f"update on {self._engine}/decrypt/{key}", call, _REFUSALS)
+        return await use.ask(f"update on {self._engine}/decrypt/{key}", call, refusals or _REFUSALS)
 
 
 class VaultTransit(Enveloped):
@@ -187,7 +189,7 @@ _UNFIT: Refusals = {
     "key not found": Refusal(
         NotFound,
         "vault_key_missing",
-        "there is no key where {about} leads",
+        "there is no key where {place} leads",
         "make it: vault write -f ENGINE/keys/NAME; a key that was deleted takes the values under it along",
     ),
     "non-AEAD": Refusal(
@@ -203,6 +205,9 @@ _UNFIT: Refusals = {
         "use a key of the type aes256-gcm96 or chacha20-poly1305",
     ),
 }
+_NOT_OURS = Refusal(
+    Tampered, "decryption_failed", "a stored value's key wasn't wrapped by the connector's key for this place", ""
+)
 _REFUSALS: Refusals = {
     **_UNFIT,
     "too old": Refusal(
@@ -211,10 +216,7 @@ _REFUSALS: Refusals = {
         "Vault no longer uses the version of the key that a value is under, at {about}",
         "lower min_decryption_version of the key, or store the secret again",
     ),
-    400: Refusal(
-        Tampered,
-        "decryption_failed",
-        "a stored value's key wasn't wrapped by the connector's key for this place",
-        "",
-    ),
+    400: _NOT_OURS,
 }
+# A key of another type fails in its own way at what no key has made.
+_PRESENT: Refusals = {**_UNFIT, 400: _NOT_OURS, 500: _NOT_OURS}

@@ -306,6 +306,8 @@ def _check_companions(settings: VaultConnection) -> None:
     whose = {"VAULT_AGENT": "sink", "AWS_IAM": "AWS identity", "K8s_AUTH": "service account"}.get(access)
     if whose and not settings.delegate_selectors:
         raise Refused("delegateSelectors", _SELECTORS_EMPTY.format(whose))
+    if access in {"USERPASS", "LDAP"} and ("/" in settings.username or settings.username in {".", ".."}):
+        raise Refused("username", "a user name has no slash, and isn't . or ..")
     if access == "VAULT_AGENT":
         _check_file("sinkPath", settings.sink_path)
     if access == "K8s_AUTH":

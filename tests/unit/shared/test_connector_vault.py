@@ -201,6 +201,8 @@ def test_the_host_is_that_of_the_url() -> None:
         ({"accessType": "CERT"}, "clientCertificate", "You must provide a client certificate"),
         ({"accessType": "USERPASS", "password": "pw"}, "username", "You must provide a user name"),
         ({"accessType": "LDAP", "username": "u"}, "password", "You must provide a password"),
+        ({**WAYS["LDAP"], "username": "../../sys/seal"}, "username", "a user name has no slash"),
+        ({**WAYS["USERPASS"], "username": ".."}, "username", "a user name has no slash"),
         ({"valtUrl": "x"}, "valtUrl", "there is no such field: give one of "),
     ],
 )  # fmt: skip
