@@ -1,0 +1,136 @@
+"""Processes: a program started in a session of its own, with pipes from it and nothing else of ours.
+
+Promises: it inherits no descriptor, no input and no variable but those given; its group can be signalled until `close`
+without ever meeting a stranger's. Must not decide when it ends: `delegate.commands` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+from shared.errors import Denied, Malformed, NotFound, Overloaded, PrivySealError, Unavailable
+
+READ_BYTES = 64 * 1024
+"""What is read at once, and what waits here before the pipe is left to fill."""
+
+
+class Process:
+    """A started process, its group and the pipes from it."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], pipes: Sequence[int]) -> None:
+        self._popen = popen
+        self._files = [os.fdopen(pipe, "rb", 0) for pipe in pipes]
+        self._transports: list[asyncio.ReadTransport] = []
+        self._is_reaped = False
+
+    @staticmethod
+    def start(program: str, argv: Sequence[str], directory: str, environment: Mapping[bytes, bytes]) -> Process:
+        """Starts the file `program`, which takes a millisecond. Raises NotFound, Denied, Malformed, Overloaded, Unavailable.
+
+        Not by the event loop's own means: uvloop lets descriptors through.
+        """
+        reading, writing = zip(os.pipe(), os.pipe(), strict=True)
+        try:
+            popen = subprocess.Popen(  # noqa: S603 (a program that a granted person signed, no shell)
+                [text.encode() for text in argv],
+                executable=program,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=writing[0],
+                stderr=writing[1],
+                close_fds=True,
+                start_new_session=True,
+            )
+        except OSError as error:
+            for pipe in reading:
+                os.close(pipe)
+            raise _why(error) from None
+        finally:
+            for pipe in writing:
+                os.close(pipe)
+        return Process(popen, reading)
+
+    def watch(self) -> asyncio.Future[int]:
+        """Its status, negative for a signal, once it has exited; it stays a zombie until `close`."""
+        loop = asyncio.get_running_loop()
+        exited: asyncio.Future[int] = loop.create_future()
+
+        def wait() -> None:
+            if hasattr(os, "waitid"):
+                # Not reaped, its number can't become another's while the group is signalled.
+                found = os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)
+                assert found is not None
+                status = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+            else:
+                status = self._popen.wait()
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(exited.set_result, status)
+
+        # A thread of its own: one of the pool would be missing for as long as the command runs.
+        threading.Thread(target=wait, name=f"exec-{self._popen.pid}", daemon=True).start()
+        return exited
+
+    async def connect(self) -> list[asyncio.StreamReader]:
+        """Readers of standard output and error, which pause the pipe when they aren't read."""
+        loop = asyncio.get_running_loop()
+        readers = []
+        for file in self._files:
+            reader = asyncio.StreamReader(READ_BYTES)
+            transport, _ = await loop.connect_read_pipe(partial(asyncio.StreamReaderProtocol, reader), file)
+            self._transports.append(transport)
+            readers.append(reader)
+        return readers
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the whole group, as long as its number is its own."""
+        if not self._is_reaped:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._popen.pid, number)
+
+    def close(self, has_exited: bool) -> None:
+        """Lets go of all of it."""
+        self._is_reaped = True
+        if has_exited:
+            self._popen.wait()
+        for transport in self._transports:
+            transport.close()
+
+
+def not_executable() -> PrivySealError:
+    """The program's file can't be started."""
+    return Denied(
+        "program_not_executable",
+        "the command's program may not be executed on the delegate",
+        "check its mode, its owner and the first line of a script",
+    )
+
+
+def _why(error: OSError) -> PrivySealError:
+    match error.errno:
+        case errno.ENOENT:
+            return NotFound(
+                "program_missing",
+                "the command's program, or the interpreter of its first line, isn't there on the delegate",
+                "install it there",
+            )
+        case errno.EACCES | errno.EPERM | errno.ENOEXEC:
+            return not_executable()
+        case errno.E2BIG:
+            return Malformed(
+                "command_too_large",
+                "the command, its variables and values are more than the delegate's system takes",
+                "a value in a variable has at most 128 KiB",
+            )
+        case errno.EAGAIN | errno.ENOMEM | errno.EMFILE | errno.ENFILE:
+            return Overloaded("command_refused", "the delegate's system starts no more processes", "try again later")
+        case _:
+            return Unavailable("command_failed", "the delegate's system can't start the command", "look at its log")
