@@ -13,6 +13,7 @@ EXITS = {
     "shared/crypto/output.py": "packs answers, themselves a Plaintext, before they are sealed to the reader",
     "shared/crypto/seal.py": "seals it",
     "shared/crypto/stream.py": "the key of an output that a reader opened",
+    "delegate/commands.py": "gives it to the command that a granted person signed, in its environment",
     "delegate/masking.py": "its guises are what is masked in a command's output",
     "delegate/secret_managers/enveloped.py": "a data key opens its record",
     "delegate/secret_managers/selection.py": "selects one member of a JSON value",
