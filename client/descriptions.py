@@ -78,7 +78,7 @@ class Description:
 def describe(manifest: Manifest) -> Description:
     """The connector that a manifest describes. Raises Malformed with file, line, path and what is allowed."""
     given = dict(manifest.body)
-    given["tags"] = _tags(manifest, given.get("tags"))
+    given["tags"] = tags_of(manifest, KIND, given.get("tags"))
     spec = given.get("spec") or {}
     try:
         body = read(_Body, given, _FORMS)
@@ -127,14 +127,14 @@ def _identifier(manifest: Manifest, name: str) -> str:
     return identifier
 
 
-def _tags(manifest: Manifest, given: object) -> Any:
+def tags_of(manifest: Manifest, kind: str, given: object) -> Any:
     """Tags are a mapping, or a list of `KEY:VALUE`; a bare key has an empty value."""
     if isinstance(given, Mapping):
         return {key: "" if value is None else value for key, value in given.items()}
     if isinstance(given, list) and all(isinstance(one, str) for one in given):
         pairs = [one.partition(":") for one in given]
         if len({key.strip() for key, _, _ in pairs}) < len(pairs):
-            raise manifest.refused(f"{KIND}.tags", "a tag stands twice", "keep one")
+            raise manifest.refused(f"{kind}.tags", "a tag stands twice", "keep one")
         return {key.strip(): value.strip() for key, _, value in pairs}
     return given
 

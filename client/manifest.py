@@ -17,7 +17,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from shared.errors import Malformed, PrivySealError
 
-KINDS = ("connector",)
+KINDS = ("connector", "secret")
 LARGEST_BYTES = 4 * 1024 * 1024
 STANDARD_INPUT = "-"
 _MOST_NODES = 50_000

@@ -30,6 +30,7 @@ from client.oidc import Issuers
 from client.publish import Publisher
 from client.readers import Readers
 from client.scopes import Scopes
+from client.secret_plans import SecretPlans
 from client.secrets import Secrets, SecretType, Stored
 from client.state import State
 from client.transport import Transport
@@ -68,6 +69,7 @@ class Client:
         self.here = parse_here(org, project)
         readers = Readers()
         self.secrets = Secrets(self.account, self.directory, readers, self.here)
+        self.secret_plans = SecretPlans(self.account, self.publisher, self.directory, self.secrets)
         self.commands = Commands(self.account, self.directory, readers, self.here)
         self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here)
         self.grants = Grants(self.account, self.publisher, self.directory)

@@ -78,7 +78,7 @@ class Secrets:
 
     async def store(
         self,
-        reference: str,
+        reference: str | Reference,
         value: Plaintext,
         *,
         type: SecretType | None = None,  # noqa: A002 (the document's word)
@@ -103,7 +103,7 @@ class Secrets:
         check_size(value)
         if refers_to and len(value):
             raise Malformed("reference_with_value", "a secret that refers to another has no value", "leave one out")
-        place = self.reference(reference)
+        place = reference if isinstance(reference, Reference) else self.reference(reference)
         await self._account.sync()
         (found,) = await self._directory.find([place], fresh=True)
         if isinstance(found, PrivySealError) and not isinstance(found, NotFound):

@@ -213,9 +213,9 @@ def _pins(
     return tuple(pins.values())
 
 
-def place_of(secret: SecretDocument) -> Reference:
-    """Where a secret lives."""
-    return Reference(Scope.parse(secret.scope), secret.identifier)
+def place_of(document: SecretDocument | ConnectorDocument) -> Reference:
+    """Where a secret or connector lives."""
+    return Reference(Scope.parse(document.scope), document.identifier)
 
 
 def places_of(connector: ConnectorDocument) -> tuple[Reference, ...]:

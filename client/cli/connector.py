@@ -179,7 +179,7 @@ def create(
             return change, made, why
 
     change, made, tested = run.run(act)
-    report(run, [change], [made])
+    report(run, [change], [made], dry_run=False)
     if isinstance(tested, PrivySealError):
         _warn(run, made, tested)
     elif tested is not None and run.out.format == "table":

@@ -1,0 +1,181 @@
+"""Descriptions of secrets: in the words of their YAML, read from a manifest and written from a document.
+
+Promises: the form of every field is checked before anybody is asked anything, and a value never comes from a file of
+descriptions: `Inline` describes a secret whose value is set by itself, `Reference` one that its provider has. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from client.descriptions import identifier_of, tags_of
+from client.manifest import Manifest
+from shared.connectors.fields import Forms, Refused, read
+from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES
+from shared.documents.fields import Identifier, Line, Name, Tags
+from shared.documents.secret import SecretDocument
+from shared.errors import Malformed
+from shared.names import ACCOUNT_SCOPE, Reference, Scope
+
+KIND = "secret"
+TYPES = ("SecretFile", "SecretText")
+INLINE, REFERENCE = "Inline", "Reference"
+
+
+class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    values: dict[str, str | int | bool] = {}
+
+
+class _Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    secret_manager_identifier: str
+    value_type: str = INLINE
+    value: Annotated[str, Meta(max_length=2048)] | None = None
+    additional_metadata: _Metadata = _Metadata()
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    type: str
+    name: Name
+    identifier: Identifier | None = None
+    description: Line = ""
+    org_identifier: Identifier | None = None
+    project_identifier: Identifier | None = None
+    tags: Tags = {}
+    spec: _Spec
+
+
+_IDENTIFIER = "an identifier: letters, digits and _, not beginning with a digit, at most 128"
+_FORMS = Forms(
+    choices={"type": TYPES, "spec.valueType": (INLINE, REFERENCE)},
+    forms={
+        "name": "a name: up to 128 letters, digits, spaces and the characters - _ .",
+        "identifier": _IDENTIFIER,
+        "orgIdentifier": _IDENTIFIER,
+        "projectIdentifier": _IDENTIFIER,
+        "description": "a text of at most 1,024 characters",
+        "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
+        "spec.value": "where the provider has it: a text of at most 2,048 characters, PATH or PATH#KEY",
+        "spec.additionalMetadata.values": "texts by name, such as version: latest",
+    },
+    missing={
+        "type": "the secret's type is missing",
+        "spec.secretManagerIdentifier": "the secret manager is missing: account.NAME, org.NAME or NAME",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretDescription:
+    """A secret as it is wanted. `refers_to` is empty for one whose values are ours."""
+
+    manifest: Manifest
+    place: Reference
+    name: str
+    description: str
+    tags: dict[str, str]
+    type: str
+    connector: Reference
+    refers_to: str
+    metadata: dict[str, str]
+
+    def refused(self, path: str, detail: str, hint: str = "", *, code: str = "secret_malformed") -> Malformed:
+        """An error at one of the secret's fields."""
+        return self.manifest.refused(f"{KIND}.{path}", detail, hint, code=code)
+
+
+def describe_secret(manifest: Manifest) -> SecretDescription:
+    """The secret that a manifest describes. Raises Malformed with file, line, path and what is allowed."""
+
+    def refused(path: str, detail: str, hint: str = "see docs/cli.md", **facts: Any) -> Malformed:
+        return manifest.refused(f"{KIND}.{path}", detail, hint, code="secret_malformed", **facts)
+
+    given = {**manifest.body, "tags": tags_of(manifest, KIND, manifest.body.get("tags"))}
+    try:
+        body = read(_Body, given, _FORMS)
+    except Refused as why:
+        facts: dict[str, Any] = {"allowed": list(why.allowed)} if why.allowed else {}
+        raise refused(why.path, why.detail, **facts) from None
+    spec = body.spec
+    if body.type not in TYPES:
+        raise refused("type", f"give one of {', '.join(TYPES)}", allowed=list(TYPES))
+    if spec.value_type not in {INLINE, REFERENCE}:
+        raise refused("spec.valueType", f"give {INLINE} or {REFERENCE}", allowed=[INLINE, REFERENCE])
+    refers = spec.value_type == REFERENCE
+    if refers and not spec.value:
+        raise refused("spec.value", "a reference says where the provider has the secret: PATH or PATH#KEY")
+    if refers and body.type != "SecretText":
+        raise refused("spec.valueType", "a file is always Inline")
+    if not refers and spec.value:
+        raise refused("spec.value", "a value isn't taken from a description", "set it by itself: privyseal secret set")
+    if body.project_identifier and not body.org_identifier:
+        raise refused("projectIdentifier", "a project is named without its organisation", "add orgIdentifier")
+    scope = Scope(body.org_identifier or "", body.project_identifier or "")
+    identifier = body.identifier or identifier_of(body.name)
+    if not identifier:
+        raise refused("identifier", "no identifier can be made from the name", "give an identifier")
+    return SecretDescription(
+        manifest,
+        Reference(scope, identifier),
+        body.name,
+        body.description,
+        body.tags,
+        body.type,
+        _connector(manifest, spec.secret_manager_identifier, scope),
+        spec.value or "" if refers else "",
+        {name: _text(value) for name, value in spec.additional_metadata.values.items()},
+    )
+
+
+def _text(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _connector(manifest: Manifest, text: str, scope: Scope) -> Reference:
+    if text.rpartition(".")[2] in BUILT_IN_ALIASES:
+        # Each scope has one by that name for users; all of them are the account's.
+        return Reference(ACCOUNT_SCOPE, BUILT_IN)
+    try:
+        return Reference.parse(text, scope)
+    except Malformed as why:
+        path = f"{KIND}.spec.secretManagerIdentifier"
+        raise manifest.refused(path, why.detail, why.hint, code="secret_malformed") from None
+
+
+def secret_body(document: SecretDocument, connector: Reference) -> dict[str, Any]:
+    """A document in the words of its YAML, without a value."""
+    scope = Scope.parse(document.scope)
+    told = {
+        "type": document.type,
+        "name": document.name,
+        "identifier": document.identifier,
+        "description": document.description,
+        "orgIdentifier": scope.org,
+        "projectIdentifier": scope.project,
+        "tags": dict(document.tags),
+    }
+    spec: dict[str, Any] = {"secretManagerIdentifier": _seen_from(connector, scope)}
+    if document.type == "SecretText":
+        spec["valueType"] = REFERENCE if document.reference else INLINE
+    if document.reference:
+        spec["value"] = document.reference
+    if document.metadata:
+        spec["additionalMetadata"] = {"values": dict(document.metadata)}
+    return {**{key: value for key, value in told.items() if value}, "spec": spec}
+
+
+def _seen_from(connector: Reference, scope: Scope) -> str:
+    if connector == Reference(ACCOUNT_SCOPE, BUILT_IN):
+        return "harnessSecretManager"
+    if connector.scope == scope and scope.org:
+        return connector.identifier
+    return str(connector)
+
+
+def secret_yaml(body: dict[str, Any]) -> str:
+    """A document of YAML."""
+    return yaml.safe_dump({KIND: body}, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,196 @@
+"""Plans for secrets: what descriptions come to against what the account has, and carrying that out.
+
+Promises: everything is checked before anything is published. A secret whose value is ours is made without one, to be set by
+itself; what refers to a provider's is fetched there once by a delegate, and isn't made if that fails. What hasn't changed is
+left alone. Must not take a value.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from msgspec import structs
+
+from client.account import Account
+from client.directory import Directory, Known
+from client.drafts import new_id, next_revision
+from client.manifest import Manifest, refuse_all
+from client.publish import Publisher, Signable
+from client.secret_descriptions import SecretDescription, describe_secret, secret_body, secret_yaml
+from client.secrets import Secrets
+from shared.crypto.plaintext import Plaintext
+from shared.documents.connector import ConnectorDocument
+from shared.documents.jws import Verified
+from shared.documents.secret import SecretDocument
+from shared.errors import NotFound, PrivySealError
+from shared.names import Reference, Scope
+
+_FREE = ("name", "description", "tags")
+_BOUND = ("reference", "metadata")
+"""What a version is bound to: changing it takes a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretChange:
+    """What a description comes to: `before` is what is there, `wanted` what it is to become."""
+
+    description: SecretDescription
+    before: SecretDocument | None
+    wanted: SecretDocument
+
+    @property
+    def action(self) -> Literal["create", "change", "none"]:
+        """What would be done."""
+        if self.before is None:
+            return "create"
+        return "none" if self.before == self.wanted else "change"
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether a delegate has to fetch it once."""
+        if not self.wanted.reference or self.before is None:
+            return bool(self.wanted.reference)
+        return any(getattr(self.before, field) != getattr(self.wanted, field) for field in _BOUND)
+
+    def diff(self) -> str:
+        """A unified diff of the YAML, empty where nothing changes."""
+        connector, manifest = self.description.connector, self.description.manifest
+        place = f"{self.wanted.scope}/{self.wanted.identifier}"
+        old = secret_yaml(secret_body(self.before, connector)) if self.before else ""
+        new = secret_yaml(secret_body(self.wanted, connector))
+        left = f"{place} (revision {self.before.rev})" if self.before else "/dev/null"
+        right = f"{place} ({manifest.source}:{manifest.line})"
+        return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), left, right))
+
+
+class SecretPlans:
+    """One account's."""
+
+    def __init__(self, account: Account, publisher: Publisher, directory: Directory, secrets: Secrets) -> None:
+        self._account = account
+        self._publisher = publisher
+        self._directory = directory
+        self._secrets = secrets
+
+    async def plan(
+        self, manifests: Sequence[Manifest], planned: Mapping[Reference, ConnectorDocument]
+    ) -> list[SecretChange]:
+        """What the manifests come to, in their order. `planned` are connectors that are to be made before.
+
+        Raises Malformed for wrong fields (file, line, path; more in the fact `problems`), Denied, NotFound.
+        """
+        wrong: list[PrivySealError] = []
+        described: list[SecretDescription] = []
+        places: dict[Reference, Manifest] = {}
+        for manifest in manifests:
+            try:
+                one = describe_secret(manifest)
+                first = places.setdefault(one.place, manifest)
+                if first is not manifest:
+                    detail = f"the secret stands twice, first at {first.source}:{first.line}"
+                    raise one.refused("identifier", detail, "keep one")
+            except PrivySealError as why:
+                wrong.append(why)
+            else:
+                described.append(one)
+        refuse_all(wrong)
+        if not described:
+            return []
+        await self._account.sync(force=True)
+        known = await self._directory.find([one.place for one in described], fresh=True)
+        return [await self._change(one, found, planned) for one, found in zip(described, known, strict=True)]
+
+    async def _change(
+        self, wanted: SecretDescription, found: Known | PrivySealError, planned: Mapping[Reference, ConnectorDocument]
+    ) -> SecretChange:
+        if isinstance(found, PrivySealError) and not isinstance(found, NotFound):
+            raise found
+        connector = planned.get(wanted.connector)
+        if connector is None:
+            connector = (await self._directory.connector(wanted.connector)).document
+        fields: dict[str, Any] = {
+            "name": wanted.name,
+            "description": wanted.description,
+            "tags": wanted.tags,
+            "reference": wanted.refers_to,
+            "metadata": wanted.metadata,
+        }
+        if isinstance(found, Known):
+            before = found.secret.document
+            self._check_same(wanted, before, connector)
+            return SecretChange(wanted, before, structs.replace(before, **fields))
+        await self._directory.must_exist(wanted.place.scope)
+        scope = Scope.parse(str(wanted.place.scope))
+        document = SecretDocument(
+            v=1,
+            acct=self._account.id,
+            id=new_id(),
+            rev=1,
+            iat=self._account.clock(),
+            scope=str(scope),
+            identifier=wanted.place.identifier,
+            type="SecretFile" if wanted.type == "SecretFile" else "SecretText",
+            connector=connector.id,
+            **fields,
+        )
+        account = self._account
+        account.book.authority.chain(account.identity.kid, "edit", scope, document.id, account.clock())
+        return SecretChange(wanted, None, document)
+
+    @staticmethod
+    def _check_same(wanted: SecretDescription, before: SecretDocument, connector: ConnectorDocument) -> None:
+        told = {
+            "type": (wanted.type, before.type),
+            "spec.secretManagerIdentifier": (connector.id, before.connector),
+            "spec.valueType": (bool(wanted.refers_to), bool(before.reference)),
+        }
+        for path, (now, then) in told.items():
+            if now != then:
+                raise wanted.refused(
+                    path,
+                    "this can't change once the secret is made",
+                    "delete the secret and make a new one, or give it another identifier",
+                    code="field_immutable",
+                )
+
+    async def apply(self, changes: Sequence[SecretChange]) -> None:
+        """Carries a plan out: what needs no delegate in one batch, then what refers to a provider's, one by one."""
+        due = [one for one in changes if one.action != "none" and not one.is_fetched]
+        if due:
+            heads: dict[str, Verified[SecretDocument]] = {}
+            for one in due:
+                if one.before is not None:
+                    heads[one.wanted.id] = self._directory.current(one.description.place).secret
+
+            def make(now: int) -> list[Signable]:
+                return [
+                    next_revision(
+                        heads[one.wanted.id], now, **{name: getattr(one.wanted, name) for name in _FREE + _BOUND}
+                    )
+                    if one.wanted.id in heads
+                    else structs.replace(one.wanted, iat=now)
+                    for one in due
+                ]
+
+            await self._publisher.publish(make)
+            self._directory.forget([one.description.place for one in due])
+        for one in changes:
+            if one.action != "none" and one.is_fetched:
+                await self._refer(one)
+
+    async def _refer(self, change: SecretChange) -> None:
+        wanted = change.description
+        await self._secrets.store(
+            wanted.place,
+            Plaintext(b""),
+            type="SecretText",
+            name=wanted.name,
+            description=wanted.description,
+            tags=wanted.tags,
+            connector=str(wanted.connector),
+            refers_to=wanted.refers_to,
+            metadata=wanted.metadata,
+        )
