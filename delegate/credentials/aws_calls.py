@@ -20,6 +20,7 @@ from botocore.exceptions import (
     ClientError,
     ConfigParseError,
     ConnectTimeoutError,
+    MetadataRetrievalError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -286,6 +287,13 @@ _FAILURES: Mapping[type[Exception], Refusal] = {
     ProfileNotFound: _NO_CREDENTIALS,
     ConfigParseError: _NO_CREDENTIALS,
     SSOError: _NO_CREDENTIALS,
+    MetadataRetrievalError: Refusal(
+        NotReady,
+        "aws_credentials_missing",
+        "there are no credentials of {who} for {action}, and no instance metadata answers",
+        "give the delegate credentials or a role; instance metadata is asked by version 2 only, which needs a hop limit of 2 "
+        "where the delegate is a container: docs/secret-managers/aws-kms.md lists the ways",
+    ),
     SSLError: Refusal(
         Unavailable,
         "aws_untrusted",

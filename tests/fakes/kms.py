@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from delegate.clock import Clock
@@ -83,5 +83,4 @@ class Kms:
 
     def place(self, n: int = 1, **changes: Any) -> Aad:
         """Where version `n` of a secret belongs."""
-        given: dict[str, Any] = {"account": self.world.id, "keyring": "main", "scope": "account", "secret": "s" * 26}
-        return Aad("store", n=n, version="v", connector="c" * 26, **{**given, **changes})
+        return replace(Aad("store", self.world.id, "main", "account", "s" * 26, n, "v", "c" * 26), **changes)

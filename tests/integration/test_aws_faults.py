@@ -291,6 +291,18 @@ async def test_no_secret_of_a_connector_is_in_an_error_or_in_what_an_object_show
         assert not any(secret in one for one in shown)
 
 
+async def test_a_check_asks_for_a_key_in_a_context_of_the_same_names(aws: Aws, kms: Kms) -> None:
+    arn = aws.new_key()
+    keys = kms.keys(arn)
+    await keys.check()
+    await keys.close()
+    asked = aws.asked[0].parameters
+    assert (asked["KeyId"], asked["KeySpec"]) == (arn, "AES_256")
+    assert set(asked["EncryptionContext"]) == set(kms.place().encryption_context(b"any"))
+    assert asked["EncryptionContext"]["privyseal:account"] == kms.world.id
+    assert asked["EncryptionContext"]["privyseal:secret"] == "check"
+
+
 async def test_a_closed_connector_leaves_nothing_open(aws: Aws, kms: Kms, delegate_identity: None) -> None:
     keys = kms.keys(aws.new_key(), STS)
     await keys.check()

@@ -131,12 +131,12 @@ class Moto(Emulator):
 
 
 class MiniStack(Emulator):
-    """MiniStack; `auth` has it check signatures and policies as AWS does."""
+    """MiniStack; `auth` has it check signatures and policies as AWS does, `environ` are settings of its own."""
 
-    def __init__(self, *, auth: bool = False) -> None:
+    def __init__(self, *, auth: bool = False, environ: Mapping[str, str] | None = None) -> None:
         if not _MINISTACK.exists():
             pytest.skip("MiniStack isn't there: make setup")
-        environ = {
+        given = {
             "BIND_HOST": "127.0.0.1",
             "SERVICES": "iam,kms,secretsmanager,sts",
             "AUTH": "true" if auth else "false",
@@ -145,7 +145,7 @@ class MiniStack(Emulator):
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
         }
-        super().__init__([str(_MINISTACK), "-m", "ministack"], environ, "/_ministack/health")
+        super().__init__([str(_MINISTACK), "-m", "ministack"], {**given, **(environ or {})}, "/_ministack/health")
 
 
 def _free_port() -> int:
