@@ -35,7 +35,7 @@ class Refusal(NamedTuple):
 
 
 Refusals = Mapping[int | str, Refusal]
-"""By a piece of Vault's own words, or else by HTTP status; the first that fits."""
+"""By a piece of Vault's own words, or where none fits by HTTP status."""
 
 Call = Callable[[Client], Answer]
 
@@ -102,10 +102,13 @@ def refusal(error: Exception, about: str, refusals: Refusals) -> PrivySealError:
     """What a failure means."""
     match error:
         case Refused(status=status, said=said):
-            for table in (refusals, REFUSALS):
-                for key, row in table.items():
-                    if key == status or (isinstance(key, str) and key in said):
-                        return _made(row, about)
+            rows = [*refusals.items(), *REFUSALS.items()]
+            for key, row in rows:
+                if isinstance(key, str) and key in said:
+                    return _made(row, about)
+            for key, row in rows:
+                if key == status:
+                    return _made(row, about)
             return _made(_FAILING if status >= 500 else _REDIRECTED if status < 400 else _UNKNOWN, about, status=status)
         case requests.exceptions.Timeout() | ReadTimeoutError():
             return _made(_SLOW, about)
@@ -204,7 +207,7 @@ REFUSALS: Refusals = {
         NotFound,
         "vault_engine_missing",
         "there is nothing mounted where {place} leads",
-        "look at secretEngineName and namespace of the connector",
+        "look at secretEngineName, at the path of the auth method, and at the namespace of the connector",
     ),
     400: Refusal(
         Malformed, "vault_invalid", "Vault doesn't take what {about} was asked with", "look at the connector's settings"

@@ -13,7 +13,7 @@ import hmac
 import json
 import secrets
 import ssl
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from typing import Any, Self
@@ -103,7 +103,7 @@ class StandIn:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self._runner: web.AppRunner | None = None
-        self.answers: dict[str, deque[Answering]] = {}
+        self.answers: defaultdict[str, deque[Answering]] = defaultdict(deque)
         self.otherwise: Answering = _nothing
         self.asked: list[tuple[str, Mapping[str, str], Any]] = []
         """Path, headers and JSON body of each request."""
@@ -127,7 +127,7 @@ class StandIn:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path, body = request.path, await request.read()
         self.asked.append((path, dict(request.headers), json.loads(body) if body else None))
-        waiting = self.answers.get(path)
+        waiting = self.answers[path]
         return await (waiting.popleft() if waiting else self.otherwise)(request)
 
 

@@ -54,7 +54,6 @@ async def vaults(bao: OpenBao, authority: Authority) -> AsyncIterator[VaultWorld
 @pytest_asyncio.fixture
 async def stand_in() -> AsyncIterator[StandIn]:
     async with StandIn() as server:
-        server.answers = {}
         yield server
 
 
@@ -283,7 +282,12 @@ async def test_certificates_are_verified_against_the_connectors_authority_alone(
         monkeypatch.setenv(name, str(known))
     monkeypatch.setenv("VAULT_SKIP_VERIFY", "true")
     with pytest.raises(Unavailable) as caught:
-        await vaults.with_token(bao.root.token, caCertificate=Authority("another").certificate.decode()).check()
+        await vaults.manager(
+            credentials={"account.token": bao.root.token},
+            surroundings=vaults.surroundings(randomness=bytes),
+            authToken="account.token",
+            caCertificate=Authority("another").certificate.decode(),
+        ).check()
     assert caught.value.code == "vault_untrusted"
     pem = "-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----"
     with pytest.raises(Malformed) as malformed:
@@ -327,17 +331,10 @@ async def test_a_user_name_and_password(bao: OpenBao, vaults: VaultWorld) -> Non
 
 
 def kv(stand_in: StandIn) -> None:
-    """What a check looks at."""
-    stand_in.answers["/v1/sys/internal/ui/mounts/two"] = _again(answer({"type": "kv", "options": {"version": "2"}}))
-    stand_in.answers["/v1/auth/token/revoke-self"] = _again(answer())
-
-
-def _again(one: Any) -> Any:
-    class Always:
-        def popleft(self) -> Any:
-            return one
-
-    return Always()
+    """What a check looks at, and a revocation, several times."""
+    for _ in range(5):
+        stand_in.answers["/v1/sys/internal/ui/mounts/two"].append(answer({"type": "kv", "options": {"version": "2"}}))
+        stand_in.answers["/v1/auth/token/revoke-self"].append(answer())
 
 
 async def test_ldap_as_its_api_is_documented(stand_in: StandIn) -> None:
