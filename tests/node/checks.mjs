@@ -1,5 +1,6 @@
 // What each file of tests/vectors is held against. A check throws a Refusal, or an Error where the vector's values differ.
 import { deepStrictEqual as same } from "node:assert";
+import { createPublicKey, verify } from "node:crypto";
 import { Book, checkCertificate } from "./trust.mjs";
 import { warrant } from "./warrant.mjs";
 import { accountId, parse, parseAs, verified } from "./documents.mjs";
@@ -55,7 +56,34 @@ async function keyrings(file, one) {
   same([from("kek").toString("hex"), from("mac").toString("hex")], [one.kek, one.mac_key]);
 }
 
-const keyringFiles = (file, { text, generations }) => same(sealing.keyringFile(text), generations);
+const keyringFiles = (file, { text, generations, oidc = {} }) => same(sealing.keyringFile(text), { generations, oidc });
+
+/** Section 21. */
+function oidc({ keyring }, { floor, configuration, jwks, connector, claims: told, token }) {
+  const { issuer, keys } = keyring.oidc;
+  const published = (least) => keys.filter(({ gen }) => gen >= least).map(({ n }) => ({
+    kty: "RSA", use: "sig", alg: "RS256", kid: b64u(sha256(`{"e":"AQAB","kty":"RSA","n":"${n}"}`)), n, e: "AQAB",
+  }));
+  if (!token) {
+    same(jwks, { keys: published(floor) });
+    same([configuration.issuer, configuration.jwks_uri], [issuer, `${issuer}/jwks.json`]);
+    same(configuration.id_token_signing_alg_values_supported, ["RS256"]);
+    return;
+  }
+  const parts = token.split(".");
+  const [header, claims] = parts.slice(0, 2).map((part) => JSON.parse(unb64u(part).toString("utf8")));
+  const key = published(1).find(({ kid }) => kid === header.kid);
+  same(header, { alg: "RS256", kid: key.kid, typ: "JWT" });
+  const fits = verify("sha256", bytes(`${parts[0]}.${parts[1]}`), createPublicKey({ key, format: "jwk" }), unb64u(parts[2]));
+  same(fits, true);
+  same(claims, told);
+  const [, org = "", , project = ""] = connector.scope.split("/");
+  const { acct, identifier } = connector;
+  const scope = (org && `:org/${org}`) + (project && `:project/${project}`);
+  const { aud, iat, jti } = told;
+  same(claims, { iss: issuer, sub: `account/${acct}${scope}:connector/${identifier}`, aud, iat, nbf: iat, exp: iat + 600, jti,
+    account_id: acct, organization_id: org, project_id: project, connector_id: identifier });
+}
 
 function padding(file, { padded, value }) {
   same(sealing.unpadded(hex(padded)).toString("hex"), value);
@@ -179,6 +207,6 @@ function outcomeOf(act) {
 export const CHECKS = {
   aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories,
   commands: stories, credentials: stories, documents, framing,
-  grants: stories, hello, keyring_files: keyringFiles, keyrings, outcomes, output, padding, records, references, revisions: stories,
+  grants: stories, hello, keyring_files: keyringFiles, keyrings, oidc, outcomes, output, padding, records, references, revisions: stories,
   sealed, statuses: stories, tasks: stories, tokens,
 };

@@ -33,6 +33,8 @@ const Digest = text(/^[0-9A-Za-z_-]{42}[AEIMQUYcgkosw048]$/);
 const Key = Digest;
 const Signature = text(/^[0-9A-Za-z_-]{85}[AQgw]$/);
 const SealingKey = text(/^[0-9A-Za-z_-]{1621}[AQgw]$/);
+const ISSUER = new RegExp("^(?!.{256})(https://[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|" +
+  "http://(localhost|127\\.0\\.0\\.1|\\[::1\\]))(:[1-9][0-9]{0,4})?(/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)*$");
 const Seconds = integer(0, 253402300799);
 const Num = integer(1, Number.MAX_SAFE_INTEGER);
 const Count = integer(0, Number.MAX_SAFE_INTEGER);
@@ -82,6 +84,23 @@ const namesItsSecrets = ({ scope, secrets = [] }) =>
 
 const both = (...types) => (value) => types.every((type) => type(value));
 
+const Keyring = object({
+  ...revised,
+  id: [Identifier],
+  gen: [Num],
+  seal: [SealingKey],
+  certifiers: [list(object({ gen: [Num], key: [Key] }), 1, 64)],
+  platform: [Bool, false],
+  oidc: [object({
+    issuer: [text(ISSUER), ""],
+    keys: [list(object({ gen: [Num], n: [text(/^[g-z0-9_-][0-9A-Za-z_-]{510}[BDFHJLNPRTVXZbdfhjlnprtvxz13579_]$/)] }), 1, 64)],
+  }), undefined],
+});
+
+/** An issuer's keys are of accepted generations, ascending. */
+const isAcceptedInOrder = ({ certifiers, oidc }) => (oidc?.keys ?? []).every(({ gen }, at, keys) =>
+  certifiers.some((one) => one.gen === gen) && (at === 0 || keys[at - 1].gen < gen));
+
 export const KINDS = {
   account: object({
     ...revised,
@@ -91,14 +110,7 @@ export const KINDS = {
     administrators: [list(object({ name: [Name], key: [Key] }), 1, 64)],
     consents: [map(Key, Signature), {}],
   }),
-  keyring: object({
-    ...revised,
-    id: [Identifier],
-    gen: [Num],
-    seal: [SealingKey],
-    certifiers: [list(object({ gen: [Num], key: [Key] }), 1, 64)],
-    platform: [Bool, false],
-  }),
+  keyring: (value) => Keyring(value) && isAcceptedInOrder(value),
   status: object({
     ...revised,
     id: [oneOf("status")],

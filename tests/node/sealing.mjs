@@ -134,7 +134,7 @@ export function ed25519Public(seed) {
   return createPublicKey(createPrivateKey({ key: der, format: "der", type: "pkcs8" })).export({ format: "jwk" }).x;
 }
 
-/** The generations' numbers of a keyring file. */
+/** The generations' numbers of a keyring file, and the moduli of those that have a key for ID tokens. */
 export function keyringFile(text) {
   let file;
   try {
@@ -147,12 +147,29 @@ export function keyringFile(text) {
       !isAccount(file.account) || !isIdentifier(file.keyring) || !Array.isArray(file.generations) ||
       file.generations.length < 1 || file.generations.length > 64) refuse("malformed", "keyring file");
   let before = 0;
-  return file.generations.map((one) => {
-    if (!only(one, "generation,seed") || !Number.isSafeInteger(one.generation) || one.generation <= before || one.generation >= 2 ** 32 ||
+  const oidc = {};
+  const generations = file.generations.map((one) => {
+    if (!(only(one, "generation,seed") || only(one, "generation,oidc,seed")) || !Number.isSafeInteger(one.generation) || one.generation <= before || one.generation >= 2 ** 32 ||
         typeof one.seed !== "string") refuse("malformed", "generation");
     unb64u(one.seed, 32);
+    if (Object.hasOwn(one, "oidc")) oidc[one.generation] = modulus(one.oidc);
     return (before = one.generation);
   });
+  return { generations, oidc };
+}
+
+/** The modulus of an RSA-3072 key in PKCS#8 PEM. */
+function modulus(pem) {
+  let key;
+  try {
+    key = createPrivateKey(pem);
+  } catch {
+    refuse("malformed", "PEM");
+  }
+  const { modulusLength, publicExponent } = key.asymmetricKeyDetails;
+  if (typeof pem !== "string" || key.asymmetricKeyType !== "rsa" || modulusLength !== 3072 || publicExponent !== 65537n ||
+      key.export({ format: "pem", type: "pkcs8" }) !== pem) refuse("malformed", "another form of key");
+  return key.export({ format: "jwk" }).n;
 }
 
 /** The items of an output: {value} or {problem}. */

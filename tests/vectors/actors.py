@@ -26,6 +26,7 @@ from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import DEFAULT_SECONDS, StatusDocument
 from shared.names import opaque_id
+from tests.fakes.issuers import ISSUER_KEYS
 
 NOW = 1_800_000_000
 KEYRING = "main"
@@ -84,6 +85,7 @@ def _account() -> AccountDocument:
 ACCOUNT_1 = _account()
 ACCOUNT = ACCOUNT_1.acct
 KEYS = Keyring(ACCOUNT, KEYRING, [(1, fixed("keyring 1")), (2, fixed("keyring 2"))])
+KEYS_OIDC = Keyring(ACCOUNT, KEYRING, [(1, fixed("keyring 1")), (2, fixed("keyring 2"))], ISSUER_KEYS)
 KEYS_1 = Keyring(ACCOUNT, KEYRING, [(1, fixed("keyring 1"))])
 
 

@@ -79,6 +79,11 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
         "account, second revision": (a.ROOT, _second_account()),
         "keyring": (a.ADMINISTRATOR, a.KEYS_1.document(1, None, a.NOW)),
         "keyring, second generation": (a.ADMINISTRATOR, a.KEYS.document(2, _DIGESTS[0], a.NOW)),
+        "keyring, with keys of an issuer": (a.ADMINISTRATOR, a.KEYS_OIDC.document(2, _DIGESTS[0], a.NOW)),
+        "keyring, full": (
+            a.ADMINISTRATOR,
+            a.KEYS_OIDC.document(3, _DIGESTS[0], a.NOW, 2, platform=True, issuer="http://127.0.0.1:8080/a~b/c.d_e-f"),
+        ),
         "status": (a.ADMINISTRATOR, a.status()),
         "status, full": (
             a.RENEWER,

@@ -24,6 +24,7 @@ from tests.vectors import (
     documents,
     forms,
     grants,
+    oidc,
     records,
     references,
     revisions,
@@ -85,6 +86,7 @@ def files() -> Mapping[str, Any]:
         "hello.json": sealing.hellos(),
         "keyring_files.json": sealing.keyring_files(),
         "keyrings.json": sealing.keyrings(),
+        "oidc.json": oidc.issuers(),
         "outcomes.json": answers.outcomes(kept),
         "output.json": answers.outputs(),
         "padding.json": sealing.padding(),
@@ -119,7 +121,7 @@ def main(arguments: list[str]) -> int:
     wanted = requests | {name: text(contents) for name, contents in files().items()}
     if arguments == ["--check"]:
         present = {str(path.relative_to(HERE)): path.read_text("utf-8") for path in HERE.rglob("*.json")}
-        kept = {f"kept/{maker}.json" for maker in MAKERS}
+        kept = {f"kept/{maker}.json" for maker in (*MAKERS, "issuers")}
         different = sorted(
             name for name in wanted.keys() | present.keys() - kept if wanted.get(name) != present.get(name)
         )

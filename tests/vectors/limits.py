@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tests.fakes.issuers import ISSUER_KEYS
 from tests.vectors import actors as a
 
 Edit = Callable[[dict[str, Any]], object]
@@ -34,6 +35,45 @@ def _in(place: str, /, **members: Any) -> Edit:
     def edit(payload: dict[str, Any]) -> None:
         inner = payload[place][0] if isinstance(payload[place], list) else payload[place]
         inner.update(members)
+
+    return edit
+
+
+_MODULUS = ISSUER_KEYS[1].n
+_ISSUERS = {
+    "in plain text": "http://a.example",
+    "of another scheme": "ftp://a.example",
+    "no URL": "a.example",
+    "without a host": "https://",
+    "in upper case": "https://A.example",
+    "of a host with an empty part": "https://a..example",
+    "of a host that begins with a hyphen": "https://-a.example",
+    "of a host with an underline": "https://a_b.example",
+    "with a user": "https://user@a.example",
+    "with port zero": "https://a.example:0",
+    "with a query": "https://a.example?x",
+    "with a fragment": "https://a.example#x",
+    "with a slash at its end": "https://a.example/",
+    "with an empty step": "https://a.example//b",
+    "with a step that begins with a point": "https://a.example/..",
+    "with an escape": "https://a.example/%2e",
+    "with a line break": "https://a.example\n",
+    "too long": "https://a.example/" + "a" * 238,
+    "only begun on loopback": "http://127.0.0.1.example",
+}
+
+
+def _oidc(**members: Any) -> Edit:
+    """An issuer that would be accepted, but for these members."""
+    return _put(oidc={"issuer": "https://a.example", "keys": [{"gen": 1, "n": _MODULUS}], **members})
+
+
+def _two(**members: Any) -> Edit:
+    """The same on a keyring whose generations 1 and 2 are accepted."""
+
+    def edit(payload: dict[str, Any]) -> None:
+        payload["certifiers"].append({"gen": 2, "key": _KEY})
+        _oidc(**members)(payload)
 
     return edit
 
@@ -111,6 +151,22 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a certifier of generation zero": _in("certifiers", gen=0),
         "a certifier with stray bits": _in("certifiers", key=_STRAY_KEY),
         "a certifier with more than that": _in("certifiers", name="a"),
+        "platform that isn't a boolean": _put(platform=1),
+        "an issuer without keys": _put(oidc={"issuer": "https://a.example", "keys": []}),
+        "an issuer without the list of keys": _put(oidc={"issuer": "https://a.example"}),
+        "an issuer spelt out as none": _oidc(issuer=""),
+        **{f"an issuer that is {name}": _oidc(issuer=url) for name, url in _ISSUERS.items()},
+        "an issuer with more than that": _oidc(audience="a"),
+        "an issuer's key of generation zero": _oidc(keys=[{"gen": 0, "n": _MODULUS}]),
+        "an issuer's key of a generation that isn't accepted": _oidc(keys=[{"gen": 2, "n": _MODULUS}]),
+        "two keys of an issuer for one generation": _oidc(keys=[{"gen": 1, "n": _MODULUS}] * 2),
+        "an issuer's keys out of order": _two(keys=[{"gen": 2, "n": _MODULUS}, {"gen": 1, "n": _MODULUS}]),
+        "an issuer's key with an exponent": _oidc(keys=[{"gen": 1, "n": _MODULUS, "e": "AQAB"}]),
+        "an issuer's key without a modulus": _oidc(keys=[{"gen": 1}]),
+        "an issuer's key that is too short": _oidc(keys=[{"gen": 1, "n": _MODULUS[:-4] + "AAB"}]),
+        "an issuer's key that is too long": _oidc(keys=[{"gen": 1, "n": _MODULUS + "AAAB"}]),
+        "an issuer's key whose highest bit is zero": _oidc(keys=[{"gen": 1, "n": "A" + _MODULUS[1:]}]),
+        "an issuer's key that is even": _oidc(keys=[{"gen": 1, "n": _MODULUS[:-1] + "A"}]),
     },
     "status": {
         **_REVISED,

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+
 from shared.aad import Aad
 from shared.canonical import b64u, blob_digest, digest, lp, unb64u
 from shared.crypto import aead
@@ -18,6 +20,7 @@ from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.hello import hello_message
 from shared.labels import ANSWER, INPUT, RECORD, WRAP
+from tests.fakes.issuers import ISSUER_KEYS
 from tests.vectors import actors as a
 from tests.vectors.answers import OUTPUTS, answer_info
 
@@ -67,6 +70,8 @@ def keyring_files() -> dict[str, Any]:
     """The keyring file, as text."""
     good = json.loads(a.KEYS.text())
     first, second = good["generations"]
+    with_keys = json.loads(a.KEYS_OIDC.text())
+    pem = with_keys["generations"][0]["oidc"]
 
     def text(**changes: Any) -> str:
         return json.dumps({**good, **changes}, indent=2)
@@ -86,15 +91,43 @@ def keyring_files() -> dict[str, Any]:
         "an account id that is none": text(account="x"),
         "a name that is no identifier": text(keyring="a-b"),
         "without its account": json.dumps({name: value for name, value in good.items() if name != "account"}),
+        "a key for ID tokens that is null": text(generations=[{**first, "oidc": None}]),
+        "a key for ID tokens that is none": text(generations=[{**first, "oidc": "x"}]),
+        "a key for ID tokens with a line more": text(generations=[{**first, "oidc": pem + "\n"}]),
+        "a key for ID tokens without its last line": text(
+            generations=[{**first, "oidc": pem.partition("-----END")[0]}]
+        ),
+        "a key for ID tokens in the form of PKCS#1": text(generations=[{**first, "oidc": _other_form(pem)}]),
+        "a key for ID tokens that is public": text(generations=[{**first, "oidc": _public(pem)}]),
+        "a key for ID tokens of another kind": text(generations=[{**first, "oidc": a.ROOT.pem(None).decode()}]),
         "cut off": text()[:-3],
         "nothing": "",
     }
     cases = [
         a.case("as it is written", "accepted", text=a.KEYS.text().decode(), generations=[1, 2]),
         a.case("on one line, in another order", "accepted", text=json.dumps(dict(reversed(good.items()))), generations=[1, 2]),
+        a.case(
+            "with keys for ID tokens", "accepted", text=a.KEYS_OIDC.text().decode(), generations=[1, 2],
+            oidc={number: key.n for number, key in ISSUER_KEYS.items()},
+        ),
+        a.case(
+            "of which only the second generation has a key for ID tokens", "accepted",
+            text=text(generations=[first, with_keys["generations"][1]]), generations=[1, 2], oidc={2: ISSUER_KEYS[2].n},
+        ),
         *(a.case(name, "malformed/keyring_malformed", text=changed) for name, changed in bad.items()),
     ]  # fmt: skip
     return a.file("The keyring file (formats, section 15). These seeds are public.", cases)
+
+
+def _other_form(pem: str) -> str:
+    key = serialization.load_pem_private_key(pem.encode(), None)
+    other = serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, other, serialization.NoEncryption()).decode()
+
+
+def _public(pem: str) -> str:
+    key = serialization.load_pem_private_key(pem.encode(), None).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def padding() -> dict[str, Any]:

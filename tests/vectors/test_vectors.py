@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jwt
 import msgspec
 import pytest
 
@@ -27,6 +28,7 @@ from shared.crypto.reference import is_authentic as is_authentic_reference
 from shared.crypto.seal import SealingKey
 from shared.documents.account import AccountDocument, account_id
 from shared.documents.answer import AnswerDocument
+from shared.documents.connector import ConnectorDocument
 from shared.documents.grant import DAY
 from shared.documents.jws import VerifyingKey, kind_of, parse, parse_as
 from shared.documents.keyring import KeyringDocument
@@ -35,6 +37,7 @@ from shared.errors import Denied, Malformed, NotReady, PrivySealError, Tampered
 from shared.hello import hello_message
 from shared.labels import ANSWER, RECORD, WRAP
 from shared.names import Scope
+from shared.oidc import claims, discovery, key_set
 from shared.trust.book import Book
 from shared.trust.certificate import check_certificate
 from shared.trust.warrant import warrant
@@ -114,7 +117,24 @@ def keyrings(file: File, case: Case) -> None:
 
 
 def keyring_files(file: File, case: Case) -> None:
-    assert list(Keyring.parse(case["text"].encode()).numbers) == case["generations"]
+    keyring = Keyring.parse(case["text"].encode())
+    assert list(keyring.numbers) == case["generations"]
+    keys = {str(one): keyring.generation(one).oidc for one in keyring.numbers}
+    assert {number: key.n for number, key in keys.items() if key is not None} == case.get("oidc", {})
+
+
+def oidc(file: File, case: Case) -> None:
+    keyring = msgspec.convert(file["keyring"], KeyringDocument)
+    if "token" not in case:
+        assert case["jwks"] == key_set(keyring, case["floor"]) and case["configuration"] == discovery(keyring.issuer)
+        return
+    keys = {key["kid"]: jwt.PyJWK(key) for key in key_set(keyring)["keys"]}
+    header = jwt.get_unverified_header(case["token"])
+    assert header == {"alg": "RS256", "kid": header["kid"], "typ": "JWT"}
+    timeless = jwt.types.Options(verify_exp=False, verify_nbf=False, verify_iat=False, verify_aud=False)
+    told = jwt.decode(case["token"], keys[header["kid"]], algorithms=["RS256"], options=timeless)
+    connector = msgspec.convert(case["connector"], ConnectorDocument)
+    assert told == case["claims"] == claims(connector, keyring.issuer, told["aud"], told["iat"], told["jti"])
 
 
 def padding(file: File, case: Case) -> None:
@@ -299,6 +319,7 @@ CHECKS: dict[str, Check] = {
     "hello": hello,
     "keyring_files": keyring_files,
     "keyrings": keyrings,
+    "oidc": oidc,
     "outcomes": outcomes,
     "output": output,
     "padding": padding,
