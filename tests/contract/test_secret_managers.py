@@ -11,18 +11,22 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, Self
 from weakref import WeakKeyDictionary
 
 import pytest
 import pytest_asyncio
+from botocore.session import Session
 from msgspec import structs
 
 from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
+from delegate.secret_managers.aws_kms import AwsKms
 from delegate.secret_managers.aws_secret_manager import AwsSecretManager
 from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings, stored_bytes, stored_value
 from delegate.secret_managers.local import Local
+from delegate.secret_managers.vault import Vault
+from delegate.secret_managers.vault_transit import VaultTransit
 from delegate.zone import Zone
 from shared.canonical import digest
 from shared.crypto.keyring import Keyring
@@ -30,7 +34,15 @@ from shared.crypto.plaintext import Plaintext
 from shared.errors import Denied, Malformed, NotFound, PrivySealError, Tampered
 from shared.values import Wrapped
 from tests.fakes.world import World
-from tests.servers.emulators import Emulator, Moto
+from tests.servers.emulators import Moto
+from tests.servers.openbao import OpenBao
+
+
+class Server(Protocol):
+    """What a kind is asked at."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -38,15 +50,33 @@ class Kind:
     """A kind under test: its factory, the server that it needs, and what of the contract its provider can't keep."""
 
     make: Callable[[World, Surroundings], SecretManager]
-    server: Callable[[], AbstractContextManager[Emulator]] | None = None
+    server: Callable[[], AbstractContextManager[Server]] | None = None
     longest: int = 10_000_000
     """Bytes of a value."""
     deletes_versions: bool = True
     """Whether one version can be deleted without the others."""
+    keeps_versions: bool = True
+    """Whether an earlier version can still be read."""
 
 
 def local(world: World, surroundings: Surroundings) -> SecretManager:
     return Local(world.connector.document, surroundings, {})
+
+
+def aws_kms(world: World, surroundings: Surroundings) -> SecretManager:
+    url = surroundings.endpoints.url("kms")
+    kms = Session().create_client(
+        "kms", region_name="us-east-1", endpoint_url=url, aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    name = f"alias/{place_of(world)}"
+    if not any(place_of(world) in page for page in map(str, kms.get_paginator("list_aliases").paginate())):
+        kms.create_alias(AliasName=name, TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+    arn = kms.describe_key(KeyId=name)["KeyMetadata"]["Arn"]
+    credential = {"type": "ManualConfig", "spec": {"accessKey": "account.key", "secretKey": "account.half"}}
+    spec = {"credential": credential, "region": "us-east-1", "kmsArn": "account.arn"}
+    connector = structs.replace(world.connector.document, type="AwsKms", spec=spec)
+    held = {"account.key": b"A" * 20, "account.half": b"k" * 40, "account.arn": arn.encode()}
+    return AwsKms(connector, surroundings, {name: Plaintext(value) for name, value in held.items()})
 
 
 def aws_secret_manager(world: World, surroundings: Surroundings) -> SecretManager:
@@ -56,9 +86,40 @@ def aws_secret_manager(world: World, surroundings: Surroundings) -> SecretManage
     return AwsSecretManager(connector, surroundings, {"account.key": Plaintext(b"k" * 40)})
 
 
+class Bao(OpenBao):
+    """With an engine of each version, a key of transit, and a token that everybody knows."""
+
+    TOKEN = "s.contract"
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        for version in ("1", "2"):
+            self.root.sys.enable_secrets_engine("kv", path=f"kv{version}", options={"version": version})
+        self.root.sys.enable_secrets_engine("transit")
+        self.root.secrets.transit.create_key("contract")
+        self.root.auth.token.create(id=self.TOKEN, policies=["root"])
+        return self
+
+
+def of_vault(kind: Callable[..., SecretManager], **spec: Any) -> Callable[[World, Surroundings], SecretManager]:
+    def make(world: World, surroundings: Surroundings) -> SecretManager:
+        own = {"basePath": place_of(world)} if kind is Vault else {}
+        url = {"vaultUrl": surroundings.endpoints.url("vault"), "renewalIntervalMinutes": 0, "authToken": "account.t"}
+        connector = structs.replace(world.connector.document, type=kind.__name__, spec={**url, **own, **spec})
+        return kind(connector, surroundings, {"account.t": Plaintext(Bao.TOKEN.encode())})
+
+    return make
+
+
 KINDS: dict[str, Kind] = {
+    "AwsKms": Kind(aws_kms, Moto),
     "AwsSecretManager": Kind(aws_secret_manager, Moto, longest=65_536, deletes_versions=False),
     "Local": Kind(local),
+    "Vault": Kind(of_vault(Vault, secretEngineName="kv2"), Bao, longest=750_000),
+    "Vault, version 1": Kind(
+        of_vault(Vault, secretEngineName="kv1", secretEngineVersion=1), Bao, longest=750_000, keeps_versions=False
+    ),
+    "VaultTransit": Kind(of_vault(VaultTransit, keyName="contract"), Bao),
 }
 
 _places: WeakKeyDictionary[World, str] = WeakKeyDictionary()
@@ -119,7 +180,7 @@ async def make(kind: Kind, servers: Callable[[str], Endpoints]) -> AsyncIterator
 
     def one(world: World, keyring: Keyring | None = None) -> SecretManager:
         zone = Zone(keyring or world.keyring, world.book())
-        policy = LocalPolicy.parse("", list(KINDS))
+        policy = LocalPolicy.parse("", ["Local"])
         made.append(kind.make(world, Surroundings(zone, policy, secrets.token_bytes, endpoints=endpoints)))
         return made[-1]
 
@@ -199,11 +260,15 @@ async def test_a_value_does_not_come_out_at_another_place(
     assert "hunter2" not in str(caught.value)
 
 
-async def test_one_versions_record_does_not_pass_for_anothers(manager: SecretManager, world: World) -> None:
+async def test_one_versions_record_does_not_pass_for_anothers(manager: SecretManager, kind: Kind, world: World) -> None:
     first, second = version(world), version(world, n=2)
     old = await manager.store(first, Plaintext(b"old"))
     new = await manager.store(second, Plaintext(b"new"))
-    assert (await manager.fetch(first, old)).reveal() == b"old"
+    if kind.keeps_versions:
+        assert (await manager.fetch(first, old)).reveal() == b"old"
+    else:
+        with pytest.raises(NotFound):
+            await manager.fetch(first, old)
     assert (await manager.fetch(second, new)).reveal() == b"new"
     with pytest.raises((Tampered, NotFound)):
         await manager.fetch(second, old)
