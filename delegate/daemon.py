@@ -24,7 +24,7 @@ from delegate.trust import Trust
 from shared.documents.status import WARNING_SECONDS
 
 ROUND_SECONDS = 30.0
-"""How often what ends by the clock (certificate, status) is looked at."""
+"""How often what ends by the clock (certificate, status, kept keys, unused connections) is looked at."""
 
 FINISH_SECONDS = 5.0
 """What the last replies get to reach the manager."""
@@ -140,6 +140,7 @@ class Daemon:
         while True:
             self._changed.clear()
             self._look()
+            self._registry.tidy()
             try:
                 async with asyncio.timeout(ROUND_SECONDS):
                     await self._changed.wait()

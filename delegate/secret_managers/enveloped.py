@@ -38,7 +38,7 @@ class Enveloped:
         self._zone = zone
         self._randomness = randomness
         self._data_keys = data_keys
-        self._owner = b"" if data_keys is None else randomness(16)
+        self._owner = 0 if data_keys is None else data_keys.owner()
         """What this revision of a connector unwraps is kept for itself alone."""
 
     @property
@@ -93,7 +93,9 @@ class Enveloped:
         """Nothing to do: no provider keeps anything, and the manager forgets the record."""
 
     async def close(self) -> None:
-        """Gives the key service's connections back."""
+        """Gives the key service's connections back, and drops what it unwrapped."""
+        if self._data_keys is not None:
+            self._data_keys.forget(self._owner)
         await self._service.close()
 
     async def _key(self, record: Record, aad: Aad, size: int) -> Plaintext:
@@ -102,8 +104,8 @@ class Enveloped:
 
         if self._data_keys is None:
             return await unwrap()
-        name = sha256(lp(self._owner, record.key_name.encode(), record.wrapped_key, aad.encode(WRAP)))
-        return await self._data_keys.key(name, size, unwrap)
+        name = sha256(lp(record.key_name.encode(), record.wrapped_key, aad.encode(WRAP)))
+        return await self._data_keys.key(self._owner, name, size, unwrap)
 
     def _authenticated(self, wrapped: Wrapped, aad: Aad) -> Record:
         try:

@@ -1,7 +1,8 @@
 """Finds the secret manager that a connector describes; its kind's code is imported when the first one names it.
 
 Promises: a kind that the local policy doesn't allow is never imported; no installed package can take the place of a
-built-in kind. Must not import a kind itself.
+built-in kind; a manager is closed when a newer revision of its connector or its credentials replaces it, or when nobody used
+it for long, and never while somebody uses it. Must not import a kind itself.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ BUILT_IN: Mapping[str, EntryPoint] = {
         "AwsSecretManager", "delegate.secret_managers.aws_secret_manager:AwsSecretManager", GROUP
     ),
     "Local": EntryPoint("Local", "delegate.secret_managers.local:Local", GROUP),
+    "Vault": EntryPoint("Vault", "delegate.secret_managers.vault:Vault", GROUP),
+    "VaultTransit": EntryPoint("VaultTransit", "delegate.secret_managers.vault_transit:VaultTransit", GROUP),
 }
 
 _log = structlog.get_logger()
@@ -60,6 +63,7 @@ class _Kept:
     """A manager and how many use it now; one that was let go is closed by its last user."""
 
     manager: SecretManager
+    connector: str
     last_used: float
     users: int = 0
     let_go: bool = False
@@ -74,6 +78,7 @@ class Registry:
         self._kinds: dict[str, Kind] = {}
         self._managers: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._newest: dict[str, tuple[str, ...]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -101,44 +106,66 @@ class Registry:
             kept = self._managers.get(name)
             if kept is None:
                 made = kind(connector.document, self._surroundings, values)
-                kept = self._managers[name] = _Kept(made, self._surroundings.clock.monotonic())
+                kept = _Kept(made, connector.document.id, self._surroundings.clock.monotonic())
+                self._managers[name] = kept
         self._managers.move_to_end(name)
         kept.users += 1
         try:
-            await self._let_go_of_old(connector.document.id, name)
+            self._replace(name, kept)
             yield kept.manager
         finally:
             kept.users -= 1
             kept.last_used = self._surroundings.clock.monotonic()
-            if kept.let_go and not kept.users:
-                await _close(kept.manager)
+            if kept.let_go:
+                self._close_unused(kept)
+            else:
+                self._managers.move_to_end(name)
+
+    def tidy(self) -> None:
+        """Let go of what nobody used for long, and of data keys that are kept no longer: to be called now and then."""
+        self._let_go_of_old()
+        self._surroundings.data_keys.tidy()
 
     async def close(self) -> None:
         """Closes all, at the end. Nothing may be borrowed any more."""
         for name in list(self._managers):
-            await self._let_go(name)
+            self._let_go(name)
+        await asyncio.gather(*self._closing)
 
-    async def _let_go_of_old(self, connector: str, name: tuple[str, ...]) -> None:
-        """What an older revision or older credentials made, what nobody used for long, and what is too many."""
-        before = self._newest.get(connector)
-        self._newest[connector] = name
+    def _replace(self, name: tuple[str, ...], kept: _Kept) -> None:
+        """What an older revision of the connector or older credentials made goes; so does what is too old or too many."""
+        before = self._newest.get(kept.connector)
+        self._newest[kept.connector] = name
         if before is not None and before != name:
-            await self._let_go(before)
-        since = self._surroundings.clock.monotonic() - IDLE_SECONDS
-        while self._managers:
-            oldest, kept = next(iter(self._managers.items()))
-            if kept.users or (len(self._managers) <= MOST_MANAGERS and kept.last_used >= since):
-                return
-            await self._let_go(oldest)
+            self._let_go(before)
+        self._let_go_of_old()
 
-    async def _let_go(self, name: tuple[str, ...]) -> None:
-        kept = self._managers.pop(name, None)
-        if kept is None:
-            return
-        self._newest = {connector: newest for connector, newest in self._newest.items() if newest != name}
+    def _let_go_of_old(self) -> None:
+        since = self._surroundings.clock.monotonic() - IDLE_SECONDS
+        surplus = len(self._managers) - MOST_MANAGERS
+        old: list[tuple[str, ...]] = []
+        for name, kept in self._managers.items():  # those that aren't used stand in the order of their last use
+            if kept.users:
+                continue
+            if len(old) >= surplus and kept.last_used >= since:
+                break
+            old.append(name)
+        for name in old:
+            self._let_go(name)
+
+    def _let_go(self, name: tuple[str, ...]) -> None:
+        kept = self._managers.pop(name)
+        if self._newest.get(kept.connector) == name:
+            del self._newest[kept.connector]
         kept.let_go = True
+        self._close_unused(kept)
+
+    def _close_unused(self, kept: _Kept) -> None:
+        """Closing may wait for a provider; no task waits for that."""
         if not kept.users:
-            await _close(kept.manager)
+            closing = asyncio.create_task(_close(kept.manager))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def _allows(self, kind: str) -> bool:
         return bool({kind, ANY} & self._surroundings.policy.kinds)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from delegate.clock import Clock
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings, stored_bytes, stored_value
 from delegate.secret_managers.local import Local
@@ -21,6 +20,7 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.errors import Denied, Malformed, NotReady
 from shared.values import Reference, Wrapped
+from tests.fakes.closing import Closing, Closings, StandingClock, times_closed
 from tests.fakes.records import make_record
 from tests.fakes.world import World
 
@@ -78,32 +78,16 @@ async def test_managers_are_kept_up_to_a_number() -> None:
     assert await manager_of(found, world.connector) is not first
 
 
-class Closing(Local):
-    """Says whether it was closed."""
-
-    closed = 0
-
-    async def close(self) -> None:
-        self.closed += 1
-
-
-class Kind:
-    """An entry point of `Closing`."""
-
-    def load(self) -> Any:
-        return Closing
-
-
 async def test_what_is_used_is_closed_only_by_its_last_user() -> None:
     world = World()
-    found = registry(world, {"Other": Kind()})
+    found = registry(world, {"Other": Closings()})
     connector = world.publish(world.connector_document("other", type="Other"))
     async with found.lend(connector) as one, found.lend(connector) as same:
         assert one is same
         await manager_of(found, world.revise(connector, name="renamed"))
         assert isinstance(one, Closing)
         assert one.closed == 0
-    assert one.closed == 1
+    assert await times_closed(one) == 1
     newest = await manager_of(found, world.revise(connector, name="renamed"))
     await found.close()
     await found.close()
@@ -113,7 +97,7 @@ async def test_what_is_used_is_closed_only_by_its_last_user() -> None:
 
 async def test_other_versions_of_its_credentials_make_another_manager_and_the_old_one_goes() -> None:
     world = World()
-    found = registry(world, {"Other": Kind()})
+    found = registry(world, {"Other": Closings()})
     connector = world.publish(world.connector_document("other", type="Other"))
     asked: list[str] = []
 
@@ -130,22 +114,20 @@ async def test_other_versions_of_its_credentials_make_another_manager_and_the_ol
         assert same is old
     async with found.lend(connector, ["a 2"], secrets_of("second")) as new:
         assert new is not old
-        assert isinstance(old, Closing)
-        assert old.closed == 1
+        assert await times_closed(old) == 1
     assert asked == ["first", "second"]
 
 
 async def test_what_nobody_used_for_long_is_closed_with_its_credentials() -> None:
-    world, clock = World(), Standing()
+    world, clock = World(), StandingClock()
     zone = Zone(world.keyring, world.book())
     policy = LocalPolicy.parse('kinds = ["*"]', ["Local"])
-    found = Registry({"Other": Kind()}, Surroundings(zone, policy, secrets.token_bytes, clock))
+    found = Registry({"Other": Closings()}, Surroundings(zone, policy, secrets.token_bytes, clock))
     one, two = (world.publish(world.connector_document(name, type="Other")) for name in ("one", "two"))
     first = await manager_of(found, one)
     clock.at += IDLE_SECONDS + 1
     await manager_of(found, two)
-    assert isinstance(first, Closing)
-    assert first.closed == 1
+    assert await times_closed(first) == 1
 
 
 async def test_one_that_fails_to_close_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
@@ -161,16 +143,6 @@ async def test_one_that_fails_to_close_fails_no_task(caplog: pytest.LogCaptureFi
     found = registry(world, {"Other": Point()})
     await manager_of(found, world.publish(world.connector_document("other", type="Other")))
     await found.close()
-
-
-class Standing(Clock):
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = 1_000.0
-
-    def monotonic(self) -> float:
-        return self.at
 
 
 async def test_a_forbidden_kind_is_not_loaded() -> None:
