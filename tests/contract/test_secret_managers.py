@@ -89,7 +89,7 @@ def aws_secret_manager(world: World, surroundings: Surroundings) -> SecretManage
 class Bao(OpenBao):
     """With an engine of each version, a key of transit, and a token that everybody knows."""
 
-    TOKEN = "s.contract"
+    TOKEN = "everybody-knows-this-one"
 
     def __enter__(self) -> Self:
         super().__enter__()

