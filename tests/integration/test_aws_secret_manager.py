@@ -7,8 +7,10 @@ differ from AWS the test that needs more says which it runs on.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -364,7 +366,7 @@ async def test_concurrent_writers_each_keep_their_own_version(stage: Stage) -> N
 # ---- policies and signatures, as MiniStack checks them
 
 READ = ("secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue")
-WRITE = (*READ, *(f"secretsmanager:{one}" for one in ("CreateSecret", "UpdateSecret", "DeleteSecret", "TagResource")))
+PAGE = Path(__file__).parents[2] / "docs" / "secret-managers" / "aws-secret-manager.md"
 
 
 @pytest.fixture(scope="module")
@@ -383,6 +385,14 @@ def allow(*actions: str) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
 
 
+def documented(stage: Stage, number: int) -> dict[str, Any]:
+    """The statement of a policy on the kind's page, for the account and prefix of a stage."""
+    text = re.findall(r"^```json\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)[number]
+    text = text.replace("123456789012", "000000000000").replace("devops/", f"{stage.console.prefix}/")
+    (statement,) = json.loads(text)["Statement"]
+    return dict(statement)
+
+
 @pytest.mark.parametrize("lacking", READ)
 async def test_a_check_names_what_the_role_may_not_do(guarded: Stage, strict: MiniStack, lacking: str) -> None:
     guarded.key = strict.user(allow(*(one for one in READ if one != lacking)))
@@ -393,22 +403,29 @@ async def test_a_check_names_what_the_role_may_not_do(guarded: Stage, strict: Mi
     assert "no identity-based policy" in caught.value.detail
 
 
-async def test_the_documented_permissions_are_enough(guarded: Stage, strict: MiniStack) -> None:
-    guarded.key = strict.user(allow(*WRITE))
-    manager, secret = guarded.manager(), guarded.version()
+@both_ways
+async def test_the_documented_permissions_are_enough_and_end_at_the_prefix(
+    guarded: Stage, strict: MiniStack, put: bool
+) -> None:
+    guarded.key = strict.user(documented(guarded, 1))
+    manager, secret = guarded.manager(usePutSecret=put), guarded.version()
     await manager.check()
     stored = await manager.store(secret, Plaintext(b"x"))
     await manager.store(guarded.version(n=2), Plaintext(b"y"))
     assert (await manager.fetch(secret, stored)).reveal() == b"x"
     await manager.delete(whole(secret), None)
+    await manager.store(guarded.version(n=3, id="b" * 26), Plaintext(b"z"))
+    with pytest.raises(Denied):
+        await guarded.manager(secretNamePrefix="elsewhere").store(guarded.version(n=3), Plaintext(b"z"))
 
 
-async def test_reading_alone_takes_two_permissions_and_writing_is_then_denied(
+async def test_the_documented_permissions_to_read_are_enough_and_writing_is_then_denied(
     guarded: Stage, strict: MiniStack
 ) -> None:
     await guarded.console.create("prod", "theirs")
-    guarded.key = strict.user(allow(*READ))
+    guarded.key = strict.user(documented(guarded, 0))
     manager, secret = guarded.manager(), guarded.version(reference=f"{guarded.console.prefix}/prod")
+    await manager.check()
     stored = await manager.store(secret, Plaintext(b""))
     assert (await manager.fetch(secret, stored)).reveal() == b"theirs"
     with pytest.raises(Denied) as caught:
