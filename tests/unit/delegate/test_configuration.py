@@ -34,6 +34,20 @@ def test_defaults_are_the_documented_ones(flags: list[str]) -> None:
     assert made.health == ("127.0.0.1", 3460)
     assert made.policy.kinds == set(BUILT_IN) >= {"AwsKms", "Local"}
     assert (made.proxy, made.authorities) == (None, None)
+    assert (made.call_seconds, made.data_keys, made.endpoints.url("kms")) == (15, (300, 10_000, 64 * 1024 * 1024), None)
+
+
+def test_data_keys_calls_and_endpoints_are_the_owners_choice(flags: list[str]) -> None:
+    environ = {"PRIVYSEAL_DELEGATE_DATA_KEY_SECONDS": "0"}
+    given = ("--data-key-uses=7", "--data-key-bytes=8", "--call-seconds=2s", "--aws-endpoints=kms=https://vpce.example")
+    made = configured([*flags, *given], environ)
+    assert (made.call_seconds, made.data_keys) == (2, (0, 7, 8))
+    assert (made.endpoints.url("kms"), made.endpoints.url("sts")) == ("https://vpce.example", None)
+
+
+def test_an_endpoint_without_tls_elsewhere_is_refused(flags: list[str]) -> None:
+    with pytest.raises(Malformed, match="aws_endpoints"):
+        configured([*flags, "--aws-endpoints=http://kms.example"])
 
 
 def test_name_and_tags_are_normalised_and_the_host_stays_a_tag(flags: list[str]) -> None:
