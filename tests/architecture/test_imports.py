@@ -165,6 +165,7 @@ LATER = (
     "manager.migrations.",  # alembic runs those itself
     "delegate.credentials.",  # kinds at a cloud load these
     "delegate.secret_managers.aws_",  # and the registry loads those
+    "delegate.secret_managers.vault",
 )
 
 

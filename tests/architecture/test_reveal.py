@@ -20,6 +20,9 @@ EXITS = {
     "delegate/secret_managers/texts.py": "gives it the form that a provider keeps",
     "delegate/credentials/aws_identities.py": "an access key signs requests",
     "delegate/secret_managers/aws_kms.py": "the ARN of a key, where that is held as a secret",
+    "delegate/credentials/vault_http.py": "a client certificate's key, held as a secret, is shown to Vault",
+    "delegate/credentials/vault_logins.py": "tokens, SecretIDs and passwords log in at Vault",
+    "delegate/secret_managers/vault_transit.py": "a data key is given to Vault to be wrapped",
     "client/cli/reveal.py": "shows a value to the person who may see it",
 }
 # `x.reveal` that is another thing's verb: named, never called without arguments.
