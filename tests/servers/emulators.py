@@ -11,22 +11,21 @@ Each keeps its state in memory and loses it with its process. What neither does 
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from unittest import SkipTest
 
 import botocore.session
-import pytest
 import requests
 
-START_SECONDS = 30.0
+from tests.servers.process import Process
+
+CALL_SECONDS = 5.0
 REGION = "us-east-1"
 ROOT = ("test", "test")
 """The access key that may do everything."""
@@ -37,14 +36,22 @@ _MINISTACK = Path(__file__).parents[2] / "build" / "ministack" / "bin" / "python
 class Emulator:
     """A server process; its address is `url`."""
 
-    def __init__(self, argv: list[str], environ: Mapping[str, str], health: str) -> None:
-        self._argv = argv
-        self._environ = environ
+    def __init__(
+        self, name: str, argv: Callable[[int], Sequence[str]], environ: Mapping[str, str], health: str
+    ) -> None:
+        self._process = Process(name, argv, self._answers, lambda port: {"GATEWAY_PORT": str(port), **environ})
         self._health = health
-        self._folder = tempfile.TemporaryDirectory(prefix="emulator-")
-        self._process: subprocess.Popen[bytes] | None = None
         self._names = count(1)
-        self.port = 0
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        return self._process.port
+
+    @property
+    def pid(self) -> int:
+        """Of the process, while it runs."""
+        return self._process.pid
 
     @property
     def url(self) -> str:
@@ -52,41 +59,13 @@ class Emulator:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self.port = _free_port()
-        folder = Path(self._folder.name)
-        port = str(self.port)
-        with (folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [port if part == "PORT" else part for part in self._argv],
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-                env={
-                    "HOME": str(folder),
-                    "TMPDIR": str(folder),
-                    "PATH": "/usr/bin:/bin",
-                    "GATEWAY_PORT": port,
-                    **self._environ,
-                },
-            )
-        try:
-            self._wait()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        self._process.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(10)
-        self._folder.cleanup()
+        self._process.__exit__(kind, error, traceback)
 
     def client(self, service: str, key: tuple[str, str] = ROOT) -> Any:
         """AWS's own library, as whoever has that access key."""
@@ -107,27 +86,40 @@ class Emulator:
         made = iam.create_access_key(UserName=name)["AccessKey"]
         return made["AccessKeyId"], made["SecretAccessKey"]
 
-    def _wait(self) -> None:
-        assert self._process is not None
-        ends = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                if requests.get(self.url + self._health, timeout=5).status_code == 200:
-                    return
-            except requests.exceptions.ConnectionError:
-                pass
-            if self._process.poll() is not None or time.monotonic() > ends:
-                log = (Path(self._folder.name) / "log").read_text()
-                raise RuntimeError(f"the emulator doesn't start:\n{log[-2000:]}")
-            time.sleep(0.05)
+    def _answers(self, port: int) -> bool:
+        try:
+            return requests.get(f"http://127.0.0.1:{port}{self._health}", timeout=CALL_SECONDS).status_code == 200
+        except requests.exceptions.RequestException:
+            return False
 
 
 class Moto(Emulator):
-    """moto's server, which checks no signatures and no policies."""
+    """moto's server, which checks no signatures and no policies until it is told to."""
 
     def __init__(self) -> None:
         server = str(Path(sys.executable).with_name("moto_server"))
-        super().__init__([sys.executable, server, "-H", "127.0.0.1", "-p", "PORT"], {}, "/moto-api/data.json")
+        super().__init__(
+            "moto",
+            lambda port: [sys.executable, server, "-H", "127.0.0.1", "-p", str(port)],
+            {},
+            "/moto-api/data.json",
+        )
+
+    def reset(self) -> None:
+        """It forgets everything that was made there."""
+        requests.post(f"{self.url}/moto-api/reset", timeout=CALL_SECONDS).raise_for_status()
+
+    @contextmanager
+    def enforcing(self) -> Iterator[None]:
+        """Meanwhile signatures and policies are checked; users and roles have to be there before."""
+        self._let_pass("0")
+        try:
+            yield
+        finally:
+            self._let_pass("inf")
+
+    def _let_pass(self, calls: str) -> None:
+        requests.post(f"{self.url}/moto-api/reset-auth", data=calls, timeout=CALL_SECONDS).raise_for_status()
 
 
 class MiniStack(Emulator):
@@ -135,7 +127,7 @@ class MiniStack(Emulator):
 
     def __init__(self, *, auth: bool = False, environ: Mapping[str, str] | None = None) -> None:
         if not _MINISTACK.exists():
-            pytest.skip("MiniStack isn't there: make setup")
+            raise SkipTest("MiniStack isn't there: make setup")
         given = {
             "BIND_HOST": "127.0.0.1",
             "SERVICES": "iam,kms,secretsmanager,sts",
@@ -145,11 +137,9 @@ class MiniStack(Emulator):
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
         }
-        super().__init__([str(_MINISTACK), "-m", "ministack"], {**given, **(environ or {})}, "/_ministack/health")
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+        super().__init__(
+            "ministack",
+            lambda _: [str(_MINISTACK), "-m", "ministack"],
+            {**given, **(environ or {})},
+            "/_ministack/health",
+        )
