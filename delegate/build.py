@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from delegate.clock import Clock
 from delegate.configuration import Configuration
@@ -22,6 +23,9 @@ from delegate.zone import Zone
 from shared.crypto.identity import Identity
 from shared.documents.task import EXEC
 from shared.trust.book import Book
+
+if TYPE_CHECKING:
+    from delegate.executor import Executor
 
 
 def build(
@@ -62,7 +66,8 @@ def build(
         clock=clock,
         metrics=metrics,
     )
-    tasks = Tasks(identity, passport.tags, trust, registry, policy, clock)
+    executor = _executor(configuration, identity, zone, randomness, clock) if policy.exec else None
+    tasks = Tasks(identity, passport.tags, trust, registry, policy, clock, executor)
     runner = Runner(tasks, configuration.capacity, configuration.task_seconds, clock, metrics, configuration.name)
     link = Link(
         address=configuration.address,
@@ -91,3 +96,14 @@ def build(
     host, port = configuration.health
     health = HealthServer(alive=daemon.alive, ready=daemon.ready, metrics=metrics.exposition, host=host, port=port)
     return daemon, health
+
+
+def _executor(
+    configuration: Configuration, identity: Identity, zone: Zone, randomness: Randomness, clock: Clock
+) -> Executor:
+    # Late: who runs no commands doesn't load what they need.
+    from delegate.commands import Commands
+    from delegate.executor import Executor
+
+    commands = Commands(configuration.variables)
+    return Executor(identity, zone, commands, randomness, clock, configuration.exec_seconds)

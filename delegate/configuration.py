@@ -6,7 +6,7 @@ deploy/examples/delegate.toml is made from the options (a test compares). A secr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from delegate.address import Address
@@ -77,6 +77,15 @@ PROGRAM: Final = Program(
         ),
         Option("capacity", "int", 10, minimum=1, maximum=1000, help="Tasks at the same time."),
         Option("task_seconds", "duration", "5m", minimum=1, maximum=3600, help="How long one task may take."),
+        Option(
+            "exec_seconds",
+            "duration",
+            "1h",
+            minimum=1,
+            maximum=86_400,
+            help="The longest time limit that a command may ask for, beside task_seconds for its values. "
+            "Commands run only where the policy file allows exec.",
+        ),
         Option(
             "call_seconds",
             "duration",
@@ -160,7 +169,8 @@ PROGRAM: Final = Program(
 class Configuration:
     """All that a delegate is built from.
 
-    `tags` have its host's name in them; `data_keys` are seconds, uses and bytes; `health` is (host, port) or None.
+    `tags` have its host's name in them; `data_keys` are seconds, uses and bytes; `health` is (host, port) or None;
+    `variables` are those of the delegate's own that commands get.
     """
 
     address: Address
@@ -178,6 +188,8 @@ class Configuration:
     drain_seconds: float
     backoff_seconds: tuple[float, float]
     health: tuple[str, int] | None
+    exec_seconds: float = 3600.0
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(settings: Settings, environ: Mapping[str, str], host: str) -> Configuration:
@@ -208,6 +220,8 @@ class Configuration:
             drain_seconds=settings.get("drain_seconds", float),
             backoff_seconds=(least, most),
             health=_health(settings.get("health_address", str)),
+            exec_seconds=settings.get("exec_seconds", float),
+            variables={name: environ[name] for name in ("LANG", "PATH") if environ.get(name)},
         )
 
 

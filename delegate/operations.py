@@ -47,13 +47,16 @@ class Outcome:
 async def operate(
     granted: Warrant, message: Task, zone: Zone, registry: Registry, progress: Callable[[int], None]
 ) -> Outcome:
-    """Do what the task asks, target by target; `progress` hears now and then how many are done."""
+    """Do what the task asks, target by target; `progress` hears now and then how many are done.
+
+    Of an exec the values come out: `delegate.executor` hands them to the command.
+    """
     async with AsyncExitStack() as stack:
         keychain = Keychain(granted, message.credentials, registry, stack)
         connectors = {use.connector.digest: use.connector for use in granted.uses}
         managers = {digest: await keychain.manager(connector) for digest, connector in connectors.items()}
         act = _Act(granted, message, zone, managers, progress)
-        steps = {"store": act.store, "reveal": act.reveal, "delete": act.delete, "check": act.check}
+        steps = {"store": act.store, "reveal": act.reveal, "exec": act.reveal, "delete": act.delete, "check": act.check}
         items = await act.each(steps[granted.task.document.op])
     stored: tuple[bytes, ...] = ()
     if granted.task.document.op == "store" and any(act.stored):

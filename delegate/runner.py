@@ -1,25 +1,27 @@
 """Runs tasks side by side, as many as there are places, and answers each delivery of one with the same reply.
 
 Promises: a task that is delivered again while it runs, over a new stream perhaps, isn't run twice; every task ends within
-its time; one line in the log for each that ended. Whether a task may run is `delegate.tasks`. Must not wait for the
-stream: what can't be delivered is remembered for a while and then forgotten.
+its time, a command within its own, and a command when the stream that its output goes to breaks; one line in the log for each
+that ended. Whether a task may run is `delegate.tasks`. Must not wait for the stream: what can't be delivered is remembered
+for a while and then forgotten.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
 
 from delegate.clock import Clock
+from delegate.delivery import END_SECONDS
 from delegate.metrics import DelegateMetrics
 from delegate.tasks import Performed, Tasks
 from shared.documents.task import REPEAT
 from shared.errors import Conflict, PrivySealError, Unavailable
-from shared.messages import Need, Progress, Result, Task
+from shared.messages import Need, Output, Progress, Result, Task
 from shared.metrics import Outcome
 
 MOST_REMEMBERED = 64
@@ -36,20 +38,57 @@ class Outlet(Protocol):
 
     def report(self, message: Progress) -> None: ...
 
+    async def emit(self, message: Output) -> None: ...
+
+    async def ended(self) -> None: ...
+
 
 @dataclass(slots=True)
 class _Execution:
-    """One running task; `message` and `outlet` are those of its last delivery."""
+    """One running task, the `Delivery` of who performs it; `message` and `outlet` are those of its last delivery."""
 
     message: Task
     outlet: Outlet
     running: asyncio.Task[None] | None = None
+    limit: asyncio.Timeout | None = None
+    watching: asyncio.Task[None] | None = None
+    """Waits for the end of the stream, for a task that ends by itself when it is told to."""
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
     reason: PrivySealError | None = None
     """Why it is being ended, if it is."""
 
     def progressed(self, done: int, total: int) -> None:
         """Tell the manager how far it is."""
         self.outlet.report(Progress(self.message.id, self.message.attempt, done, total))
+
+    async def emit(self, index: int, data: bytes, opening: str = "") -> None:
+        """Send a part of its output."""
+        await self.outlet.emit(Output(self.message.id, self.message.attempt, index, data, opening))
+
+    def lasts(self, seconds: float) -> None:
+        """Give it that time instead of the usual one."""
+        self._expire_in(seconds + END_SECONDS)
+        self.watching = asyncio.create_task(self._watch())
+
+    def end(self, reason: PrivySealError) -> None:
+        """Have it end, by itself if it does so."""
+        if self.running is None or self.reason is not None:
+            return
+        self.reason = reason
+        if self.watching is None:
+            self.running.cancel()
+        else:
+            self.stop.set()
+            self._expire_in(END_SECONDS)
+
+    async def _watch(self) -> None:
+        await self.outlet.ended()
+        _log.warning("command.abandoned", task=self.message.id[:64], hint="nobody learns how it ended: it is stopped")
+        self.end(Unavailable("stream_lost", "the stream to the manager broke while the command ran"))
+
+    def _expire_in(self, seconds: float) -> None:
+        if self.limit is not None:
+            self.limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 class Runner:
@@ -97,7 +136,9 @@ class Runner:
 
     def cancel(self, id: str) -> None:
         """End a task that nobody waits for."""
-        self._end(self._running.get(id), Conflict("task_cancelled", "the task was cancelled"))
+        execution = self._running.get(id)
+        if execution is not None:
+            execution.end(Conflict("task_cancelled", "the task was cancelled"))
 
     async def drain(self, seconds: float) -> int:
         """Take no new tasks and wait for the running ones; gives how many were cut off when the time was over."""
@@ -109,17 +150,9 @@ class Runner:
         except TimeoutError:
             left = list(self._running.values())
         for execution in left:
-            self._end(
-                execution, Unavailable("delegate_draining", "the delegate ended before the task did", "try again")
-            )
+            execution.end(Unavailable("delegate_draining", "the delegate ended before the task did", "try again"))
         await self._idle.wait()
         return len(left)
-
-    @staticmethod
-    def _end(execution: _Execution | None, reason: PrivySealError) -> None:
-        if execution is not None and execution.running is not None and execution.reason is None:
-            execution.reason = reason
-            execution.running.cancel()
 
     async def _execute(self, execution: _Execution) -> None:
         began = self._clock.monotonic()
@@ -127,11 +160,11 @@ class Runner:
         timed_out = False
         try:
             try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    performed = await self._tasks.perform(execution.message, execution.progressed)
+                async with asyncio.timeout(self._timeout_seconds) as execution.limit:
+                    performed = await self._tasks.perform(execution.message, execution)
             except TimeoutError:
                 timed_out = True
-                why: PrivySealError = Unavailable(
+                why: PrivySealError = execution.reason or Unavailable(
                     "task_late", "the task took longer than the delegate allows", "try again"
                 )
                 performed = self._tasks.refused(execution.message, why)
@@ -140,6 +173,8 @@ class Runner:
                     raise
                 performed = self._tasks.refused(execution.message, execution.reason)
         finally:
+            if execution.watching is not None:
+                execution.watching.cancel()
             del self._running[execution.message.id]
             if not self._running:
                 self._idle.set()

@@ -17,7 +17,7 @@ import grpc.aio
 from delegate.clock import Clock
 from shared.codec import ManagerReader, delegate_messages
 from shared.errors import CLASSES, PrivySealError, Unavailable
-from shared.messages import Credit, FromDelegate, FromManager, Heartbeat, Need, Progress, Result, Welcome
+from shared.messages import Credit, FromDelegate, FromManager, Heartbeat, Need, Output, Progress, Result, Welcome
 from shared.session import Session, Side
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 
@@ -38,6 +38,9 @@ _STATUSES: dict[grpc.StatusCode, type[PrivySealError]] = {
 
 _MOST_WAITING = 1_000
 """Messages that wait to be sent before heartbeats are left out: nobody reads them."""
+
+MOST_UNSENT_BYTES = 256 * 1024
+"""Of output, in all: what a command writes meanwhile stays in its pipe, and heartbeats don't wait long behind it."""
 
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
@@ -62,6 +65,8 @@ class Stream:
         self._unsent = 0
         """Replies that are still in the queue: each keeps its task's place, so that a manager that doesn't read is given
         no more of them than there are places."""
+        self._unsent_bytes = 0
+        self._sent = asyncio.Event()
         self._heard = clock.monotonic()
         self._silent = False
         self._ended = asyncio.Event()
@@ -89,6 +94,23 @@ class Stream:
         """How far a task is that came by this stream."""
         if not self._ended.is_set():
             self.say(message)
+
+    async def emit(self, message: Output) -> None:
+        """A part of the output of a task that came by this stream, once there is room for it.
+
+        Raises Unavailable on a stream that has ended.
+        """
+        while self._unsent_bytes >= MOST_UNSENT_BYTES and not self._ended.is_set():
+            self._sent.clear()
+            await self._sent.wait()
+        if self._ended.is_set():
+            raise Unavailable("stream_lost", "the stream to the manager broke while the command ran")
+        self.say(message)
+        self._unsent_bytes += len(message.data)
+
+    async def ended(self) -> None:
+        """Waits until nothing more can be said."""
+        await self._ended.wait()
 
     def credit(self, places: Callable[[], int]) -> None:
         """Let the manager know of free places that it doesn't know of: at once while it knows of half of them or fewer, else
@@ -142,12 +164,14 @@ class Stream:
     def close(self) -> None:
         """End the stream here and now. Left alone, the coroutine that feeds it would wait for ever."""
         self._ended.set()
+        self._sent.set()
         self._call.cancel()
         self._queue.put_nowait(None)
 
     def finish(self) -> None:
         """Say nothing more; the manager ends the stream when it has read everything."""
         self._ended.set()
+        self._sent.set()
         self._queue.put_nowait(None)
 
     async def _watch(self, beat: float, silence: float, executing: Callable[[], int]) -> None:
@@ -167,7 +191,10 @@ class Stream:
             self._numbers += 1
             for wire in delegate_messages(message, self._numbers):
                 yield wire
-            if isinstance(message, Result | Need):
+            if isinstance(message, Output):
+                self._unsent_bytes -= len(message.data)
+                self._sent.set()
+            elif isinstance(message, Result | Need):
                 self._unsent -= 1
                 if not self._ended.is_set():
                     self.replenish()

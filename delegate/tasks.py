@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
 from delegate.clock import Clock
+from delegate.delivery import Delivery
 from delegate.keychain import internal
 from delegate.operations import Outcome, operate
 from delegate.policy import CallLedger, LocalPolicy
@@ -32,7 +33,7 @@ from shared.crypto.seal import seal
 from shared.documents.answer import AnswerDocument, Code
 from shared.documents.jws import Unverified, Verified, parse_as
 from shared.documents.secret import LARGEST_VALUE_BYTES
-from shared.documents.task import TaskDocument
+from shared.documents.task import EXEC, TaskDocument
 from shared.errors import Denied, Malformed, PrivySealError, Tampered, Unauthenticated
 from shared.labels import ANSWER
 from shared.messages import Need, Result, Task
@@ -40,6 +41,10 @@ from shared.names import Scope
 from shared.selectors import missing
 from shared.trust.warrant import Warrant, warrant
 from shared.values import recipient_of_task
+
+if TYPE_CHECKING:
+    # Who runs no commands doesn't load what they need.
+    from delegate.executor import Executor
 
 LARGEST_BLOB_BYTES = LARGEST_VALUE_BYTES + 128 * 1024
 """A sealed input or a record: a value with everything that is put around it."""
@@ -65,7 +70,10 @@ class Performed:
 
 
 class Tasks:
-    """Performs tasks for one zone as one identity; `tags` are the selectors that this delegate owns."""
+    """Performs tasks for one zone as one identity; `tags` are the selectors that this delegate owns.
+
+    `executor` is None where the local policy allows no commands.
+    """
 
     def __init__(
         self,
@@ -75,7 +83,9 @@ class Tasks:
         registry: Registry,
         policy: LocalPolicy,
         clock: Clock,
+        executor: Executor | None = None,
     ) -> None:
+        self._executor = executor
         self._identity = identity
         self._tags = frozenset(tags)
         self._trust = trust
@@ -85,11 +95,8 @@ class Tasks:
         self._ledger = CallLedger()
         self._replays = Replays()
 
-    async def perform(self, message: Task, progress: Callable[[int, int], None]) -> Performed:
-        """The reply to a task, whatever comes: a result with its signed answer, or what is needed to judge the task.
-
-        `progress` hears (done, total) of a long one's targets.
-        """
+    async def perform(self, message: Task, delivery: Delivery) -> Performed:
+        """The reply to a task, whatever comes: a result with its signed answer, or what is needed to judge the task."""
         task: Verified[TaskDocument] | None = None
         began = False
         try:
@@ -105,16 +112,29 @@ class Tasks:
             granted = warrant(self._trust.book, task, self._clock.now())  # (4)
             self._check_own(granted, message, digests)  # (5) to (11)
             began = True
-            total = len(granted.uses)
-            outcome = await operate(
-                granted, message, self._trust.zone, self._registry, lambda done: progress(done, total)
-            )
+            outcome = await self._acted(granted, message, delivery)
         except PrivySealError as why:
             outcome = Outcome((why,))
         except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
             _log.error("task.crashed", task=message.id, exc_info=error)
             outcome = Outcome((internal(),))
         return await self._answered(message, task, outcome, began)
+
+    async def _acted(self, granted: Warrant, message: Task, delivery: Delivery) -> Outcome:
+        total = len(granted.uses)
+
+        async def operated() -> Outcome:
+            return await operate(
+                granted, message, self._trust.zone, self._registry, lambda done: delivery.progressed(done, total)
+            )
+
+        if granted.task.document.op != EXEC:
+            return await operated()
+        # Else the policy has refused it.
+        assert self._executor is not None
+        command = await self._executor.command(granted.task, message)
+        values = (await operated()).items
+        return Outcome((await self._executor.execute(granted.task, command, values, delivery),))
 
     def refused(self, message: Task, why: PrivySealError) -> Performed:
         """A reply that looked at nothing: the code alone."""

@@ -14,6 +14,7 @@ EXITS = {
     "shared/crypto/seal.py": "seals it",
     "shared/crypto/stream.py": "the key of an output that a reader opened",
     "delegate/commands.py": "gives it to the command that a granted person signed, in its environment",
+    "delegate/executor.py": "the command in an opened input",
     "delegate/masking.py": "its guises are what is masked in a command's output",
     "delegate/secret_managers/enveloped.py": "a data key opens its record",
     "delegate/secret_managers/selection.py": "selects one member of a JSON value",
