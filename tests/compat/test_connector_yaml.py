@@ -21,6 +21,7 @@ from shared.errors import Conflict, Malformed, NotFound, NotReady
 FOLDER = Path(__file__).parent / "documents"
 FILES = sorted(FOLDER.glob("*.yaml"))
 SECRETS = ("account.kmsArn", "account.awsAccess", "account.awsSecret")
+SECRETS_OF_VAULT = ("account.vtoken", "account.vsid", "account.hdr")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def environment() -> AsyncIterator[DevEnvironment]:
     async with DevEnvironment(delegates=1) as environment:
         async with environment.client() as client:
-            for reference in SECRETS:
+            for reference in (*SECRETS, *SECRETS_OF_VAULT):
                 await client.store(reference, b"value")
         yield environment
 
