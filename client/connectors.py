@@ -17,13 +17,13 @@ from msgspec import structs
 from client.account import Account
 from client.credentials import Credentials, references
 from client.descriptions import Description, body_of, describe, yaml_of
-from client.directory import Directory
+from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
 from client.manifest import Manifest, refuse_all
 from client.publish import Publisher, Signable
 from client.readers import Readers
-from client.tasks import SignedTask, Subject, sign_task
+from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
 from shared.documents.connector import BUILT_IN, ConnectorDocument
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import SecretDocument
@@ -203,6 +203,48 @@ class Connectors:
         await self._account.sync()
         return await self._directory.connector(Reference.parse(reference, self.here))
 
+    async def plan_of(self, reference: str) -> list[dict[str, Any]]:
+        """How a delegate comes to the connector's credentials: a row for each secret that it names, then for what holds those.
+
+        `state` is `ok`, or why the secret can't be had: the code of the error.
+        """
+        await self._account.sync()
+        waiting = [await self._directory.connector(Reference.parse(reference, self.here))]
+        rows: list[dict[str, Any]] = []
+        seen: set[str] = set()
+        while waiting:
+            connector = waiting.pop(0)
+            if connector.document.id in seen:
+                continue
+            seen.add(connector.document.id)
+            for place in places_of(connector.document):
+                (found,) = await self._directory.find([place])
+                row: dict[str, Any] = {
+                    "connector": str(place_of(connector.document)),
+                    "type": connector.document.type,
+                    "secret": str(place),
+                    "n": "",
+                    "holder": "",
+                    "state": "ok",
+                }
+                if isinstance(found, PrivySealError):
+                    row["state"] = found.code
+                else:
+                    row |= {"n": found.n or "", "holder": str(place_of(found.connector.document))}
+                    row["state"] = self._state(connector, found)
+                    waiting.append(found.connector)
+                rows.append(row)
+        return rows
+
+    def _state(self, connector: Verified[ConnectorDocument], held: Known) -> str:
+        """Whether the signer of a connector may use what it names, and there is a value."""
+        account, secret = self._account, held.secret.document
+        try:
+            account.book.authority.chain(connector.kid, "use", Scope.parse(secret.scope), secret.id, account.clock())
+        except Denied as why:
+            return why.code
+        return "ok" if held.n else "version_unknown"
+
     async def all(self, scope: Scope, *, below: bool) -> list[Listed]:
         """The living connectors at `scope`, or at it and below it, by place."""
         await self._account.sync()
@@ -239,7 +281,7 @@ class Connectors:
         document = connector.document
         if (document.scope, document.identifier) == (str(ACCOUNT_SCOPE), BUILT_IN):
             raise Denied("connector_built_in", "the built-in secret manager can't be deleted", "leave it unused")
-        users = [str(_reference(one)) for one in await self.users(connector)]
+        users = [str(place_of(one)) for one in await self.users(connector)]
         if users:
             raise Conflict(
                 "connector_in_use",
@@ -262,7 +304,7 @@ class Connectors:
         account = self._account
         await account.sync()
         if connector.document.secrets:
-            await self._directory.connector(_reference(connector.document))
+            await self._directory.connector(place_of(connector.document))
 
         def make() -> SignedTask:
             newest = self._newest(connector)
@@ -315,7 +357,3 @@ def _described(manifests: Sequence[Manifest]) -> list[Description]:
 
 def _fields(document: ConnectorDocument) -> dict[str, Any]:
     return {name: getattr(document, name) for name in ("name", "description", "tags", "selectors", "secrets", "spec")}
-
-
-def _reference(document: SecretDocument | ConnectorDocument) -> Reference:
-    return Reference(Scope.parse(document.scope), document.identifier)

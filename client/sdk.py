@@ -166,9 +166,9 @@ class Client:
         """Many values at once, a thousand a task; an error stands in the place of a value that can't be revealed."""
         return await self.secrets.reveal_all(references, selectors=selectors, excluded=excluded)
 
-    async def delete(self, reference: str, *, selectors: Sequence[str] = ()) -> None:
-        """Deletes a secret with all its versions."""
-        await self.secrets.delete(reference, selectors=selectors)
+    async def delete(self, reference: str, *, selectors: Sequence[str] = (), force: bool = False) -> None:
+        """Deletes a secret with all its versions; `force` although connectors name it. See `Secrets.delete`."""
+        await self.secrets.delete(reference, selectors=selectors, force=force)
 
     async def close(self) -> None:
         """Keeps what was seen and ends the connections."""

@@ -21,7 +21,7 @@ from client.limits import too_long
 from client.outcomes import Opened
 from client.readers import Readers
 from client.reveals import Reveals
-from client.tasks import SignedTask, Subject, sign_task
+from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
 from client.versions import Version, versions_of
 from shared.crypto.identity import Identity
 from shared.crypto.output import Item
@@ -29,7 +29,7 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import LARGEST_VALUE_BYTES, SecretDocument
-from shared.errors import Malformed, NotFound, PrivySealError
+from shared.errors import Conflict, Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope, check_name
 from shared.trust.book import Book
 
@@ -275,11 +275,43 @@ class Secrets:
 
     # ---- delete
 
-    async def delete(self, reference: str, *, selectors: Sequence[str] = ()) -> Verified[SecretDocument]:
-        """Has one named delegate delete every version, then publishes the secret's last revision. Raises NotReady, Denied."""
+    async def _check_unused(self, secret: SecretDocument, force: bool) -> None:
+        if force:
+            account = self._account
+            account.book.authority.chain(
+                account.identity.kid, "admin", Scope.parse(secret.scope), secret.id, account.clock()
+            )
+            return
+        users = [str(place_of(one)) for one in await self.users(secret)]
+        if users:
+            raise Conflict(
+                "secret_in_use",
+                f"{len(users)} connector{'s name' if len(users) > 1 else ' names'} the secret {secret.identifier}",
+                "change them first; who administers the scope can insist with --force",
+                connectors=users,
+            )
+
+    async def users(self, secret: SecretDocument) -> list[ConnectorDocument]:
+        """The living connectors that name a secret, as far as this identity sees them, believed or not."""
+        place, found = place_of(secret), []
+        async for one in self._directory.documents("connector", ConnectorDocument, place.scope):
+            connector = parse_as(ConnectorDocument, one[0]).document if isinstance(one, tuple) else one.document
+            if not connector.deleted and place in places_of(connector):
+                found.append(connector)
+        return sorted(found, key=lambda one: (one.scope, one.identifier))
+
+    async def delete(
+        self, reference: str, *, selectors: Sequence[str] = (), force: bool = False
+    ) -> Verified[SecretDocument]:
+        """Has one named delegate delete every version, then publishes the secret's last revision.
+
+        What the provider had before (a reference) stays there. Raises Conflict (with the fact `connectors`) while connectors
+        name it, unless who administers its scope says `force`; NotReady, Denied.
+        """
         place = self.reference(reference)
         await self._account.sync()
         known = await self._directory.one(place, fresh=True)
+        await self._check_unused(known.secret.document, force)
         account = self._account
         used = [known.connector, *(one.connector for one in self._directory.credentials([known.connector]))]
         to = (await candidate(account, used, known.secret.document.scope, selectors)).thumbprint

@@ -83,9 +83,17 @@ def list_(context: click.Context, everything: bool) -> None:
 
 @connector.command("get", cls=Leaf)
 @click.argument("reference")
+@click.option("--plan", "wants_plan", is_flag=True, help="show the secrets that it stands on, and theirs in turn")
 @click.pass_context
-def get(context: click.Context, reference: str) -> None:
-    """Print a connector's YAML; what the account adds to it stands in comments."""
+def get(context: click.Context, reference: str, wants_plan: bool) -> None:
+    """Print a connector's YAML; what the account adds to it stands in comments.
+
+    With --plan, the way in which a delegate comes to its credentials: each secret that it names, the connector at which that
+    is kept, and so on; and whether whoever signed the connector may use it.
+    """
+    if wants_plan:
+        _plan(session(context), reference)
+        return
     from client.descriptions import KIND, body_of, yaml_of
 
     run = session(context)
@@ -102,6 +110,22 @@ def get(context: click.Context, reference: str) -> None:
         print(f"# id {document.id}, revision {document.rev} of {moment(document.iat)}")
         print(f"# keyring {document.keyring}, signed by {found.kid}")
     print(yaml_of(body), end="")
+
+
+def _plan(run: Session, reference: str) -> None:
+    rows = run.run(lambda client: client.connectors.plan_of(reference))
+    run.out.table(
+        [
+            ("CONNECTOR", "connector"),
+            ("TYPE", "type"),
+            ("NEEDS", "secret"),
+            ("VERSION", "n"),
+            ("KEPT AT", "holder"),
+            ("STATE", "state"),
+        ],
+        rows,
+        "the connector names no secrets: the delegate's own identity is all that it takes",
+    )
 
 
 @connector.command("delete", cls=Leaf)

@@ -89,7 +89,7 @@ class Output:
 
 def problems(why: PrivySealError) -> list[str]:
     """A line for each further thing that is wrong, or that stands in the way."""
-    told = [one for fact in ("problems", "secrets") for one in _listed(why.facts.get(fact))]
+    told = [one for fact in ("problems", "secrets", "connectors") for one in _listed(why.facts.get(fact))]
     return [plain(one) for one in told]
 
 

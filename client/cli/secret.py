@@ -225,17 +225,21 @@ def versions(context: click.Context, reference: str) -> None:
 @secret.command("delete", cls=Leaf)
 @click.argument("reference")
 @click.option("--yes", is_flag=True, help="don't ask")
+@click.option("--force", is_flag=True, help="although connectors name it; takes admin over its scope")
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
 @click.pass_context
-def delete(context: click.Context, reference: str, yes: bool, delegates: tuple[str, ...]) -> None:
-    """Delete a secret with all its versions. It can't be undone."""
+def delete(context: click.Context, reference: str, yes: bool, force: bool, delegates: tuple[str, ...]) -> None:
+    """Delete a secret with all its versions, at its provider too. It can't be undone.
+
+    One that refers to what its provider had before is only forgotten here.
+    """
     run = session(context)
 
     async def act(client: Client) -> SecretDocument:
         known = await client.secrets.find(reference)
         document = known.secret.document
         confirm(f"Delete {document.identifier} in {document.scope} with all {known.n} versions?", "--yes", yes)
-        await client.delete(reference, selectors=delegates)
+        await client.delete(reference, selectors=delegates, force=force)
         return document
 
     document = run.run(act)

@@ -169,6 +169,30 @@ async def test_a_connector_whose_delegates_are_not_there_says_why_for_each(envir
     assert "  a: it lacks the selector d1" in errors
 
 
+async def test_the_way_to_a_connectors_credentials_is_shown(environment: DevEnvironment) -> None:
+    given = (FOLDER / "aws_kms_manual_config.yaml").read_text().replace("kms_manual", "kms_shown")
+    await privyseal(environment, "apply", "-f", "-", given=given)
+    status, out, errors = await privyseal(environment, "connector", "get", "kms_shown", "--plan", "-o", "json")
+    assert (status, errors) == (0, "")
+    assert [(row["secret"], row["n"], row["holder"], row["state"]) for row in json.loads(out)] == [
+        (name, 1, "account.local", "ok") for name in sorted(SECRETS)
+    ]
+
+
+async def test_a_secret_that_a_connector_names_is_deleted_only_with_force(environment: DevEnvironment) -> None:
+    async with environment.client() as client:
+        await client.store("account.spare", b"value")
+    given = (FOLDER / "aws_kms_manual_config.yaml").read_text()
+    given = given.replace("kms_manual", "kms_spare").replace("awsSecret", "spare")
+    status, _, errors = await privyseal(environment, "apply", "-f", "-", given=given)
+    assert (status, errors) == (0, "")
+    status, _, errors = await privyseal(environment, "secret", "delete", "account.spare", "--yes")
+    assert status == Conflict.exit_status
+    assert "error: 1 connector names the secret spare\n  account.kms_spare\n" in errors
+    status, out, _ = await privyseal(environment, "secret", "delete", "account.spare", "--yes", "--force")
+    assert (status, out) == (0, "deleted spare in account\n")
+
+
 async def test_a_connector_in_use_is_not_deleted_and_its_secrets_are_listed(environment: DevEnvironment) -> None:
     await privyseal(environment, "apply", "-f", "-", given="connector: {name: busy, type: Local}\n")
     async with environment.client() as client:
