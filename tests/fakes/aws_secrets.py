@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -69,17 +69,24 @@ class Stage:
         given = {"credential": credential, "region": REGION, "secretNamePrefix": self.console.prefix, **spec}
         return self.world.connector_document("aws", type="AwsSecretManager", spec=given, secrets=("account.awsSecret",))
 
-    def manager(self, url: str = "", seconds: float = 15.0, policy: str = "", **spec: Any) -> AwsSecretManager:
+    def manager(
+        self,
+        url: str = "",
+        seconds: float = 15.0,
+        policy: str = "",
+        urls: Mapping[str, str] | None = None,
+        **spec: Any,
+    ) -> AwsSecretManager:
         surroundings = Surroundings(
             Zone(self.world.keyring, self.world.book()),
             LocalPolicy.parse(policy, ["AwsSecretManager"]),
             secrets.token_bytes,
-            endpoints=Endpoints({"*": url or self.url}),
+            endpoints=Endpoints(urls or {"*": url or self.url}),
             call_seconds=seconds,
         )
-        made = AwsSecretManager(
-            self.connector(**spec), surroundings, {"account.awsSecret": Plaintext(self.key[1].encode())}
-        )
+        access, secret = (Plaintext(half.encode()) for half in self.key)
+        halves = {"account.awsAccess": access, "account.awsSecret": secret}
+        made = AwsSecretManager(self.connector(**spec), surroundings, halves)
         self.opened.append(made)
         return made
 

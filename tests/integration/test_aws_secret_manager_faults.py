@@ -21,8 +21,8 @@ from shared.errors import (
     PrivySealError,
     Unavailable,
 )
-from tests.fakes.aws import Asked, answer, refuse, stall
-from tests.fakes.aws_secrets import Stage, staged, whole
+from tests.fakes.aws import Asked, Aws, answer, refuse, stall
+from tests.fakes.aws_secrets import KEY_ID, Stage, staged, whole
 from tests.fakes.faulty_aws import FaultyAws
 from tests.servers.emulators import Moto
 
@@ -202,3 +202,43 @@ async def test_two_who_create_one_name_at_once_both_see_whose_it_is(stage: Stage
         await stage.manager().store(stage.version(n=2), Plaintext(b"x"))
     assert caught.value.code == "origin_foreign"
     assert await stage.console.value("acme.db") == "theirs"
+
+
+# ---- credentials
+
+
+@pytest.mark.parametrize(
+    ("credential", "signer"),
+    [
+        (
+            {"type": "ManualConfig", "spec": {"accessKey": "account.awsAccess", "secretKey": "account.awsSecret"}},
+            KEY_ID,
+        ),
+        ({"type": "AssumeIAMRole", "spec": {"delegateSelectors": ["d1"]}}, "AKIADELEGATEDELEGATE"),
+    ],
+    ids=["by reference", "the delegate's own"],
+)
+async def test_requests_are_signed_as_the_credential_says(
+    stage: Stage, faulty: FaultyAws, monkeypatch: pytest.MonkeyPatch, credential: Any, signer: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIADELEGATEDELEGATE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "d" * 40)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    await stage.manager(credential=credential).check()
+    assert {f"Credential={signer}/" in one.headers["Authorization"] for one in faulty.asked} == {True}
+
+
+async def test_a_role_is_assumed_with_its_external_id_before_anything_is_asked(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIADELEGATEDELEGATE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "d" * 40)
+    role = {"roleArn": "arn:aws:iam::123456789012:role/sm", "externalId": "ext", "delegateSelectors": ["d1"]}
+    async with Aws() as sts:
+        manager = stage.manager(
+            credential={"type": "AssumeSTSRole", "spec": role}, urls={"sts": sts.url, "secretsmanager": stage.url}
+        )
+        await manager.check()
+    (asked,) = sts.asked
+    assert (asked.operation, asked.access_key) == ("AssumeRole", "AKIADELEGATEDELEGATE")
+    assert (asked.parameters["RoleArn"], asked.parameters["ExternalId"]) == (role["roleArn"], "ext")

@@ -82,6 +82,9 @@ def test_the_other_credentials_are_those_of_every_kind_of_aws(credential: Any) -
     found = aws(credential=credential).credential
     assert isinstance(found, AssumeIAMRole | OidcAuthentication)
     assert credential_of(found) is found
+    assert aws(credential=credential).oidc_audience == (
+        "sts.amazonaws.com" if isinstance(found, OidcAuthentication) else None
+    )
 
 
 @pytest.mark.parametrize(
