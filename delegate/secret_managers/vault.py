@@ -98,6 +98,7 @@ class VaultEntries:
 
     async def write(self, locator: str, secret: SecretVersion, value: Plaintext) -> str:
         """A further version of the entry; the number that Vault gave it, "" in an engine without versions."""
+        _check_metadata(secret)
         content = {VALUE: text(value), **tags_of(secret), VERSION_TAG: version_tag(secret)}
         async with self._identity.use() as use:
             if not self._versioned:
@@ -162,14 +163,8 @@ class VaultEntries:
 
     def _chosen(self, secret: SecretVersion) -> int:
         """The version that a reference's metadata name, 0 for the newest."""
-        metadata = secret.secret.metadata
-        version = metadata.get("version", "")
-        if not metadata.keys() <= {"version"}:
-            raise Malformed(
-                "metadata_unknown",
-                "additionalMetadata of the secret has a value that means nothing to Vault",
-                "known is version",
-            )
+        _check_metadata(secret)
+        version = secret.secret.metadata.get("version", "")
         if version in {"", "latest"}:
             return 0
         if not self._versioned or not (version.isascii() and version.isdigit() and 0 < int(version) < 2**31):
@@ -308,6 +303,15 @@ class Vault(Direct):
         self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
     ) -> None:
         super().__init__(VaultEntries(connector, surroundings, secrets), surroundings.zone)
+
+
+def _check_metadata(secret: SecretVersion) -> None:
+    if not secret.secret.metadata.keys() <= {"version"}:
+        raise Malformed(
+            "metadata_unknown",
+            "additionalMetadata of the secret has a value that means nothing to Vault",
+            "known is version",
+        )
 
 
 def _number(version: str) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +16,7 @@ from delegate.secret_managers.interface import SecretManager, SecretVersion
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, PrivySealError, Tampered
 from shared.values import Reference, Stored
+from tests.architecture.source import ROOT
 from tests.fakes.vault import VaultWorld
 from tests.servers.openbao import OpenBao
 
@@ -281,6 +284,8 @@ async def test_a_read_only_connector_writes_and_deletes_nothing(bao: OpenBao, va
 
 async def test_a_value_past_the_limit_is_refused_with_the_limit(bao: OpenBao, vaults: VaultWorld) -> None:
     manager = vaults.with_token(bao.root.token)
+    with pytest.raises(Malformed, match="means nothing to Vault"):
+        await manager.store(vaults.version(metadata={"region": "eu"}), Plaintext(b"v"))
     longest = b"\xff" * 750_000
     stored = await manager.store(vaults.version(), Plaintext(longest))
     assert await text(manager, vaults.version(), stored) == longest
@@ -416,3 +421,17 @@ async def test_odd_characters_in_a_path_are_only_characters(bao: OpenBao, vaults
     manager, path = vaults.with_token(bao.root.token), f"{vaults.base}/a b?c=d&e/%2e%2e/\u00fc"
     put(bao, path, key="v")
     assert await reference(manager, vaults, f"{path}#key") == b"v"
+
+
+def test_who_uses_vault_loads_no_other_clouds_library() -> None:
+    load = (
+        "import delegate.secret_managers.vault, delegate.secret_managers.vault_transit, sys\n"
+        "print('\\n'.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", load], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "hvac" in loaded
+    assert not loaded & {"aiobotocore", "aiohttp", "azure", "boto3", "botocore", "google", "jwt"}
