@@ -7,11 +7,13 @@ people type. Must not leave anything behind.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 import secrets
 import sqlite3
 import sys
+import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from shared.errors import PrivySealError, Tampered
 
 # Run as a script, its own folder is on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from deploy.aws import IDENTITY, Aws
 from deploy.canary import Canary, Search
 
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
@@ -207,7 +210,40 @@ async def refuse_a_stranger(environment: DevEnvironment, one: Sample) -> None:
         say(f"   {DIM}{line}{PLAIN}")
 
 
-async def demonstrate(environment: DevEnvironment) -> None:
+async def use_aws(environment: DevEnvironment, aws: Aws) -> None:
+    """A connector of each credential type, a secret at each, revealed; then one is used without leaving its delegate."""
+
+    async def run(*arguments: str, given: bytes | None = None) -> bytes:
+        status, out, errors = await privyseal(environment, *arguments, given=given)
+        require(status == 0, f"privyseal {' '.join(arguments[:2])} failed: {errors}")
+        return out
+
+    await run("secret", "set", "account.aws_access_key", "--from-stdin", given=aws.access_key.encode())
+    await run("secret", "set", "account.aws_secret_key", "--from-stdin", given=aws.secret_key.encode())
+    await run("oidc", "enable", "--issuer", "https://oidc.example.test")
+    connectors = aws.connectors()
+    await run("apply", "-f", "-", given="\n---\n".join(connectors.values()).encode())
+    values = {name: secrets.token_urlsafe(24).encode() for name in connectors}
+    for name, value in values.items():
+        began = time.perf_counter()
+        await run("connector", "test", name)
+        await run("secret", "set", f"account.in_{name}", "--from-stdin", "--connector", name, given=value)
+        out = await run("reveal", f"account.in_{name}")
+        require(out == value, f"the secret at {name} came back as another value")
+        milliseconds = (time.perf_counter() - began) * 1000
+        say(f"   {name:<12} tested, a secret stored and revealed, three commands in {milliseconds:.0f} ms")
+    script = 'printf "as it is: %s, in base64: " "$TOKEN"; printf %s "$TOKEN" | base64; exit 3'
+    status, out, errors = await privyseal(
+        environment, "exec", "--secret", "TOKEN=account.in_kms_sts", "--", "sh", "-c", script
+    )
+    value = values["kms_sts"]
+    require(status == 3, f"exec ended with {status}: {errors}")
+    leaked = value in out or base64.b64encode(value) in out
+    require(b"as it is" in out and not leaked, "the command's output wasn't masked")
+    say(f"   exec on zone:b: {out.decode().strip()}   exit status {status}, passed on")
+
+
+async def demonstrate(environment: DevEnvironment, aws: Aws) -> None:
     """The story, step by step."""
     marker = f"{secrets.token_urlsafe(18)}/+=?&{secrets.token_urlsafe(12)}"
     control = f"control_{secrets.token_hex(12)}"
@@ -238,7 +274,9 @@ async def demonstrate(environment: DevEnvironment) -> None:
     await refuse_a_swap(environment, wanted[0], wanted[1])
     step(6, "Nobody carries the selector that is asked for")
     await refuse_a_stranger(environment, wanted[0])
-    step(7, "The audit is recomputed")
+    step(7, "AWS KMS (moto on this machine), reached with each of the four credential types; a command uses a secret")
+    await use_aws(environment, aws)
+    step(8, "The audit is recomputed")
     status, out, errors = await privyseal(environment, "audit", "verify")
     require(status == 0, f"the audit doesn't hold: {errors}")
     say(f"   {out.decode().strip()}")
@@ -249,8 +287,13 @@ async def main() -> int:
     began = time.perf_counter()
     say("Privy Seal: the manager moves what it cannot read and cannot order.")
     try:
-        async with DevEnvironment() as environment:
-            await demonstrate(environment)
+        with tempfile.TemporaryDirectory(prefix="privyseal-demo-") as folder:
+            policy = Path(folder) / "policy.toml"
+            policy.write_text("exec = true\n")
+            async with Aws(Path(folder)) as aws:
+                options = ["--aws-endpoints", aws.url, "--policy-file", str(policy)]
+                async with DevEnvironment(delegate_options={"*": options}, delegate_environ=IDENTITY) as environment:
+                    await demonstrate(environment, aws)
     except (DemoFailed, PrivySealError) as why:
         detail = why.detail if isinstance(why, PrivySealError) else str(why)
         print(f"\nThe demonstration failed: {detail}", file=sys.stderr)
