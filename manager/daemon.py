@@ -18,6 +18,7 @@ import uvicorn
 from manager.api.app import application
 from manager.authentication import Authentication
 from manager.books import Books
+from manager.checks import Checks
 from manager.clock import Clock
 from manager.connection import Connection
 from manager.dispatch import Dispatcher
@@ -95,6 +96,7 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
             books,
             fleet,
             dispatcher,
+            Checks(store, clock),
             clock,
             metrics,
             configuration.delegate_urls,
@@ -228,6 +230,8 @@ async def _prune(services: Services) -> None:
         try:
             # A thousand at once, so that others' writes go between.
             while await services.store.prune_tasks(services.clock.now() - TASK_HISTORY_SECONDS) == PRUNE_AT_ONCE:
+                pass
+            while await services.store.prune_checks(services.clock.now()) == PRUNE_AT_ONCE:
                 pass
         except PrivySealError as why:
             # A full disk, say: the next round tries again.

@@ -43,6 +43,8 @@ class Delegate:
     order: int = 0
     sent: set[str] = field(default_factory=set)
     online: bool = True
+    checks: int = 0
+    checks_since: float = 0.0
 
     @property
     def name(self) -> str:

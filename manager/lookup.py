@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager.rows import AccountRow, AuditRow, Page, Sight, StoredDocument, StoredVersion, TaskRow
+from manager.rows import AccountRow, AuditRow, CheckRow, Page, Sight, StoredDocument, StoredVersion, TaskRow
 from manager.store_cache import Cache
 from manager.store_reads import Reads
 from shared.errors import Unavailable
@@ -185,6 +185,20 @@ class Lookup:
     ) -> Page[TaskRow]:
         """Tasks, the last submitted first; `before` is the `next` of the page before."""
         return await self._read(self._reads.tasks, account, before, limit, principal, state)
+
+    async def checks(
+        self,
+        account: str,
+        scope: str,
+        *,
+        sight: Sight,
+        connector: str = "",
+        below: bool = False,
+        after: str = "",
+        limit: int = 100,
+    ) -> Page[CheckRow]:
+        """The newest tests of the connectors at a scope (and `below` it) that `sight` shows; of one, by its id."""
+        return await self._read(self._reads.checks, account, connector, scope, below, after, limit, sight)
 
     async def audit_page(self, account: str, after_seq: int = 0, limit: int = 100) -> list[AuditRow]:
         """Audit rows above `after_seq`, in order."""

@@ -80,6 +80,18 @@ class TaskRow(msgspec.Struct, frozen=True):
     summary: str = ""
 
 
+class CheckRow(msgspec.Struct, frozen=True):
+    """A connector's newest test by one delegate: its signed document, made `at`, and the certificate it needs until `expires`."""
+
+    connector: str
+    delegate: str
+    revision: str
+    at: int
+    expires: int
+    compact: str
+    certificate: str
+
+
 class Sight(msgspec.Struct, frozen=True):
     """What a list may show: all at or below one of `below`, all exactly at one of `at`, and single things, (scope, id)."""
 

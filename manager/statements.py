@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
-from manager.tables import accounts, audit, documents, heads, probe, tasks, tokens, versions
+from manager.tables import accounts, audit, checks, documents, heads, probe, tasks, tokens, versions
 
 
 class Statements:
@@ -100,6 +100,27 @@ class Statements:
             .offset(zero)
         )
         self.prune_tasks = sql(delete(tasks).where(tuple_(tasks.c.account, tasks.c.task).in_(doomed)))
+        self.put_check = putting(checks)
+        newest = (
+            select(checks.c.delegate)
+            .where(same(checks, "account", "connector"))
+            .order_by(desc(checks.c.at), checks.c.delegate)
+            .limit(bindparam("limit"))
+            .offset(zero)
+        )
+        self.thin_checks = sql(
+            delete(checks)
+            .where(same(checks, "account", "connector"))
+            .where((checks.c.revision != bindparam("revision")) | checks.c.delegate.not_in(newest))
+        )
+        ended = (
+            select(checks.c.account, checks.c.connector, checks.c.delegate)
+            .where(checks.c.expires <= bindparam("now"))
+            .limit(bindparam("limit"))
+            .offset(zero)
+        )
+        ids = tuple_(checks.c.account, checks.c.connector, checks.c.delegate)
+        self.prune_checks = sql(delete(checks).where(ids.in_(ended)))
         self.audit_head = sql(
             select(audit.c.seq, audit.c.hash)
             .where(same(audit, "account"))

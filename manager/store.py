@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from manager.database import Database
 from manager.lookup import Lookup
-from manager.rows import AccountRow, AuditRow, Page, StoredDocument, StoredVersion, TaskRow
+from manager.rows import AccountRow, AuditRow, CheckRow, Page, StoredDocument, StoredVersion, TaskRow
 from manager.statements import Statements
 from manager.store_cache import Cache
 from manager.store_reads import Reads
@@ -190,6 +190,15 @@ class Store(Lookup):
     def prune_tasks(self, before: int, limit: int = 1000) -> Awaitable[int]:
         """Removes up to `limit` tasks of any account that finished before that second; how many."""
         return self.write(lambda transaction: transaction.prune_tasks(before, limit), account="")
+
+    def put_check(self, account: str, check: CheckRow) -> Awaitable[None]:
+        """Keeps a connector's newest test by a delegate; see `Transaction.put_check`."""
+        size = len(check.compact) + len(check.certificate)
+        return self.write(lambda transaction: transaction.put_check(account, check), account=account, size=size)
+
+    def prune_checks(self, now: int, limit: int = 1000) -> Awaitable[int]:
+        """Removes up to `limit` tests of any account that nobody could believe any more; how many."""
+        return self.write(lambda transaction: transaction.prune_checks(now, limit), account="")
 
     async def settled(self, account: str) -> None:
         """Waits until everything that was handed over before is durable, or has failed."""

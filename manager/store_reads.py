@@ -14,8 +14,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, Table, and_, case, false, func, null, or_, select, true, tuple_
 
 from manager.database import Database
-from manager.rows import AccountRow, AuditRow, Page, Sight, StoredDocument, StoredVersion, TaskRow
-from manager.tables import accounts, audit, documents, heads, tasks, tokens, versions
+from manager.rows import AccountRow, AuditRow, CheckRow, Page, Sight, StoredDocument, StoredVersion, TaskRow
+from manager.tables import accounts, audit, checks, documents, heads, tasks, tokens, versions
 from shared.errors import Malformed
 
 PAGE_LIMIT = 500
@@ -183,6 +183,27 @@ class Reads:
         query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)
         rows = [TaskRow(*row) for row in self._rows(query)]
         return _page(rows, limit, lambda row: (row.submitted_at, row.task))
+
+    def checks(
+        self, account: str, connector: str, scope: str, below: bool, after: str, limit: int, sight: Sight
+    ) -> Page[CheckRow]:
+        """Tests of living connectors' newest revisions, by connector and delegate; of one where `connector` names it."""
+        limit = _limit(limit)
+        living = and_(
+            heads.c.account == checks.c.account,
+            heads.c.kind == "connector",
+            heads.c.id == checks.c.connector,
+            heads.c.digest == checks.c.revision,
+        )
+        query = select(*_columns(checks)).join(heads, living).where(checks.c.account == account, _seen(sight))
+        query = query.where(heads.c.deleted.is_(False), _below(scope) if below else heads.c.scope == scope)
+        if connector:
+            query = query.where(checks.c.connector == connector)
+        order = (checks.c.connector, checks.c.delegate)
+        if after:
+            query = query.where(tuple_(*order) > tuple_(*_unmark(after, (str, str))))
+        rows = [CheckRow(*row) for row in self._rows(query.order_by(*order).limit(limit + 1))]
+        return _page(rows, limit, lambda row: (row.connector, row.delegate))
 
     def audit(self, account: str, after_seq: int, limit: int) -> list[AuditRow]:
         """Audit rows above `after_seq`, in order."""

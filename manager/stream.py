@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine
+from collections.abc import AsyncIterator, Collection
 from functools import partial
 from typing import Any
 
@@ -17,22 +17,22 @@ import grpc
 import structlog
 
 from manager.books import Books
+from manager.checks import Checks
 from manager.clock import Clock
 from manager.dispatch import Dispatcher
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
-from shared.codec import DelegateReader, manager_messages
+from manager.peer import Cut, Peer
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, peek_kind, thumbprint
 from shared.errors import Malformed, NotReady, PrivySealError, Unauthenticated
 from shared.hello import hello_message
 from shared.messages import (
     Challenge,
+    Checked,
     Credit,
     Documents,
     Drain,
-    FromDelegate,
-    FromManager,
     Heartbeat,
     Hello,
     Need,
@@ -40,11 +40,9 @@ from shared.messages import (
     Output,
     Progress,
     Result,
-    Task,
     Welcome,
 )
 from shared.names import ACCOUNT_SCOPE
-from shared.session import Session, Side
 from shared.trust.book import Book
 from shared.trust.certificate import check_certificate, recheck_certificate
 from shared.wire import delegate_pb2, delegate_pb2_grpc
@@ -59,7 +57,6 @@ CUT_SECONDS = 1.0
 """How long a peer that is cut off may take to be told."""
 
 _log = structlog.get_logger()
-_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
 class Streams(delegate_pb2_grpc.DelegatesServicer):
@@ -70,6 +67,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         books: Books,
         fleet: Fleet,
         dispatcher: Dispatcher,
+        checks: Checks,
         clock: Clock,
         metrics: ManagerMetrics,
         origins: Collection[str],
@@ -80,6 +78,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         self._books = books
         self._fleet = fleet
         self._dispatcher = dispatcher
+        self._checks = checks
         self._clock = clock
         self._metrics = metrics
         self._origins = frozenset(origins)
@@ -96,7 +95,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         """One stream, from its challenge to its end."""
         if self._strangers <= 0:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "strangers_too_many: try again in a few seconds")
-        stream = _Stream(context, self)
+        stream = Peer(context, self._clock, self.number)
         is_cut = False
         try:
             self._strangers -= 1
@@ -115,7 +114,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             await context.abort(
                 grpc.StatusCode.DEADLINE_EXCEEDED, "hello_late: the delegate didn't say who it is in time."
             )
-        except _Cut:
+        except Cut:
             is_cut = True
         except Exception as bug:  # noqa: BLE001 (the peer must learn nothing of it)
             # gRPC would tell the peer the exception's text.
@@ -136,7 +135,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             self._metrics.delegates.set(sum(1 for _ in self._fleet))
             _log.info("stream.closed", account=delegate.account, delegate=delegate.name)
 
-    async def _greet(self, stream: _Stream) -> Delegate:
+    async def _greet(self, stream: Peer) -> Delegate:
         nonce = secrets.token_bytes(32)
         await stream.send(Challenge(nonce))
         hello = await stream.read()
@@ -218,7 +217,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         renewed = book.status is not None and book.status.document.base is not None
         return [one for one in documents if one not in others and (renewed or peek_kind(one) != "grant")]
 
-    async def _listen(self, stream: _Stream, delegate: Delegate) -> None:
+    async def _listen(self, stream: Peer, delegate: Delegate) -> None:
         while (message := await stream.read()) is not None:
             match message:
                 case Result() | Need():
@@ -231,6 +230,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                     self._dispatcher.progressed(delegate, message)
                 case Output():
                     self._dispatcher.wrote(delegate, message)
+                case Checked():
+                    await self._checks.take(delegate, message)
                 case NewCertificate():
                     await self._renew(delegate, message.certificate)
                 case Heartbeat() | Drain() | Hello():
@@ -320,81 +321,3 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         """A number for a chunked message."""
         self._numbers += 1
         return self._numbers
-
-
-class _Cut(Exception):
-    """The stream was ended from this side."""
-
-
-class _Stream:
-    """Reads and writes one stream, keeping its session."""
-
-    __slots__ = ("_context", "_is_cut", "_lock", "_owner", "_reader", "_waiting", "delegate", "session")
-
-    def __init__(self, context: Any, owner: Streams) -> None:
-        self._context = context
-        self._owner = owner
-        self._reader = DelegateReader()
-        self._lock: asyncio.Lock | None = None
-        self._is_cut = False
-        self._waiting: set[asyncio.Task[Any]] = set()
-        self.session = Session()
-        self.delegate: Delegate | None = None
-
-    async def send(self, message: FromManager) -> None:
-        """Sends it; a stream that is gone is noticed by its reader, not here."""
-        if not isinstance(message, Task):  # the dispatcher has recorded it when it took the place
-            self.session.record(Side.MANAGER, message)
-        if self._lock is None:
-            self._lock = asyncio.Lock()
-        async with self._lock:
-            try:
-                for wire in manager_messages(message, self._owner.number()):
-                    await self._unless_cut(self._context.write(wire))
-            except (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.BaseError, _Cut):
-                return
-        if self.delegate is not None:
-            self.delegate.spoke = self._owner._clock.monotonic()
-
-    async def read(self) -> FromDelegate | None:
-        """The next message that is known; None at the end. Raises Malformed."""
-        while True:
-            wire = await self._unless_cut(self._context.read())
-            if wire is _EOF:
-                return None
-            if self.delegate is not None:
-                self.delegate.heard = self._owner._clock.monotonic()
-                self.delegate.last_seen = self._owner._clock.now()
-            # Only an answer is ever so long that it comes in chunks; nobody else makes the manager hold any.
-            if not self.session.outstanding and wire.WhichOneof("message") == "chunk":
-                raise Malformed("protocol_violation", "a delegate that owes no answer sends a part of a long message")
-            message = self._reader.read(wire)
-            if message is not None:
-                self.session.record(Side.DELEGATE, message)
-                return message
-
-    def cut(self) -> None:
-        """Ends the stream from this side, with everybody who waits for the peer."""
-        if not self._is_cut:
-            self._is_cut = True
-            for task in self._waiting:
-                task.cancel()
-
-    async def _unless_cut(self, waiting: Awaitable[Any]) -> Any:
-        """Waits for the peer. Raises _Cut. gRPC's servicers have no way to cancel a call, so its waiters are cancelled."""
-        if self._is_cut:
-            if isinstance(waiting, Coroutine):
-                waiting.close()
-            raise _Cut
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiting.add(task)
-        try:
-            return await waiting
-        except asyncio.CancelledError:
-            # Somebody else may have cancelled the same task: that one goes on as usual.
-            if not self._is_cut or task.uncancel():
-                raise
-            raise _Cut from None
-        finally:
-            self._waiting.discard(task)

@@ -147,6 +147,21 @@ audit = Table(
     sqlite_with_rowid=False,
 )
 
+# The newest test of each connector by each delegate, signed by that delegate; gone when nobody could believe it any more.
+checks = Table(
+    "checks",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("connector", TEXT, primary_key=True),
+    Column("delegate", TEXT, primary_key=True),
+    Column("revision", TEXT, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("compact", TEXT, nullable=False),
+    Column("certificate", TEXT, nullable=False),
+    Index("checks_by_end", "expires"),
+)
+
 # One row that `Store.check` rewrites to learn whether writing works again.
 probe = Table(
     "probe",

@@ -13,9 +13,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from manager.rows import StoredDocument, StoredVersion, TaskRow
+from manager.rows import CheckRow, StoredDocument, StoredVersion, TaskRow
 from manager.statements import Statements
 from shared.errors import Conflict, Unauthenticated
+
+MOST_CHECKERS = 16
+"""Delegates whose newest test of a connector is kept."""
 
 Effect = tuple[Hashable, Any, int]
 
@@ -150,6 +153,16 @@ class Transaction:
     def prune_tasks(self, before: int, limit: int = 1000) -> int:
         """Removes up to `limit` tasks of any account that finished before that second; how many."""
         return self._run(self._sql.prune_tasks, {"before": before, "limit": limit})
+
+    def put_check(self, account: str, check: CheckRow) -> None:
+        """Keeps a connector's newest test by that delegate; of other revisions none, and of other delegates the newest."""
+        self._run(self._sql.put_check, {"account": account, **msgspec.structs.asdict(check)})
+        place = {"account": account, "connector": check.connector, "revision": check.revision, "limit": MOST_CHECKERS}
+        self._run(self._sql.thin_checks, place)
+
+    def prune_checks(self, now: int, limit: int = 1000) -> int:
+        """Removes up to `limit` tests of any account whose certificate has ended; how many."""
+        return self._run(self._sql.prune_checks, {"now": now, "limit": limit})
 
     def probe(self, now: int) -> None:
         """Writes the one row that shows whether writing works."""

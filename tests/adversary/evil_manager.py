@@ -29,6 +29,7 @@ from manager.api.accounts import token_hash
 from manager.api.app import application
 from manager.authentication import Authentication
 from manager.books import Books
+from manager.checks import Checks
 from manager.clock import Clock
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
@@ -235,7 +236,7 @@ class EvilManager:
         dispatcher = Dispatcher(fleet, clock, metrics)
         server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         self.delegate_url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-        streams = _Streams(books, fleet, dispatcher, clock, metrics, (self.delegate_url,))
+        streams = _Streams(books, fleet, dispatcher, Checks(store, clock), clock, metrics, (self.delegate_url,))
         streams.evil = self
         self.services = Services(
             store=store,

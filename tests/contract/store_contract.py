@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from manager.rows import AccountRow, StoredDocument, StoredVersion, TaskRow
+from manager.rows import AccountRow, CheckRow, Sight, StoredDocument, StoredVersion, TaskRow
 from manager.store import Store, add_token
-from manager.transaction import Transaction
+from manager.transaction import MOST_CHECKERS, Transaction
 from shared.audit import Head, verify
 from shared.errors import Conflict, Malformed, Overloaded, PrivySealError, Unauthenticated, Unavailable
 
@@ -38,6 +38,13 @@ def document(
     return StoredDocument(
         kind, id, rev, f"digest-{kind}-{id}-{rev}", prev, scope, identifier, "signer", "", 7, deleted, text
     )
+
+
+def check(
+    delegate: str, at: int, *, revision: str = "digest-connector-c-1", expires: int = 2**39, connector: str = "c"
+) -> CheckRow:
+    """A test of a connector."""
+    return CheckRow(connector, delegate, revision, at, expires, "x.y.z", "a.b.c")
 
 
 def version(n: int = 1, secret: str = "s", record: bytes = b"\x00\xffsealed") -> StoredVersion:
@@ -529,3 +536,42 @@ class StoreContract:
             with pytest.raises(PrivySealError) as refused:
                 Store(url)
             assert refused.value.code == "store_url_malformed"
+
+    async def test_the_newest_test_of_each_connector_and_delegate_is_kept(self, store: Store) -> None:
+        await store.publish(A, [document(id="c", kind="connector")])
+        for at, delegate in ((1, "d1"), (2, "d2"), (3, "d1")):
+            await store.put_check(A, check(delegate, at))
+        sight = Sight(("account",))
+        kept = await store.checks(A, "account", sight=sight)
+        assert [(one.delegate, one.at) for one in kept.items] == [("d1", 3), ("d2", 2)]
+        first = await store.checks(A, "account", sight=sight, limit=1)
+        rest = await store.checks(A, "account", sight=sight, after=first.next)
+        assert [*first.items, *rest.items] == kept.items
+        assert (await store.checks(A, "account", sight=sight, connector="c")).items == kept.items
+        assert (await store.checks(A, "account", sight=sight, connector="other")).items == []
+        assert (await store.checks(B, "account", sight=sight)).items == []
+        assert (await store.checks(A, "account", sight=Sight())).items == []
+
+    async def test_of_many_delegates_tests_of_one_connector_the_newest_are_kept(self, store: Store) -> None:
+        await store.publish(A, [document(id="c", kind="connector")])
+        for at in range(MOST_CHECKERS + 3):
+            await store.put_check(A, check(f"d{at:02}", at))
+        kept = await store.checks(A, "account", sight=Sight(("account",)))
+        assert [one.at for one in kept.items] == list(range(3, MOST_CHECKERS + 3))
+
+    async def test_a_test_of_a_revision_that_is_over_is_not_shown_and_goes_with_the_next(self, store: Store) -> None:
+        await store.publish(A, [document(id="c", kind="connector")])
+        await store.put_check(A, check("d1", 1))
+        await store.publish(A, [document(2, id="c", kind="connector")])
+        assert (await store.checks(A, "account", sight=Sight(("account",)))).items == []
+        await store.put_check(A, check("d2", 2, revision=document(2, id="c", kind="connector").digest))
+        assert [one.delegate for one in (await store.checks(A, "account", sight=Sight(("account",)))).items] == ["d2"]
+        assert await store.prune_checks(now=2**40) == 1
+
+    async def test_tests_end_with_their_certificates(self, store: Store) -> None:
+        await store.publish(A, [document(id="c", kind="connector")])
+        for at, delegate in enumerate(("d1", "d2", "d3")):
+            await store.put_check(A, check(delegate, at, expires=10 + at))
+        assert await store.prune_checks(now=11, limit=1) == 1
+        assert await store.prune_checks(now=11) == 1
+        assert [one.delegate for one in (await store.checks(A, "account", sight=Sight(("account",)))).items] == ["d3"]

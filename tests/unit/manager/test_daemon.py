@@ -38,6 +38,10 @@ class Failing:
         self.left -= gone
         return gone
 
+    async def prune_checks(self, now: int) -> int:
+        self.asked.append("prune checks")
+        return 0
+
     async def beat(self) -> None:
         self.asked.append("beat")
         raise RuntimeError("a bug")
