@@ -160,10 +160,17 @@ class AwsIam:
     async def body(self) -> Mapping[str, Any]:
         """Role and signed request. Raises NotReady, Denied, Unavailable where there is no AWS identity."""
         # AWS's library is loaded by those alone who use this access type.
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
+        try:
+            from botocore.auth import SigV4Auth
+            from botocore.awsrequest import AWSRequest
 
-        from delegate.credentials.aws_identities import OwnIdentity
+            from delegate.credentials.aws_identities import OwnIdentity
+        except ImportError:
+            raise NotReady(
+                "aws_library_missing",
+                "this delegate lacks AWS's library, which the access type AWS_IAM signs with",
+                "install the delegate with its extra aws, or use another delegate",
+            ) from None
 
         region = self._settings.aws_region
         self._identity = self._identity or OwnIdentity(region, self._surroundings)
