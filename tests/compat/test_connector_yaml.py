@@ -51,7 +51,13 @@ async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "
 
 
 def documents(text: str) -> list[Any]:
-    return [one for one in yaml.safe_load_all(text) if one]
+    """The documents, without a description and tags that are empty: that means the same as none."""
+    found = [one for one in yaml.safe_load_all(text) if one]
+    for one in found:
+        body = one["connector"]
+        for name in [name for name in ("description", "tags") if not body.get(name)]:
+            body.pop(name, None)
+    return found
 
 
 def place(document: Any) -> str:
