@@ -124,14 +124,16 @@ class DataKeys:
 
     async def _unwrapped(self, place: Place, unwrap: Callable[[], Awaitable[Plaintext]]) -> Plaintext:
         began = self._clock.monotonic()
+        wanted = False
         try:
             key = await unwrap()
         finally:
-            # Who gave it up has taken it out, and perhaps another is there by now.
+            # Who gave it up has taken it out, and perhaps another is there by now, or the owner has gone.
             call = self._calls.get(place)
             if call is not None and call.task is asyncio.current_task():
                 del self._calls[place]
-        if self._seconds > 0:
+                wanted = True
+        if wanted and self._seconds > 0:
             self._kept[place] = _Kept(key, began + self._seconds)
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)

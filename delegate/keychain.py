@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from math import inf
 
 import structlog
 
@@ -20,10 +21,13 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
-from shared.errors import Malformed, PrivySealError, Tampered, Unavailable
+from shared.errors import Malformed, NotFound, PrivySealError, Tampered, Unavailable
 from shared.trust.uses import Use
 from shared.trust.warrant import Warrant
 from shared.values import Stored
+
+REFERENCE_SECONDS = 300.0
+"""How long the value of a credential that refers to a secret elsewhere is used before it is asked for anew."""
 
 _log = structlog.get_logger()
 
@@ -52,9 +56,11 @@ class Keychain:
         async def secrets() -> Mapping[str, Plaintext]:
             return {reference: await self._value(connector.document, reference, use) for reference, use in uses.items()}
 
+        # Who rotates a secret at its provider makes no new version of ours.
+        lasts = REFERENCE_SECONDS if any(use.secret and use.secret.document.reference for use in uses.values()) else inf
         versions = [f"{reference} {use.target.version}" for reference, use in sorted(uses.items())]
         try:
-            return await self._stack.enter_async_context(self._registry.lend(connector, versions, secrets))
+            return await self._stack.enter_async_context(self._registry.lend(connector, versions, secrets, lasts))
         except PrivySealError as why:
             return why
         except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
@@ -67,8 +73,10 @@ class Keychain:
             holder = await self.manager(use.connector)
             if isinstance(holder, PrivySealError):
                 raise holder
-            stored = read_stored(self._records[use.target.secret])
-            return await holder.fetch(version_of(self._task, use, use.target.version or ""), stored)
+            raw = self._records[use.target.secret]
+            if not raw:
+                raise NotFound("version_missing", "the manager has no record of it", "store the credential again")
+            return await holder.fetch(version_of(self._task, use, use.target.version or ""), read_stored(raw))
         except PrivySealError as why:
             detail = f"the credential {reference} of the connector {connector.identifier} can't be had: {why.detail}"
             raise type(why)(why.code, detail, why.hint, **why.facts) from None

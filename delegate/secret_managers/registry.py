@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from math import inf
 from typing import Any, Protocol
 
 import structlog
@@ -64,6 +65,7 @@ class _Kept:
 
     manager: SecretManager
     connector: str
+    until: float
     last_used: float
     users: int = 0
     let_go: bool = False
@@ -91,22 +93,28 @@ class Registry:
         connector: Verified[ConnectorDocument],
         versions: Sequence[str] = (),
         secrets: Callable[[], Awaitable[Mapping[str, Plaintext]]] | None = None,
+        seconds: float = inf,
     ) -> AsyncIterator[SecretManager]:
         """The manager of exactly this revision of a connector and these versions of its credentials.
 
-        `secrets` is asked for their values where there is none yet. One that is used isn't closed. Raises Denied for a
-        kind that the local policy forbids, NotReady for one that isn't installed, Malformed, and what `secrets` raises.
+        `secrets` is asked for their values where there is none yet, or where they were asked for `seconds` ago. One that is
+        used isn't closed. Raises Denied for a kind that the local policy forbids, NotReady for one that isn't installed,
+        Malformed, and what `secrets` raises.
         """
         name = (connector.digest, *versions)
-        kept = self._managers.get(name)
+        if versions:
+            # What an excluded generation made is refused, also where it was taken for true before.
+            name += (f"floor {self._surroundings.zone.floor}",)
+        kept = self._fresh(name)
         if kept is None:
             kind = self._kind(connector.document.type)
+            asked = self._surroundings.clock.monotonic()
             values = await secrets() if secrets is not None else {}
             # While the credentials were fetched another may have made it.
-            kept = self._managers.get(name)
+            kept = self._fresh(name)
             if kept is None:
                 made = kind(connector.document, self._surroundings, values)
-                kept = _Kept(made, connector.document.id, self._surroundings.clock.monotonic())
+                kept = _Kept(made, connector.document.id, asked + seconds, asked)
                 self._managers[name] = kept
         self._managers.move_to_end(name)
         kept.users += 1
@@ -131,6 +139,14 @@ class Registry:
         for name in list(self._managers):
             self._let_go(name)
         await asyncio.gather(*self._closing)
+
+    def _fresh(self, name: tuple[str, ...]) -> _Kept | None:
+        """The one that is kept; none where its credentials are too old."""
+        kept = self._managers.get(name)
+        if kept is not None and kept.until <= self._surroundings.clock.monotonic():
+            self._let_go(name)
+            return None
+        return kept
 
     def _replace(self, name: tuple[str, ...], kept: _Kept) -> None:
         """What an older revision of the connector or older credentials made goes; so does what is too old or too many."""

@@ -248,3 +248,22 @@ async def test_kept_keys_are_not_shown(clock: StandingClock) -> None:
 
     await keys.key(1, b"a", 1, unwrap)
     assert "kkkk" not in repr(vars(keys))
+
+
+async def test_a_key_that_comes_after_its_call_was_given_up_is_not_kept(clock: StandingClock) -> None:
+    keys, began = DataKeys(clock), asyncio.Event()
+
+    async def obstinate() -> Plaintext:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return Plaintext(b"k" * 32)  # as a library does that answered already when it heard of it
+        raise AssertionError
+
+    asking = asyncio.create_task(keys.key(1, b"a", 1, obstinate))
+    await began.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert len(keys) == 0
