@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from msgspec import structs
 
 from delegate.clock import Clock
 from delegate.secret_managers.aws_kms import AwsKeys
-from shared.documents.connector import ConnectorDocument
+from delegate.tokens import Tokens
+from delegate.zone import Zone
 from shared.errors import Denied, NotFound, NotReady, PrivySealError, Tampered
+from tests.fakes.issuers import ISSUER, speak
 from tests.fakes.kms import OWN, Kms
 from tests.fakes.world import World
 from tests.servers.emulators import Emulator, MiniStack, Moto
-
-ISSUER = "issuer.example/zone"
 
 
 @pytest.fixture(autouse=True)
@@ -276,46 +275,42 @@ async def test_a_role_is_assumed_with_its_external_id_and_not_without(
     assert (await failure(kms.keys(arn, OWN))).facts["action"] == "kms:GenerateDataKey"
 
 
-class Tokens:
-    """Signs as a keyring's OIDC key does; what it says is the test's."""
-
-    def __init__(self, **claims: Any) -> None:
-        self._claims = claims
-        self._key = rsa.generate_private_key(65537, 2048)
-
-    async def mint(self, connector: ConnectorDocument, audience: str) -> str:
-        now = int(time.time())
-        subject = f"account/{connector.acct}:connector/{connector.identifier}"
-        claims = {"iss": f"https://{ISSUER}", "sub": subject, "aud": audience, "iat": now, "nbf": now, "exp": now + 600}
-        return jwt.encode({**claims, **self._claims}, self._key, algorithm="RS256")
-
-
-async def test_an_id_token_buys_the_role_that_trusts_its_exact_subject(ministack: MiniStack) -> None:
+async def test_our_id_token_buys_the_role_that_trusts_its_exact_subject(ministack: MiniStack) -> None:
     kms, arn = beside(ministack), new_key(ministack)
-    account = arn.split(":")[4]
-    ministack.client("iam").create_open_id_connect_provider(Url=f"https://{ISSUER}", ClientIDList=["sts.amazonaws.com"])
-    subject = f"account/{kms.world.id}:connector/kms1"
+    account, issuer = arn.split(":")[4], ISSUER.removeprefix("https://")
+    ministack.client("iam").create_open_id_connect_provider(Url=ISSUER, ClientIDList=["sts.amazonaws.com"])
     trusted = {
-        "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{ISSUER}"},
+        "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{issuer}"},
         "Action": "sts:AssumeRoleWithWebIdentity",
-        "Condition": {"StringEquals": {f"{ISSUER}:aud": "sts.amazonaws.com", f"{ISSUER}:sub": subject}},
+        "Condition": {
+            "StringEquals": {
+                f"{issuer}:aud": "sts.amazonaws.com",
+                f"{issuer}:sub": f"account/{kms.world.id}:org/acme:connector/kms1",
+            }
+        },
     }
     credential = {"type": "OidcAuthentication", "spec": {"iamRoleArn": role(ministack, "oidc", trusted, allow(arn))}}
 
-    def keys(**claims: Any) -> AwsKeys:
-        return kms.keys(arn, credential, surroundings=kms.surroundings(tokens=Tokens(**claims)))
+    def keys(issuer: str = ISSUER, **changes: Any) -> AwsKeys:
+        world = World()
+        speak(world, issuer=issuer)
+        tokens = Tokens(Zone(world.keyring, world.book()), Clock(), secrets.token_bytes)
+        connector = structs.replace(
+            kms.connector(credential, kmsArnInPlainText=arn), **{"scope": "org/acme", **changes}
+        )
+        return AwsKeys(connector, kms.surroundings(tokens=tokens), {})
 
     right = keys()
     made = await right.generate(kms.place())
     assert await right.unwrap(arn, made.wrapped, kms.place()) == made.key
     await right.close()
-    for claims in (
-        {"sub": subject + "2"},
-        {"sub": subject.replace("kms1", "*")},
-        {"iss": "https://other.example"},
-        {"aud": "other"},
+    for wrong in (
+        keys(identifier="kms2"),
+        keys(scope="account"),
+        keys(scope="org/acme/project/web"),
+        keys(issuer="https://other.example"),
     ):
-        why = await failure(keys(**claims))
+        why = await failure(wrong)
         assert (type(why), why.facts["action"]) == (Denied, "sts:AssumeRoleWithWebIdentity")
         assert "privyseal oidc show" in why.hint
 
