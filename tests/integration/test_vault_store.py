@@ -312,7 +312,8 @@ async def test_a_namespace_an_engine_below_a_folder_and_an_empty_base_path_work(
 
 
 async def test_an_engine_of_version_1_keeps_the_newest_value_and_says_so(bao: OpenBao, vaults1: VaultWorld) -> None:
-    manager = vaults1.with_token(bao.root.token)
+    rules = f'path "{ONE}/{vaults1.base}/*" {{ capabilities = ["create", "read", "update", "delete"] }}'
+    manager = vaults1.with_token(bao.token(bao.policy(rules)))
     await manager.check()
     first, second = vaults1.version(), vaults1.version(n=2)
     old = await manager.store(first, Plaintext(b"old"))
