@@ -1,0 +1,209 @@
+"""The kinds that the contract of secret managers is tried with, each beside a real server or an emulator where it needs one.
+
+    @pytest.fixture(scope="module")
+    def servers() -> Iterator[Servers]:
+        with Servers() as running:                   # starts each at its first use, ends all
+            yield running
+
+    subject = SUBJECTS["AwsKms at moto"](World(), servers)
+    manager = subject.manager()                      # another one each time: what one stored the next can fetch
+
+A kind joins by a row in `SUBJECTS`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from delegate.endpoints import Endpoints
+from delegate.policy import LocalPolicy
+from delegate.secret_managers.aws_kms import AwsKms
+from delegate.secret_managers.aws_secret_manager import LONGEST_VALUE as LONGEST_OF_AWS
+from delegate.secret_managers.aws_secret_manager import AwsSecretManager
+from delegate.secret_managers.interface import Kind, SecretManager, SecretVersion, Surroundings
+from delegate.secret_managers.local import Local
+from delegate.secret_managers.vault import LONGEST_VALUE as LONGEST_OF_VAULT
+from delegate.secret_managers.vault import Vault
+from delegate.secret_managers.vault_transit import VaultTransit
+from delegate.zone import Zone
+from shared.canonical import digest
+from shared.crypto.keyring import Keyring
+from shared.crypto.plaintext import Plaintext
+from shared.documents.connector import ConnectorDocument
+from shared.documents.secret import LARGEST_VALUE_BYTES
+from tests.fakes.world import World
+from tests.servers.emulators import REGION, Emulator, MiniStack, Moto
+from tests.servers.openbao import OpenBao
+
+S = TypeVar("S")
+
+KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY")
+"""Of somebody at moto, which doesn't look at it."""
+
+
+class Servers:
+    """Servers, each started when it is first asked for and ended with this."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._kms_keys: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _started(self, server: AbstractContextManager[S]) -> S:
+        return self._stack.enter_context(server)
+
+    @cached_property
+    def moto(self) -> Moto:
+        """An emulator of AWS."""
+        return self._started(Moto())
+
+    @cached_property
+    def ministack(self) -> MiniStack:
+        """An emulator of AWS that checks signatures and policies."""
+        return self._started(MiniStack(auth=True))
+
+    @cached_property
+    def somebody(self) -> tuple[str, str]:
+        """The access key of a user who may do everything at MiniStack."""
+        return self.ministack.user({"Effect": "Allow", "Action": "*", "Resource": "*"})
+
+    def kms_key(self, server: Emulator) -> str:
+        """The ARN of a key there, one for all."""
+        if server.url not in self._kms_keys:
+            self._kms_keys[server.url] = server.client("kms").create_key()["KeyMetadata"]["Arn"]
+        return self._kms_keys[server.url]
+
+    @cached_property
+    def openbao(self) -> OpenBao:
+        """OpenBao with `kv-one` and `kv-two` of those versions, and the key `main` of `transit`."""
+        server = self._started(OpenBao())
+        for version in ("one", "two"):
+            given = {"version": "1" if version == "one" else "2"}
+            server.root.sys.enable_secrets_engine("kv", path=f"kv-{version}", options=given)
+        server.root.sys.enable_secrets_engine("transit")
+        server.root.secrets.transit.create_key("main")
+        return server
+
+
+@dataclass
+class Subject:
+    """One configured instance of a kind in a world.
+
+    `longest`: what it takes, in bytes. `history`: whether each earlier version can be read once there are newer ones.
+    `remote`: whether its provider keeps the values, so that what was deleted is gone.
+    """
+
+    world: World
+    kind: Kind
+    connector: ConnectorDocument
+    credentials: Mapping[str, bytes] = field(default_factory=dict)
+    endpoints: Endpoints = field(default_factory=Endpoints)
+    longest: int = LARGEST_VALUE_BYTES
+    history: bool = True
+    remote: bool = False
+    opened: list[SecretManager] = field(default_factory=list)
+
+    def manager(self, keyring: Keyring | None = None) -> SecretManager:
+        """A new manager, as this delegate's or (with another keyring of that name) as somebody else's."""
+        surroundings = Surroundings(
+            Zone(keyring or self.world.keyring, self.world.book()),
+            LocalPolicy.parse('kinds = ["*"]', []),
+            secrets.token_bytes,
+            endpoints=self.endpoints,
+        )
+        held = {name: Plaintext(value) for name, value in self.credentials.items()}
+        self.opened.append(self.kind(self.connector, surroundings, held))
+        return self.opened[-1]
+
+    def version(self, identifier: str = "password", n: int = 1, task: str = "", **document: Any) -> SecretVersion:
+        """Version `n` of a secret of this connector; `task` names its store task."""
+        secret = self.world.secret_document(identifier, "org/acme", connector=self.connector.id, **document)
+        signed = self.world.sign(secret, self.world.administrator)
+        aad = self.world.place(signed, n, digest(task or f"the store task of {secret.id} {n}"))
+        return SecretVersion(secret, self.connector, n, aad)
+
+    async def close(self) -> None:
+        """Closes all managers."""
+        for one in self.opened:
+            await one.close()
+
+
+def whole(secret: SecretVersion) -> SecretVersion:
+    """All versions of it, as a delete has it."""
+    return replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))
+
+
+def connector(world: World, kind: str, spec: Mapping[str, Any], *named: str) -> ConnectorDocument:
+    """A connector of that kind that names these secrets."""
+    return world.connector_document("subject", type=kind, spec=dict(spec), secrets=tuple(sorted(named)))
+
+
+def _local(world: World, _: Servers) -> Subject:
+    return Subject(world, Local, world.connector.document)
+
+
+_ACCESS_KEY = {"type": "ManualConfig", "spec": {"accessKey": "account.id", "secretKey": "account.key"}}
+
+
+def _aws(world: World, server: Emulator, key: tuple[str, str], kind: Kind, name: str, **spec: Any) -> Subject:
+    given = {"credential": _ACCESS_KEY, "region": REGION, **spec}
+    values = {"account.id": key[0].encode(), "account.key": key[1].encode()}
+    return Subject(
+        world, kind, connector(world, name, given, *values), values, Endpoints.parse(server.url, "aws_endpoints")
+    )
+
+
+def _kms(world: World, server: Emulator, arn: str, key: tuple[str, str]) -> Subject:
+    return _aws(world, server, key, AwsKms, "AwsKms", kmsArnInPlainText=arn)
+
+
+def _aws_secrets(world: World, server: Emulator, key: tuple[str, str]) -> Subject:
+    prefix = "test-" + secrets.token_hex(8)
+    made = _aws(world, server, key, AwsSecretManager, "AwsSecretManager", secretNamePrefix=prefix)
+    made.longest, made.remote = LONGEST_OF_AWS, True
+    # AWS keeps a hundred versions, MiniStack those that carry a label.
+    made.history = not isinstance(server, MiniStack)
+    return made
+
+
+def _vault(world: World, server: OpenBao, kind: Kind, name: str, **spec: Any) -> Subject:
+    given = {"vaultUrl": server.address, "renewalIntervalMinutes": 0, "authToken": "account.token", **spec}
+    values = {"account.token": server.root.token.encode()}
+    return Subject(world, kind, connector(world, name, given, *values), values)
+
+
+def _kv(world: World, server: OpenBao, version: int) -> Subject:
+    engine = "kv-two" if version == 2 else "kv-one"
+    place = {"secretEngineName": engine, "secretEngineVersion": version, "basePath": f"/{secrets.token_hex(8)}"}
+    made = _vault(world, server, Vault, "Vault", **place)
+    made.longest, made.remote, made.history = LONGEST_OF_VAULT, True, version == 2
+    return made
+
+
+SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
+    "Local": _local,
+    "AwsKms at moto": lambda world, servers: _kms(world, servers.moto, servers.kms_key(servers.moto), KEY),
+    "AwsKms at MiniStack": lambda world, servers: _kms(
+        world, servers.ministack, servers.kms_key(servers.ministack), servers.somebody
+    ),
+    "AwsSecretManager at moto": lambda world, servers: _aws_secrets(world, servers.moto, KEY),
+    "AwsSecretManager at MiniStack": lambda world, servers: _aws_secrets(world, servers.ministack, servers.somebody),
+    "Vault, KV 1": lambda world, servers: _kv(world, servers.openbao, 1),
+    "Vault, KV 2": lambda world, servers: _kv(world, servers.openbao, 2),
+    "VaultTransit": lambda world, servers: _vault(
+        world, servers.openbao, VaultTransit, "VaultTransit", secretEngineName="transit", keyName="main"
+    ),
+}
