@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from delegate.checks import Checks
 from delegate.clock import Clock
 from delegate.configuration import Configuration
 from delegate.daemon import Daemon
@@ -80,6 +81,18 @@ def build(
         clock=clock,
         metrics=metrics,
     )
+    checks = Checks(
+        identity=identity,
+        tags=passport.tags,
+        trust=trust,
+        registry=registry,
+        policy=policy,
+        ledger=tasks.ledger,
+        clock=clock,
+        outlet=link,
+        seconds=configuration.check_seconds,
+    )
+    tasks.observed = checks.observe
     daemon = Daemon(
         link=link,
         runner=runner,
@@ -89,6 +102,7 @@ def build(
         clock=clock,
         drain_seconds=configuration.drain_seconds,
         registry=registry,
+        checks=checks,
     )
     link.changed = daemon.wake
     if configuration.health is None:

@@ -95,6 +95,14 @@ PROGRAM: Final = Program(
             help="How long one try of a call to a provider may take; there are three at most.",
         ),
         Option(
+            "check_seconds",
+            "duration",
+            "10m",
+            maximum=86_400,
+            help="How often a connector that tasks used within a day is tested again, on this delegate's own clock; "
+            "0 for never.",
+        ),
+        Option(
             "data_key_seconds",
             "duration",
             "5m",
@@ -183,6 +191,7 @@ class Configuration:
     capacity: int
     task_seconds: float
     call_seconds: float
+    check_seconds: float
     data_keys: tuple[float, int, int]
     endpoints: Endpoints
     drain_seconds: float
@@ -211,6 +220,7 @@ class Configuration:
             capacity=settings.get("capacity", int),
             task_seconds=settings.get("task_seconds", float),
             call_seconds=settings.get("call_seconds", float),
+            check_seconds=settings.get("check_seconds", float),
             data_keys=(
                 settings.get("data_key_seconds", float),
                 settings.get("data_key_uses", int),

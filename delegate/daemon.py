@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from delegate.checks import Checks
 from delegate.clock import Clock
 from delegate.health import HealthServer
 from delegate.link import Link
@@ -46,6 +47,7 @@ class Daemon:
         clock: Clock,
         drain_seconds: float,
         registry: Registry,
+        checks: Checks,
     ) -> None:
         self.link = link
         self.runner = runner
@@ -55,6 +57,7 @@ class Daemon:
         self._clock = clock
         self._drain_seconds = drain_seconds
         self._registry = registry
+        self._checks = checks
         self._changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -92,16 +95,18 @@ class Daemon:
         observing = asyncio.create_task(self._observe())
         self._serving = asyncio.create_task(self.link.run())
         ending = asyncio.create_task(self._ending.wait())
+        testing = asyncio.create_task(self._checks.run())
         try:
             await asyncio.wait({self._serving, observing, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not self._ending.is_set():
                 # Neither ends by itself: this raises what went wrong.
                 await asyncio.gather(*(one for one in (self._serving, observing) if one.done()))
+            testing.cancel()
             await self._drain(self._serving)
         finally:
-            for task in (self._serving, observing, ending):
+            for task in (self._serving, observing, ending, testing):
                 task.cancel()
-            await asyncio.gather(self._serving, observing, ending, return_exceptions=True)
+            await asyncio.gather(self._serving, observing, ending, testing, return_exceptions=True)
             await self._registry.close()
             if health is not None:
                 await health.close()

@@ -27,6 +27,7 @@ from shared.errors import PrivySealError, Unavailable
 from shared.messages import (
     Cancel,
     Challenge,
+    Checked,
     Documents,
     Drain,
     FromManager,
@@ -146,6 +147,11 @@ class Link:
         """Tell the manager of a newer certificate; the next stream begins with it anyway."""
         if self._stream is not None:
             self._stream.say(NewCertificate(certificate))
+
+    def mention(self, message: Checked) -> None:
+        """Tell the manager of a connection test, if there is a stream."""
+        if self._stream is not None:
+            self._stream.mention(message)
 
     def drain(self) -> None:
         """Tell the manager that no new tasks are taken."""

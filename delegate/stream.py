@@ -17,7 +17,18 @@ import grpc.aio
 from delegate.clock import Clock
 from shared.codec import ManagerReader, delegate_messages
 from shared.errors import CLASSES, PrivySealError, Unavailable
-from shared.messages import Credit, FromDelegate, FromManager, Heartbeat, Need, Output, Progress, Result, Welcome
+from shared.messages import (
+    Checked,
+    Credit,
+    FromDelegate,
+    FromManager,
+    Heartbeat,
+    Need,
+    Output,
+    Progress,
+    Result,
+    Welcome,
+)
 from shared.session import Session, Side
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 
@@ -111,6 +122,11 @@ class Stream:
     async def ended(self) -> None:
         """Waits until nothing more can be said."""
         await self._ended.wait()
+
+    def mention(self, message: Checked) -> None:
+        """What may be left out: nobody waits for it."""
+        if not self._ended.is_set() and self._queue.qsize() < _MOST_WAITING:
+            self.say(message)
 
     def credit(self, places: Callable[[], int]) -> None:
         """Let the manager know of free places that it doesn't know of: at once while it knows of half of them or fewer, else

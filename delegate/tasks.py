@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -92,7 +92,10 @@ class Tasks:
         self._registry = registry
         self._policy = policy
         self._clock = clock
-        self._ledger = CallLedger()
+        self.ledger = CallLedger()
+        """The calls of this delegate, whatever they are for."""
+        self.observed: Callable[[Warrant, Sequence[Item]], None] = lambda _, __: None
+        """Hears of each task that was acted on, and of its items."""
         self._replays = Replays()
 
     async def perform(self, message: Task, delivery: Delivery) -> Performed:
@@ -124,9 +127,11 @@ class Tasks:
         total = len(granted.uses)
 
         async def operated() -> Outcome:
-            return await operate(
+            outcome = await operate(
                 granted, message, self._trust.zone, self._registry, lambda done: delivery.progressed(done, total)
             )
+            self.observed(granted, outcome.items)
+            return outcome
 
         if granted.task.document.op != EXEC:
             return await operated()
@@ -195,7 +200,7 @@ class Tasks:
         held = [use for secrets in granted.credentials.values() for use in secrets.values()]
         calls = Counter(use.connector.document.identifier for use in (*granted.uses, *held))
         for identifier, count in calls.items():
-            self._ledger.spend(self._policy, identifier, count, self._clock.monotonic())
+            self.ledger.spend(self._policy, identifier, count, self._clock.monotonic())
 
     @staticmethod
     def _check_blobs(task: TaskDocument, message: Task, digests: list[str]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from math import inf
@@ -104,7 +104,7 @@ class Registry:
         name = (connector.digest, *versions)
         if versions:
             # What an excluded generation made is refused, also where it was taken for true before.
-            name += (f"floor {self._surroundings.zone.floor}",)
+            name += (self._floor(),)
         kept = self._fresh(name)
         if kept is None:
             kind = self._kind(connector.document.type)
@@ -117,10 +117,34 @@ class Registry:
                 kept = _Kept(made, connector.document.id, asked + seconds, asked)
                 self._managers[name] = kept
         self._managers.move_to_end(name)
-        kept.users += 1
-        try:
+        with self._using(name, kept):
             self._replace(name, kept)
             yield kept.manager
+
+    @asynccontextmanager
+    async def borrow(self, connector: Verified[ConnectorDocument]) -> AsyncIterator[SecretManager | None]:
+        """The manager of exactly this revision that was lent last, if it is kept; none is made, no credential asked for."""
+        name = self._name_of(connector)
+        kept = None if name is None else self._fresh(name)
+        if name is None or kept is None:
+            yield None
+            return
+        with self._using(name, kept):
+            yield kept.manager
+
+    def hold(self, connectors: Iterable[Verified[ConnectorDocument]]) -> None:
+        """What is kept of these counts as used now, the last of them last."""
+        for connector in connectors:
+            name = self._name_of(connector)
+            if name is not None:
+                self._managers[name].last_used = self._surroundings.clock.monotonic()
+                self._managers.move_to_end(name)
+
+    @contextmanager
+    def _using(self, name: tuple[str, ...], kept: _Kept) -> Iterator[None]:
+        kept.users += 1
+        try:
+            yield
         finally:
             kept.users -= 1
             kept.last_used = self._surroundings.clock.monotonic()
@@ -128,6 +152,16 @@ class Registry:
                 self._close_unused(kept)
             else:
                 self._managers.move_to_end(name)
+
+    def _name_of(self, connector: Verified[ConnectorDocument]) -> tuple[str, ...] | None:
+        """Under which the manager is kept that was lent last; none where its credentials may be what a thief made."""
+        name = self._newest.get(connector.document.id)
+        if name is None or name[0] != connector.digest or (name[1:] and name[-1] != self._floor()):
+            return None
+        return name
+
+    def _floor(self) -> str:
+        return f"floor {self._surroundings.zone.floor}"
 
     def tidy(self) -> None:
         """Let go of what nobody used for long, and of data keys that are kept no longer: to be called now and then."""

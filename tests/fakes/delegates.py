@@ -65,6 +65,7 @@ def configuration(world: World, url: str, **changes: Any) -> Configuration:
         "capacity": 4,
         "task_seconds": 30.0,
         "call_seconds": 5.0,
+        "check_seconds": 0.0,
         "data_keys": (300.0, 10_000, 64 * 1024 * 1024),
         "endpoints": Endpoints(),
         "drain_seconds": 5.0,
