@@ -1,8 +1,9 @@
 """Calls of one Vault for one connector: threads, tries, the local policy, and what Vault's refusals mean.
 
 Promises: no host is called that the local policy doesn't allow; every failure is one of `shared.errors` that names what was
-asked and the remedy, and repeats nothing of what Vault answered; a call that takes too long gives its place back. Must not
-know which paths there are, nor whose token is sent.
+asked and the remedy, and repeats nothing of what Vault answered; a call that takes too long is given up; threads and
+connections are the connector's own, so that a Vault that is slow holds up nobody else. Must not know which paths there are,
+nor whose token is sent.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from shared.errors import (
     PrivySealError,
     Unavailable,
 )
+from shared.values import Stored
 from tests.fakes.authority import Authority
 from tests.fakes.vault import Answering, StandIn, VaultWorld, answer, never, refusal
 from tests.servers.openbao import OpenBao
@@ -211,6 +212,21 @@ async def test_a_page_of_html_is_told_to_be_none_of_vaults(server: StandIn) -> N
 
     server.otherwise = page
     assert (await raised(server)).code == "vault_garbled"
+
+    async def lost(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="<html>not here</html>", content_type="text/html", status=404)
+
+    server.otherwise = lost
+    vaults, one = manager(server)
+    with pytest.raises(NotFound):
+        await one.fetch(vaults.version("referred", reference="app#key"), await reference_made(server, vaults, one))
+    await vaults.close()
+
+
+async def reference_made(server: StandIn, vaults: VaultWorld, one: SecretManager) -> Stored:
+    path = "/v1/secret/data/app"
+    server.answers[path].append(answer({"data": {"key": "v"}, "metadata": {"version": 1}}))
+    return await one.store(vaults.version("referred", reference="app#key"), Plaintext(b""))
 
 
 async def test_nobody_at_that_address_is_told_to_be_unreachable(server: StandIn) -> None:

@@ -273,6 +273,19 @@ async def test_a_client_certificate_whose_key_is_a_secret(
         assert "hunter2" not in repr(malformed.value.problem())
 
 
+async def test_without_memory_files_the_key_lies_in_a_private_file_for_a_moment_alone(
+    vaults: VaultWorld, authority: Authority, bao: OpenBao, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delattr("os.memfd_create")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    key, certificate = authority.issue("127.0.0.1")
+    credentials = {"account.key": key, "account.token": bao.token("own").encode()}
+    shown = {"clientKey": "account.key", "clientCertificate": certificate.decode(), "authToken": "account.token"}
+    manager = vaults.manager(credentials=credentials, surroundings=None, accessType="TOKEN", **shown)
+    await works(vaults, manager)
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_certificates_are_verified_against_the_connectors_authority_alone(
     bao: OpenBao, vaults: VaultWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: Authority
 ) -> None:
