@@ -101,6 +101,7 @@ class Stage:
         keyring: Keyring | None = None,
         clock: Clock | None = None,
         gate: Gate | None = None,
+        policy: str = "",
         welcome: bool = True,
     ) -> Actor:
         """A delegate that runs; by default once the manager has welcomed it and it takes tasks."""
@@ -109,7 +110,7 @@ class Stage:
             self.world,
             self.evil.delegate_url,
             keyring=keyring or self.world.keyring,
-            policy=LocalPolicy.default(kinds),
+            policy=LocalPolicy.parse(policy, kinds),
             name=name,
             tags=tuple(tags),
             capacity=CAPACITY,
