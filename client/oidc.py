@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec import structs
 
 from client.account import Account
 from client.directory import Directory
 from client.drafts import next_revision
 from client.publish import Publisher, Signable
+from shared.canonical import unb64u
 from shared.connectors.kinds import settings
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
@@ -42,6 +45,13 @@ class Key:
     generation: int
     kid: str
     n: str
+
+    @property
+    def pem(self) -> str:
+        """The public key (SubjectPublicKeyInfo), for whoever takes keys inline."""
+        public = rsa.RSAPublicNumbers(65537, int.from_bytes(unb64u(self.n), "big")).public_key()
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return public.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

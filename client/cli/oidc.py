@@ -132,7 +132,7 @@ def _described(issuer: Issuer) -> dict[str, Any]:
     return {
         "keyring": issuer.keyring,
         "issuer": issuer.url,
-        "keys": [{"generation": one.generation, "kid": one.kid, "n": one.n} for one in issuer.keys],
+        "keys": [{"generation": one.generation, "kid": one.kid, "pem": one.pem} for one in issuer.keys],
     }
 
 

@@ -182,6 +182,17 @@ async def test_openbao_refuses_a_token_of_another_issuer(parties: Parties) -> No
     assert "issuer" in await asyncio.to_thread(parties.refuses, other)
 
 
+async def test_openbao_believes_the_keys_that_it_was_given_inline(parties: Parties) -> None:
+    issuer = await parties.client.issuers.find()
+    path = await asyncio.to_thread(parties.bao.auth, "jwt")
+    config = {"jwt_validation_pubkeys": [one.pem for one in issuer.keys], "bound_issuer": issuer.url}
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": [path], "token_policies": ["default"]}
+    for place, said in (("config", config), ("role/role", role)):
+        await asyncio.to_thread(parties.bao.root.adapter.post, f"/v1/auth/{path}/{place}", json=said)
+    token = {"role": "role", "jwt": await parties.token(audience=path)}
+    assert (await asyncio.to_thread(parties.bao.root.adapter.post, f"/v1/auth/{path}/login", json=token))["auth"]
+
+
 async def test_a_library_that_reads_the_published_keys_believes_it_too(parties: Parties) -> None:
     metadata = json.loads((parties.site.folder / oidc.DISCOVERY_PATH).read_bytes())
     token = await parties.token()
