@@ -21,7 +21,7 @@ from typing import Any, Literal
 import structlog
 
 from delegate.masking import Mask, Patterns
-from delegate.processes import READ_BYTES, Process, not_executable
+from delegate.processes import Pipe, Process, not_executable
 from shared.command import Command
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.stream import STDERR, STDOUT
@@ -42,8 +42,8 @@ _HASTY = 64
 """Small pieces that are handed on at once; more of them are gathered for a moment, as each costs a message."""
 
 _PAUSE_SECONDS = 0.01
-_LEFT_BYTES = 256 * 1024
-"""What a pipe and its buffers hold at most."""
+_LEFT_BYTES = 1024 * 1024
+"""What a pipe holds at most."""
 
 _SILENT_SECONDS = 0.1
 
@@ -158,8 +158,8 @@ class _Run:
         exited = self._process.watch()
         pumps: set[asyncio.Future[Any]] = set()
         try:
-            for number, reader in zip((STDOUT, STDERR), await self._process.connect(), strict=True):
-                pumps.add(asyncio.create_task(self._pump(number, reader)))
+            for number, pipe in zip((STDOUT, STDERR), self._process.outputs, strict=True):
+                pumps.add(asyncio.create_task(self._pump(number, pipe)))
             reason = await self._wait(exited, pumps, seconds)
             if reason == "exited":
                 await asyncio.wait(pumps, timeout=LINGER_SECONDS)
@@ -173,7 +173,7 @@ class _Run:
                     "command_stuck", "the command doesn't end although it was killed", "look for what it waits for"
                 )
             self._swept.set()
-            await asyncio.gather(*pumps)
+            await self._hand_over(pumps)
         finally:
             self._process.signal(signal.SIGKILL)
             for pump in pumps:
@@ -206,10 +206,29 @@ class _Run:
         finally:
             stopped.cancel()
 
-    async def _pump(self, number: int, reader: asyncio.StreamReader) -> None:
+    async def _hand_over(self, pumps: set[asyncio.Future[Any]]) -> None:
+        """The rest of its output, for as long as it takes unless it was told to stop."""
+        rest = asyncio.ensure_future(asyncio.wait(pumps))
+        stopped = asyncio.create_task(self._stop.wait())
+        either: set[asyncio.Future[Any]] = {rest, stopped}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not rest.done():
+                await asyncio.wait({rest}, timeout=self._term_seconds)
+            if not rest.done():
+                raise Unavailable(
+                    "output_stuck", "nobody takes the rest of the command's output", "look at the manager"
+                )
+        finally:
+            rest.cancel()
+            stopped.cancel()
+        for pump in pumps:
+            pump.result()
+
+    async def _pump(self, number: int, pipe: Pipe) -> None:
         mask, small = Mask(self._patterns), 0
         after = 0
-        while after < _LEFT_BYTES and (data := await self._read(reader)):
+        while after < _LEFT_BYTES and (data := await self._read(pipe)):
             if self._swept.is_set():
                 # Only what left the group can still be writing.
                 after += len(data)
@@ -222,10 +241,10 @@ class _Run:
                 await asyncio.sleep(_PAUSE_SECONDS / 10 if self._truncated else _PAUSE_SECONDS)
         await self._pass(number, mask.flush())
 
-    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+    async def _read(self, pipe: Pipe) -> bytes:
         """What has come; nothing at the end, and when all that could write is gone and has left nothing."""
-        reading = asyncio.ensure_future(reader.read(READ_BYTES))
-        swept = asyncio.ensure_future(self._swept.wait())
+        reading = asyncio.create_task(pipe.read())
+        swept = asyncio.create_task(self._swept.wait())
         try:
             await asyncio.wait({reading, swept}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
@@ -234,6 +253,8 @@ class _Run:
         finally:
             reading.cancel()
             swept.cancel()
+            # It must have let go of the pipe before that is closed.
+            await asyncio.gather(reading, swept, return_exceptions=True)
 
     async def _pass(self, number: int, data: bytes) -> None:
         data, rest = data[: self._left], len(data) > self._left

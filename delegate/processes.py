@@ -14,12 +14,39 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 
 from shared.errors import Denied, Malformed, NotFound, Overloaded, PrivySealError, Unavailable
 
 READ_BYTES = 64 * 1024
-"""What is read at once, and what waits here before the pipe is left to fill."""
+"""What is read at once; what isn't read stays in the pipe, and makes the process wait."""
+
+
+class Pipe:
+    """The reading end of a pipe. Not the loop's own transport: uvloop closes a pipe's descriptor twice."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+
+    async def read(self) -> bytes:
+        """What is there, once something is; nothing at the end."""
+        while True:
+            with suppress(BlockingIOError):
+                return os.read(self._descriptor, READ_BYTES)
+            await self._filled()
+
+    async def _filled(self) -> None:
+        loop = asyncio.get_running_loop()
+        filled = loop.create_future()
+        loop.add_reader(self._descriptor, lambda: filled.done() or filled.set_result(None))
+        try:
+            await filled
+        finally:
+            loop.remove_reader(self._descriptor)
+
+    def close(self) -> None:
+        """Nobody may be reading."""
+        os.close(self._descriptor)
 
 
 class Process:
@@ -27,8 +54,8 @@ class Process:
 
     def __init__(self, popen: subprocess.Popen[bytes], pipes: Sequence[int]) -> None:
         self._popen = popen
-        self._files = [os.fdopen(pipe, "rb", 0) for pipe in pipes]
-        self._transports: list[asyncio.ReadTransport] = []
+        self.outputs = [Pipe(pipe) for pipe in pipes]
+        """Of its standard output and error."""
         self._is_reaped = False
 
     @staticmethod
@@ -37,8 +64,13 @@ class Process:
 
         Not by the event loop's own means: uvloop lets descriptors through.
         """
-        reading, writing = zip(os.pipe(), os.pipe(), strict=True)
+        reading: list[int] = []
+        writing: list[int] = []
         try:
+            for _ in range(2):
+                ends = os.pipe()
+                reading.append(ends[0])
+                writing.append(ends[1])
             popen = subprocess.Popen(  # noqa: S603 (a program that a granted person signed, no shell)
                 [text.encode() for text in argv],
                 executable=program,
@@ -79,17 +111,6 @@ class Process:
         threading.Thread(target=wait, name=f"exec-{self._popen.pid}", daemon=True).start()
         return exited
 
-    async def connect(self) -> list[asyncio.StreamReader]:
-        """Readers of standard output and error, which pause the pipe when they aren't read."""
-        loop = asyncio.get_running_loop()
-        readers = []
-        for file in self._files:
-            reader = asyncio.StreamReader(READ_BYTES)
-            transport, _ = await loop.connect_read_pipe(partial(asyncio.StreamReaderProtocol, reader), file)
-            self._transports.append(transport)
-            readers.append(reader)
-        return readers
-
     def signal(self, number: signal.Signals) -> None:
         """To the whole group, as long as its number is its own."""
         if not self._is_reaped:
@@ -101,8 +122,8 @@ class Process:
         self._is_reaped = True
         if has_exited:
             self._popen.wait()
-        for transport in self._transports:
-            transport.close()
+        for pipe in self.outputs:
+            pipe.close()
 
 
 def not_executable() -> PrivySealError:
