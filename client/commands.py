@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-from google.protobuf.message import DecodeError
 
 from client.account import Account
 from client.candidates import Candidate, candidate
 from client.directory import Directory, Known
-from client.dispatch import perform, submit
+from client.dispatch import Part, output, perform, submit
 from client.outcomes import Opened
 from client.readers import Readers
 from client.tasks import SignedTask, Subject, sign_task
@@ -29,9 +28,8 @@ from shared.crypto.plaintext import Plaintext
 from shared.crypto.stream import OutputOpener
 from shared.documents.jws import VerifyingKey, parse_as
 from shared.documents.output import OutputDocument
-from shared.errors import Malformed, NotFound, PrivySealError, Tampered, Unavailable
+from shared.errors import Malformed, NotFound, PrivySealError, Tampered
 from shared.names import Reference, Scope
-from shared.wire import submission_pb2 as pb
 
 DEFAULT_SECONDS = 600
 START_SECONDS = 120
@@ -186,27 +184,22 @@ class _Run:
     async def _follow(self, submitting: asyncio.Task[Opened]) -> None:
         """Shows what comes, in order, until the last chunk."""
         while not self._is_whole:
-            path = f"tasks/{self._task.digest}/output"
-            query = {"first": self._next, "wait": POLL_SECONDS}
             ended = submitting.done()
             try:
-                reply = await self._account.ask("GET", path, query=query, repeatable=True, wait_seconds=POLL_SECONDS)
-                page = pb.OutputPage.FromString(reply.body)
+                parts, over = await output(self._account, self._task, self._next, POLL_SECONDS)
             except NotFound:
                 if ended:
                     return
                 await asyncio.sleep(_BEFORE_SECONDS)
                 continue
-            except DecodeError:
-                raise Unavailable("manager_faulty", "the manager's page of output is none", "check the URL") from None
-            for chunk in page.chunks:
-                if chunk.index != self._next:
+            for part in parts:
+                if part.index != self._next:
                     raise _cut()
-                self._take(chunk)
-            if page.over:
+                self._take(part)
+            if over:
                 return
 
-    def _take(self, chunk: pb.OutputChunk) -> None:
+    def _take(self, chunk: Part) -> None:
         self._next += 1
         if self._opener is None:
             self._opener = self._opened(chunk)
@@ -215,7 +208,7 @@ class _Run:
         if not self._is_whole:
             self._write(stream, data)
 
-    def _opened(self, chunk: pb.OutputChunk) -> OutputOpener:
+    def _opened(self, chunk: Part) -> OutputOpener:
         """The key of the stream, for which the delegate that the task names has to vouch."""
         document = parse_as(OutputDocument, chunk.opening).verified_by(VerifyingKey.of(self._chosen.key)).document
         if (document.acct, document.task, document.sealed) != (

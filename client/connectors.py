@@ -16,11 +16,13 @@ from msgspec import structs
 
 from client.account import Account
 from client.credentials import Credentials, references
+from client.defaults import Defaults
 from client.descriptions import Description, body_of, describe, yaml_of
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
 from client.manifest import Manifest, refuse_all
+from client.placement import check_keyring, keyring_for, usual_keyring
 from client.publish import Publisher, Signable
 from client.readers import Readers
 from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
@@ -98,6 +100,7 @@ class Connectors:
         self._directory = directory
         self._readers = readers
         self._credentials = Credentials(account, directory)
+        self._defaults = Defaults(account, directory)
         self.here = here
 
     # ---- planning and publishing
@@ -111,7 +114,13 @@ class Connectors:
         described = _described(manifests)
         await self._account.sync(force=True)
         own = await self.default_keyring()
-        changes = [await self._change(one, own, keyring or own) for one in described]
+        changes = [await self._change(one, own, keyring) for one in described]
+        wanted = {one.wanted.id: (one.description, one.wanted) for one in changes}
+        # What gives the flag up comes behind, so that each of the manifests finds its change at its place.
+        changes += [
+            Change(one.description, one.before, one.wanted, self._usual(one.wanted, own))
+            for one in await self._defaults.demoted(wanted)
+        ]
         planned = {one.wanted.id: one.wanted for one in changes}
         for one in changes:
             await self._check(one, planned)
@@ -144,7 +153,14 @@ class Connectors:
         """The keyring of connectors that name none: the built-in's."""
         return (await self._directory.connector(None)).document.keyring
 
-    async def _change(self, wanted: Description, own: str, keyring: str) -> Change:
+    def _usual(self, document: ConnectorDocument, own: str) -> str:
+        return usual_keyring(self._account.book, runs_on_delegate=document.runs_on_delegate, own=own)
+
+    async def body(self, document: ConnectorDocument) -> dict[str, Any]:
+        """The connector in the words of its YAML; its keyring is named where `plan` wouldn't take it by itself."""
+        return body_of(document, self._usual(document, await self.default_keyring()))
+
+    async def _change(self, wanted: Description, own: str, keyring: str | None) -> Change:
         try:
             before: Verified[ConnectorDocument] | None = await self._directory.connector(wanted.place)
         except NotFound:
@@ -168,7 +184,8 @@ class Connectors:
                         "delete the connector and make a new one, or give it another identifier",
                         code="field_immutable",
                     )
-            return Change(wanted, before, structs.replace(old, **fields), own)
+            changed = structs.replace(old, **fields)
+            return Change(wanted, before, changed, self._usual(changed, own))
         document = ConnectorDocument(
             v=1,
             acct=self._account.id,
@@ -178,20 +195,17 @@ class Connectors:
             scope=str(wanted.place.scope),
             identifier=wanted.place.identifier,
             type=wanted.type,
-            keyring=wanted.keyring or keyring,
+            keyring=keyring_for(self._account.book, wanted, wanted.keyring or keyring, own),
             **fields,
         )
-        return Change(wanted, None, document, own)
+        return Change(wanted, None, document, self._usual(document, own))
 
     async def _check(self, change: Change, planned: Mapping[str, ConnectorDocument]) -> None:
-        """(1) The keyring is there, (2) the identity may sign the connector, (3) and use every secret that it names."""
+        """(1) The keyring is one that may serve it, (2) the identity may sign the connector, (3) and use every secret that it names."""
         account, wanted = self._account, change.wanted
-        if wanted.keyring not in account.book.keyrings:
-            raise change.description.refused(
-                "keyring", "there is no such keyring", "privyseal keyring show", code="keyring_unknown"
-            )
         if change.action == "none":
             return
+        check_keyring(account.book, change.description, wanted)
         scope = Scope.parse(wanted.scope)
         account.book.authority.chain(account.identity.kid, "edit", scope, wanted.id, account.clock())
         await self._credentials.check(change.description, wanted, planned)
@@ -259,7 +273,7 @@ class Connectors:
 
     async def text(self, document: ConnectorDocument) -> str:
         """The connector's YAML, as `plan` takes it."""
-        return yaml_of(body_of(document, await self.default_keyring()))
+        return yaml_of(await self.body(document))
 
     async def users(self, connector: Verified[ConnectorDocument]) -> list[SecretDocument]:
         """The living secrets at a connector, as far as this identity sees them, believed or not."""

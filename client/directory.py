@@ -123,6 +123,13 @@ class Directory:
             "check its name and scope",
         )
 
+    async def connector_of_id(self, id: str) -> Verified[ConnectorDocument] | None:
+        """The newest revision of that connector, which may be a deleted one; None where it isn't shown."""
+        asked = {"secrets": [], "connectors": [{"id": id}]}
+        body = (await self._account.ask("POST", "resolve", json=asked, repeatable=True)).json()
+        self._take(body, self._account.believe_all(body.get("documents") or ()), ())
+        return next((one for one in self._believed(body, ConnectorDocument) if one.document.id == id), None)
+
     async def must_exist(self, scope: Scope) -> None:
         """Raises NotFound for an organisation or project that isn't there, as far as this principal could see it.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -101,6 +102,26 @@ async def submit(account: Account, task: SignedTask, wait_seconds: float) -> Ope
     except PrivySealError as why:
         why.facts.setdefault("task", task.digest)
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a command's output, as the manager relays it; the first has the delegate's `opening`."""
+
+    index: int
+    data: bytes
+    opening: str
+
+
+async def output(account: Account, task: SignedTask, first: int, wait_seconds: int) -> tuple[list[Part], bool]:
+    """The parts from index `first` on that are there or come in time, and whether there will be no more. Raises NotFound."""
+    path, query = f"tasks/{task.digest}/output", {"first": first, "wait": wait_seconds}
+    reply = await account.ask("GET", path, query=query, repeatable=True, wait_seconds=wait_seconds)
+    try:
+        page = pb.OutputPage.FromString(reply.body)
+    except DecodeError:
+        raise Unavailable("manager_faulty", "the manager's page of output is none", "check the URL") from None
+    return [Part(one.index, one.data, one.opening) for one in page.chunks], page.over
 
 
 def _open(account: Account, task: SignedTask, outcome: Outcome) -> Opened:

@@ -14,6 +14,7 @@ from msgspec import structs
 
 from client.account import Account
 from client.candidates import candidate
+from client.defaults import Defaults
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
@@ -69,6 +70,7 @@ class Secrets:
         self.here = here
         self.wait_seconds = WAIT_SECONDS
         self._reveals = Reveals(account, directory, readers)
+        self._defaults = Defaults(account, directory)
 
     def reference(self, text: str) -> Reference:
         """What `account.x`, `org.x`, `x` or an expression means here. Raises Malformed."""
@@ -96,6 +98,7 @@ class Secrets:
         With `refers_to` the secret is one that the provider has already (`path` or `path#key`): the value is empty, and a
         delegate fetches it once to see that it can. `metadata` is what the provider needs besides.
 
+        A new one without a `connector` goes to the default one of its scope, else of those above, else to the built-in.
         `type` is by default what the secret is; for a new one, a file where there is a filename. Raises Malformed for a
         value of more than 10,000,000 bytes or another type than the secret has, Denied, NotReady when no delegate takes
         it, Conflict when others keep changing it.
@@ -111,7 +114,10 @@ class Secrets:
         created = isinstance(found, PrivySealError)
         wanted = Reference.parse(connector, place.scope) if connector else None
         new = changed = None
-        via = found.connector if isinstance(found, Known) else await self._directory.connector(wanted)
+        if isinstance(found, Known):
+            via = found.connector
+        else:
+            via = await (self._directory.connector(wanted) if wanted else self._defaults.of(place.scope))
         if isinstance(found, Known):
             await self._check_same(found, type, wanted, refers_to)
             changed = _changes(found.secret.document, name, description, tags, filename)

@@ -33,6 +33,8 @@ class Seen(msgspec.Struct):
     """Secret id to (newest version, digest of its store task)."""
     places: dict[str, tuple[str, int]] = {}
     """`SCOPE:IDENTIFIER` to (secret id, empty once it was deleted, and when its document was signed)."""
+    defaults: dict[str, str] = {}
+    """Scope to the id of the connector that was its default when it was last looked for; empty for none."""
     audit: tuple[int, str] = (0, "")
 
 
@@ -119,6 +121,12 @@ class State:
             self.seen.versions[secret] = (n, digest)
             self._changed = True
 
+    def take_default(self, scope: str, connector: str) -> None:
+        """Remembers which connector is a scope's default; empty for none."""
+        if self.seen.defaults.get(scope, "") != connector:
+            self.seen.defaults[scope] = connector
+            self._changed = True
+
     def take_trust(self, documents: list[str], etag: str) -> None:
         """Keeps the trust documents."""
         if (documents, etag) != (self.seen.documents, self.seen.etag):
@@ -155,6 +163,9 @@ class State:
             for place, entry_ in other.places.items():
                 if mine.places.get(place, ("", -1))[1] < entry_[1]:
                     mine.places[place] = entry_
+            for scope, connector in other.defaults.items():
+                # Which is newer nobody can tell: one that is withdrawn says so itself when it is asked for.
+                mine.defaults[scope] = mine.defaults.get(scope) or connector
             if other.audit[0] == mine.audit[0] and other.audit[1] != mine.audit[1]:
                 raise Tampered(
                     "audit_forked",

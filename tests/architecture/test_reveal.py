@@ -24,6 +24,7 @@ EXITS = {
     "delegate/credentials/vault_http.py": "a client certificate's key, held as a secret, is shown to Vault",
     "delegate/credentials/vault_logins.py": "tokens, SecretIDs and passwords log in at Vault",
     "delegate/secret_managers/vault_transit.py": "a data key is given to Vault to be wrapped",
+    "client/commands.py": "reads how a command ended: its exit status, no value",
     "client/cli/reveal.py": "shows a value to the person who may see it",
 }
 # `x.reveal` that is another thing's verb: named, never called without arguments.
