@@ -37,10 +37,10 @@ class Pipe:
 
     async def _filled(self) -> None:
         loop = asyncio.get_running_loop()
-        filled = loop.create_future()
-        loop.add_reader(self._descriptor, lambda: filled.done() or filled.set_result(None))
+        filled = asyncio.Event()
+        loop.add_reader(self._descriptor, filled.set)
         try:
-            await filled
+            await filled.wait()
         finally:
             loop.remove_reader(self._descriptor)
 

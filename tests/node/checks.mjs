@@ -133,6 +133,22 @@ async function outcomes(file, { certificate, answer, sealed: text, output: told 
   sealing.unpackOutput(opened);
 }
 
+/** Section 22. */
+async function streams(file, { opening, key, chunks, written, over }) {
+  const { payload } = verified(parseAs("output", opening), file.delegate);
+  const blob = unb64u(key);
+  if (payload.acct !== file.account || payload.task !== file.task || payload.sealed !== blobDigest(blob)) {
+    refuse("tampered", "another output");
+  }
+  const place = { purpose: "answer", account: file.account, keyring: file.keyring, scope: "", secret: "", n: 0,
+    version: file.task, connector: "" };
+  const opened = await sealing.open(hex(file.reader_seed), sealing.aad("privyseal/v1/output", place), blob);
+  if (opened.length !== 32) refuse("opening_failed", "key");
+  const read = sealing.openStream(opened, file.task, chunks.map(hex));
+  same(read.written.map(([stream, data]) => [stream, data.toString("hex")]), written);
+  same(read.over, over);
+}
+
 function hello(file, { origin, nonce, certificate, key, proof, message: told }) {
   const message = lp("privyseal/v1/hello", origin, hex(nonce), digest(certificate));
   mustFit(key, unb64u(proof), message);
@@ -208,5 +224,5 @@ export const CHECKS = {
   aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories,
   commands: stories, credentials: stories, documents, framing,
   grants: stories, hello, keyring_files: keyringFiles, keyrings, oidc, outcomes, output, padding, records, references, revisions: stories,
-  sealed, statuses: stories, tasks: stories, tokens,
+  sealed, statuses: stories, streams, tasks: stories, tokens,
 };

@@ -194,3 +194,31 @@ function problem(data) {
   return refuse("malformed", "problem");
 }
 
+/** What a command wrote: {written: [stream, data]..., over} of chunks under a key (section 22). */
+export function openStream(key, task, chunks) {
+  const written = [];
+  let over = false;
+  chunks.forEach((chunk, at) => {
+    const last = chunk.length === 17, index = at + 1;
+    const place = lp("privyseal/v1/output", task, uint64(index), Buffer.from([last]));
+    const plaintext = streamChunk(key, index, place, chunk);
+    const [stream] = plaintext;
+    if (over || (last ? stream !== 0 : ![1, 2].includes(stream) || plaintext.length < 2 || plaintext.length > 1 + 16384)) {
+      refuse("opening_failed", "form");
+    }
+    if (last) over = true;
+    else written.push([stream, plaintext.subarray(1)]);
+  });
+  return { written, over };
+}
+
+function streamChunk(key, index, place, chunk) {
+  try {
+    const nonce = Buffer.concat([Buffer.alloc(4), uint64(index)]);
+    const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: 16 });
+    decipher.setAAD(place).setAuthTag(chunk.subarray(-16));
+    return Buffer.concat([decipher.update(chunk.subarray(0, -16)), decipher.final()]);
+  } catch {
+    refuse("opening_failed", "no reason is given");
+  }
+}

@@ -29,6 +29,7 @@ from tests.vectors import (
     references,
     revisions,
     sealing,
+    streams,
     tokens,
     trust,
     warrants,
@@ -95,6 +96,7 @@ def files() -> Mapping[str, Any]:
         "revisions.json": revisions.revisions(),
         "sealed.json": sealing.sealed(kept),
         "statuses.json": trust.statuses(),
+        "streams.json": streams.streams(),
         "tasks.json": warrants.tasks(),
         "tokens.json": tokens.tokens(),
     }
@@ -121,7 +123,7 @@ def main(arguments: list[str]) -> int:
     wanted = requests | {name: text(contents) for name, contents in files().items()}
     if arguments == ["--check"]:
         present = {str(path.relative_to(HERE)): path.read_text("utf-8") for path in HERE.rglob("*.json")}
-        kept = {f"kept/{maker}.json" for maker in (*MAKERS, "issuers")}
+        kept = {f"kept/{maker}.json" for maker in (*MAKERS, "issuers", "streams")}
         different = sorted(
             name for name in wanted.keys() | present.keys() - kept if wanted.get(name) != present.get(name)
         )

@@ -42,7 +42,7 @@ from shared.trust.book import Book
 from shared.trust.certificate import check_certificate
 from shared.trust.warrant import warrant
 from shared.values import Reference, Sealed, Wrapped
-from tests.vectors import actors, generate
+from tests.vectors import actors, generate, streams
 
 HERE = Path(__file__).parent
 OUTCOMES = {
@@ -328,6 +328,7 @@ CHECKS: dict[str, Check] = {
     "revisions": stories,
     "sealed": sealed,
     "statuses": stories,
+    "streams": streams.check,
     "tasks": stories,
     "tokens": tokens,
 }
