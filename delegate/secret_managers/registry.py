@@ -107,7 +107,7 @@ class Registry:
             name += (self._floor(),)
         kept = self._fresh(name)
         if kept is None:
-            kind = self._kind(connector.document.type)
+            kind = await self._kind(connector.document.type)
             asked = self._surroundings.clock.monotonic()
             values = await secrets() if secrets is not None else {}
             # While the credentials were fetched another may have made it.
@@ -220,7 +220,7 @@ class Registry:
     def _allows(self, kind: str) -> bool:
         return bool({kind, ANY} & self._surroundings.policy.kinds)
 
-    def _kind(self, name: str) -> Kind:
+    async def _kind(self, name: str) -> Kind:
         if not self._allows(name):
             raise Denied(
                 "local_policy",
@@ -239,7 +239,8 @@ class Registry:
                 "install the package that brings it, or use another delegate",
             )
         try:
-            loaded: Kind = point.load()
+            # A cloud's library takes a second to import, and heartbeats go on meanwhile.
+            loaded: Kind = await asyncio.to_thread(point.load)
         except (ImportError, AttributeError) as error:
             _log.error("kind.unloadable", kind=name, exc_info=error)
             raise NotReady(

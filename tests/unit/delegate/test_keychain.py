@@ -78,7 +78,7 @@ class House:
         else:
             secret = after.secret
         version = self.world.store(secret, value, after=after)
-        kind = self.registry._kind(connector.document.type)
+        kind = await self.registry._kind(connector.document.type)
         given = {f"account.{name}": Plaintext(held[name]) for name in held}
         manager = kind(connector.document, self.surroundings, given)
         place = self.world.place(secret, version.n, version.task.digest)
