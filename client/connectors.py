@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -77,6 +77,7 @@ class Listed:
     document: ConnectorDocument
     signer: str
     refused: PrivySealError | None = None
+    verified: Verified[ConnectorDocument] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +157,10 @@ class Connectors:
     def _usual(self, document: ConnectorDocument, own: str) -> str:
         return usual_keyring(self._account.book, runs_on_delegate=document.runs_on_delegate, own=own)
 
-    async def body(self, document: ConnectorDocument) -> dict[str, Any]:
-        """The connector in the words of its YAML; its keyring is named where `plan` wouldn't take it by itself."""
-        return body_of(document, self._usual(document, await self.default_keyring()))
+    async def bodies(self, documents: Iterable[ConnectorDocument]) -> list[dict[str, Any]]:
+        """Connectors in the words of their YAML; a keyring is named where `plan` wouldn't take it by itself."""
+        own = await self.default_keyring()
+        return [body_of(one, self._usual(one, own)) for one in documents]
 
     async def _change(self, wanted: Description, own: str, keyring: str | None) -> Change:
         try:
@@ -265,7 +267,7 @@ class Connectors:
         found = [
             Listed(parse_as(ConnectorDocument, one[0]).document, "", one[1])
             if isinstance(one, tuple)
-            else Listed(one.document, one.kid)
+            else Listed(one.document, one.kid, None, one)
             async for one in self._directory.documents("connector", ConnectorDocument, scope, below=below)
         ]
         living = [one for one in found if not one.document.deleted]
@@ -273,7 +275,8 @@ class Connectors:
 
     async def text(self, document: ConnectorDocument) -> str:
         """The connector's YAML, as `plan` takes it."""
-        return yaml_of(await self.body(document))
+        (body,) = await self.bodies([document])
+        return yaml_of(body)
 
     async def users(self, connector: Verified[ConnectorDocument]) -> list[SecretDocument]:
         """The living secrets at a connector, as far as this identity sees them, believed or not."""

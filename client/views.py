@@ -1,17 +1,21 @@
 """Views: what the manager tells of delegates and tasks.
 
-Promises: says of each delegate whether the account's keyring really certifies it. Everything else here is the manager's
-word, for looking at, and nothing is decided by it.
+Promises: says of each delegate whether the account's keyring really certifies it, and shows of connectors' tests only those
+that such a delegate signed. Everything else here is the manager's word, for looking at, and nothing is decided by it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from client.account import Account, Pages, page_of
-from shared.documents.jws import thumbprint
+from client.checks import Test, read_tests
+from shared.documents.connector import ConnectorDocument
+from shared.documents.jws import Verified, thumbprint
 from shared.errors import NotFound, PrivySealError
+from shared.names import Scope
 from shared.trust.certificate import check_certificate
 
 
@@ -79,14 +83,23 @@ class Views:
             found, after = found + page[: most - len(found)], pages.go_on(after)
         return found
 
-    async def last_checks(self, most: int = 500) -> dict[str, dict[str, Any]]:
-        """The last finished test of each connector (by id) among the newest tasks: everybody's for an administrator."""
-        found: dict[str, dict[str, Any]] = {}
-        for one in await self.tasks(most, everybody=self._account.is_administrator):
-            if one.get("op") == "check" and one.get("finished_at"):
-                for connector in one.get("targets") or ():
-                    found.setdefault(str(connector), one)
-        return found
+    async def checks(
+        self, connectors: Sequence[Verified[ConnectorDocument]], scope: Scope, *, below: bool
+    ) -> dict[str, list[Test]]:
+        """Delegates' newest tests of these connectors at `scope` (and `below` it), by connector id, the newest first.
+
+        What isn't verified is left out. That the manager shows the newest ones isn't promised: look at their time.
+        """
+        await self._account.sync()
+        told: list[dict[str, Any]] = []
+        after: str | None = ""
+        pages, one = Pages(), {"connector": connectors[0].document.id} if len(connectors) == 1 else {}
+        while after is not None:
+            query: dict[str, str | int] = {"scope": str(scope), "limit": 500, **({"below": 1} if below else {}), **one}
+            query |= {"after": after} if after else {}
+            page, after = page_of(await self._account.ask("GET", "checks", query=query), "checks")
+            told, after = told + page, pages.go_on(after)
+        return read_tests(told, connectors, self._account.book, self._account.clock())
 
     async def task(self, digest: str) -> dict[str, Any]:
         """One task. Raises NotFound."""

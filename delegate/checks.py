@@ -128,7 +128,7 @@ class Checks:
         now = self._clock.monotonic()
         for name in [name for name, one in self._watched.items() if now - one.last_used > WATCHED_SECONDS]:
             del self._watched[name]
-        tested = {name: one for name, one in self._watched.items() if _is_tested(one.connector.document)}
+        tested = {name: one for name, one in self._watched.items() if one.connector.document.is_tested}
         # Between two tests it isn't idle, and of many the one that no task used for longest goes first.
         self._registry.hold([one.connector for one in tested.values()])
         if not self._outlet.is_open or self._trust.problem() is not None:
@@ -222,7 +222,3 @@ class Checks:
             iat=self._clock.now(),
         )
         self._outlet.mention(Checked(self._identity.sign_document(checked)))
-
-
-def _is_tested(document: ConnectorDocument) -> bool:
-    return document.spec.get("ignoreTestConnection") is not True

@@ -145,18 +145,17 @@ def export(context: click.Context, references: tuple[str, ...], everything: bool
 
 async def _named(client: Client, references: Sequence[str]) -> list[dict[str, Any]]:
     """What the references name: a connector, a secret, or both."""
-    from client.descriptions import body_of
     from client.secret_descriptions import secret_body
     from client.tasks import place_of
     from shared.errors import NotFound
 
-    own = await client.connectors.default_keyring()
     bodies: list[dict[str, Any]] = []
     for one in references:
         count = len(bodies)
         refusal: NotFound | None = None
         try:
-            bodies.append({"connector": body_of((await client.connectors.find(one)).document, own)})
+            (body,) = await client.connectors.bodies([(await client.connectors.find(one)).document])
+            bodies.append({"connector": body})
         except NotFound as why:
             refusal = why
         try:
@@ -170,13 +169,11 @@ async def _named(client: Client, references: Sequence[str]) -> list[dict[str, An
 
 
 async def _listed(run: Session, client: Client, everything: bool) -> list[dict[str, Any]]:
-    from client.descriptions import body_of
     from client.secret_descriptions import secret_body
     from client.tasks import place_of
     from shared.documents.connector import BUILT_IN
     from shared.names import ACCOUNT_SCOPE
 
-    own = await client.connectors.default_keyring()
     scope = ACCOUNT_SCOPE if everything else client.here
     connectors = await client.connectors.all(scope, below=everything)
     secrets = await client.secrets.all(scope, below=everything)
@@ -184,11 +181,12 @@ async def _listed(run: Session, client: Client, everything: bool) -> list[dict[s
     for document, why in refused:
         if why is not None:
             run.out.warning(f"{document.scope}/{document.identifier} isn't believed: {why.detail}")
-    bodies: list[dict[str, Any]] = [
-        {"connector": body_of(one.document, own)}
+    documents = [
+        one.document
         for one in connectors
         if not one.refused and (one.document.scope, one.document.identifier) != (str(ACCOUNT_SCOPE), BUILT_IN)
     ]
+    bodies: list[dict[str, Any]] = [{"connector": one} for one in await client.connectors.bodies(documents)]
     believed = [one.document for one in secrets if not one.refused]
     references = [Reference(Scope.parse(one.scope), one.identifier) for one in believed]
     for document, known in zip(believed, await client.directory.find(references), strict=True):

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from client.cli.apply import read_manifests, report
-from client.cli.output import moment, refusals
+from client.cli.output import age, moment, refusals
 from client.cli.prompts import confirm, interactive
 from client.cli.session import Leaf, Nouns, Session, session
 from shared.errors import Conflict, Malformed, NotReady, PrivySealError
-from shared.names import ACCOUNT_SCOPE
+from shared.names import ACCOUNT_SCOPE, Scope
 
 if TYPE_CHECKING:
+    from client.checks import Test
     from client.connectors import Change, Listed, Tested
     from client.manifest import Manifest
     from client.sdk import Client
@@ -36,6 +37,7 @@ def _row(document: ConnectorDocument) -> dict[str, Any]:
         "tags": document.tags,
         "selectors": list(document.selectors),
         "keyring": document.keyring,
+        "default": document.is_default,
         "id": document.id,
         "revision": document.rev,
         "changed": moment(document.iat),
@@ -46,39 +48,58 @@ def _row(document: ConnectorDocument) -> dict[str, Any]:
 @click.option("--all", "everything", is_flag=True, help="of the whole account")
 @click.pass_context
 def list_(context: click.Context, everything: bool) -> None:
-    """List connectors in the chosen scope (and below with --all), with their last test by the manager's word."""
+    """List connectors in the chosen scope (and below with --all), with their last tests by delegates' signed word."""
     run = session(context)
 
-    async def act(client: Client) -> tuple[list[Listed], dict[str, dict[str, Any]]]:
-        found = await client.connectors.all(ACCOUNT_SCOPE if everything else client.here, below=everything)
-        return found, await client.views.last_checks()
+    async def act(client: Client) -> tuple[list[Listed], dict[str, list[Test]], int]:
+        scope = ACCOUNT_SCOPE if everything else client.here
+        found = await client.connectors.all(scope, below=everything)
+        believed = [one.verified for one in found if one.verified]
+        tests = await client.views.checks(believed, scope, below=everything) if believed else {}
+        return found, tests, client.account.clock()
 
-    found, checks = run.run(act)
-    rows = []
-    for one in found:
-        check = checks.get(one.document.id, {})
-        rows.append(
-            {
-                **_row(one.document),
-                "signer": one.signer,
-                "state": one.refused.code if one.refused else "ok",
-                "test": check.get("code") or check.get("state"),
-                "tested": moment(check.get("finished_at")),
-            }
-        )
+    found, checks, now = run.run(act)
+    rows = [
+        {
+            **_row(one.document),
+            "signer": one.signer,
+            "state": one.refused.code if one.refused else "ok",
+            **_last(checks.get(one.document.id, []), now),
+        }
+        for one in found
+    ]
     run.out.table(
         [
             ("CONNECTOR", "identifier"),
             ("SCOPE", "scope"),
             ("TYPE", "type"),
             ("SELECTORS", "selectors"),
+            ("DEFAULT", "default"),
             ("STATE", "state"),
             ("TEST", "test"),
-            ("TESTED", "tested"),
+            ("TESTED", "age"),
+            ("BY", "by"),
         ],
         rows,
         "no connectors here; see --all, --org and --project",
     )
+
+
+def _last(tests: list[Test], now: int) -> dict[str, Any]:
+    """The newest test of a connector, and those of other delegates that differ."""
+    if not tests:
+        return {"test": None, "tested": moment(None), "age": None, "by": None, "tests": []}
+    newest = tests[0]
+    return {
+        "test": newest.code,
+        "tested": moment(newest.at),
+        "age": age(newest.at, now),
+        # Two delegates may be of different minds: whom the newest test is by must not hide that.
+        "by": [newest.name, *(f"{one.name}: {one.code}" for one in tests[1:] if one.code != newest.code)],
+        "tests": [
+            {"delegate": one.delegate, "name": one.name, "code": one.code, "tested": moment(one.at)} for one in tests
+        ],
+    }
 
 
 @connector.command("get", cls=Leaf)
@@ -94,21 +115,27 @@ def get(context: click.Context, reference: str, wants_plan: bool) -> None:
     if wants_plan:
         _plan(session(context), reference)
         return
-    from client.descriptions import KIND, body_of, yaml_of
+    from client.descriptions import KIND, yaml_of
 
     run = session(context)
 
-    async def act(client: Client) -> tuple[Verified[ConnectorDocument], str]:
-        return await client.connectors.find(reference), await client.connectors.default_keyring()
+    async def act(client: Client) -> tuple[Verified[ConnectorDocument], dict[str, Any], list[Test], int]:
+        found = await client.connectors.find(reference)
+        (body,) = await client.connectors.bodies([found.document])
+        checks = await client.views.checks([found], Scope.parse(found.document.scope), below=False)
+        return found, body, checks.get(found.document.id, []), client.account.clock()
 
-    found, own = run.run(act)
-    document, body = found.document, body_of(found.document, own)
+    found, body, tests, now = run.run(act)
+    document, last = found.document, _last(tests, now)
     if run.out.format == "json":
-        run.out.data({KIND: body, **{key: _row(document)[key] for key in ("id", "revision", "keyring", "selectors")}})
+        row = {key: _row(document)[key] for key in ("id", "revision", "keyring", "selectors", "default")}
+        run.out.data({KIND: body, **row, **{key: last[key] for key in ("test", "tested", "tests")}})
         return
     if run.out.format == "table" and not run.quiet:
         print(f"# id {document.id}, revision {document.rev} of {moment(document.iat)}")
         print(f"# keyring {document.keyring}, signed by {found.kid}")
+        for one in tests:
+            print(f"# tested {age(one.at, now)} by {one.name}: {one.code}")
     print(yaml_of(body), end="")
 
 
@@ -186,15 +213,17 @@ def create(
     manifest = _from_file(file) if file else _asked(run)
 
     async def act(client: Client) -> tuple[Change, Verified[ConnectorDocument], Tested | PrivySealError | None]:
-        (change,) = await client.connectors.plan([manifest], keyring=keyring)
+        change, *demoted = await client.connectors.plan([manifest], keyring=keyring)
         _check_new(change)
         text = _text(change)
         if not file:
             run.out.note(f"\n{text}")
+            for one in demoted:
+                run.out.note(f"{one.wanted.identifier} in {one.wanted.scope} is the default no more\n")
             confirm(f"Make {change.wanted.identifier} in {change.wanted.scope}?", "--yes", yes)
         if out:
             _write(out, text)
-        (made,) = await client.connectors.apply([change])
+        made, *_ = await client.connectors.apply([change, *demoted])
         if no_test or change.description.settings.ignore_test_connection:
             return change, made, None
         try:

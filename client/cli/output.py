@@ -152,6 +152,15 @@ def plain(value: object, levels: int = DEEPEST) -> str:
     return "".join(one if one.isprintable() else "?" for one in str(value))
 
 
+def age(seconds: int, now: int) -> str:
+    """How long ago that was, in the largest unit that fits."""
+    passed = max(0, now - seconds)
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if passed >= length:
+            return f"{passed // length}{unit} ago"
+    return f"{passed}s ago"
+
+
 def moment(seconds: object) -> str:
     """Seconds since 1970 as a date and time in UTC."""
     if not isinstance(seconds, int) or not 0 < seconds < 253_402_300_800:

@@ -39,7 +39,7 @@ secret.add_command(reveal)
 @click.option(
     "--type", "kind", type=click.Choice(["text", "file"]), help="what it is; a file's value is a file by default"
 )
-@click.option("--connector", metavar="REF", help="the secret manager; the built-in by default")
+@click.option("--connector", metavar="REF", help="the secret manager; the scope's default one otherwise")
 @click.option(
     "--refers-to", default="", metavar="PATH[#KEY]", help="a secret that the provider has already; no value is given"
 )

@@ -33,6 +33,7 @@ async def listing(request: Request) -> Response:
     scope, connector = Scope.parse(query.get("scope", "account")), query.get("connector", "")
     if connector and not is_opaque(connector):
         raise Malformed("id_malformed", "the id of a thing is malformed", "an id is 26 characters, a to z and 2 to 7")
+    await parts.store.settled(book.id)
     page = await parts.store.checks(
         book.id,
         str(scope),

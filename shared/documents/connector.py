@@ -54,6 +54,16 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
         """False where the platform's own delegates are to do its work (`executeOnDelegate: false`)."""
         return self.spec.get("executeOnDelegate") is not False
 
+    @property
+    def is_default(self) -> bool:
+        """True where its scope's new secrets go to it (`default`; in older YAML `isDefault`)."""
+        return self.spec.get("default", self.spec.get("isDefault")) is True
+
+    @property
+    def is_tested(self) -> bool:
+        """False where delegates aren't to test it by themselves (`ignoreTestConnection`)."""
+        return self.spec.get("ignoreTestConnection") is not True
+
     def __post_init__(self) -> None:
         if list(self.secrets) != sorted(set(self.secrets)):
             raise ValueError("Expected references in order, each once - at `$.secrets`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ async def environment() -> AsyncIterator[DevEnvironment]:
         async with environment.client() as client:
             for reference in (*SECRETS, *SECRETS_OF_VAULT):
                 await client.store(reference, b"value")
+            # What says executeOnDelegate: false has somewhere to go.
+            await client.keyrings.create("platform", environment.folder / "platform.json", platform=True)
         yield environment
 
 
@@ -165,6 +168,10 @@ async def test_a_connector_is_tested_by_a_delegate_and_the_list_shows_it(environ
     (row,) = [one for one in json.loads(out) if one["identifier"] == "probed_local"]
     assert (row["state"], row["test"], row["selectors"]) == ("ok", "ok", ["zone:a"])
     assert row["tested"].endswith("Z")
+    assert row["age"].endswith("s ago")
+    assert (row["by"], [one["code"] for one in row["tests"]]) == (["a"], ["ok"])
+    status, out, _ = await privyseal(environment, "connector", "get", "probed_local")
+    assert re.search(r"^# tested [0-9]+s ago by a: ok$", out, re.MULTILINE)
 
 
 async def test_a_connector_whose_delegates_are_not_there_says_why_for_each(environment: DevEnvironment) -> None:
