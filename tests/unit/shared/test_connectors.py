@@ -16,6 +16,7 @@ from shared.connectors.local import LocalSettings
 from shared.connectors.model import Model
 from shared.errors import Malformed
 from shared.selectors import MAXIMUM
+from tests.fakes.world import World
 
 ROLE = "arn:aws:iam::123456789012:role/kms"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/mrk-1"
@@ -230,3 +231,15 @@ def test_garbage_is_read_or_is_malformed_and_never_anything_else(kind: str, spec
             settings(kind, one)
         except Malformed as why:
             assert why.facts["path"].startswith("spec")
+
+
+def test_a_document_says_whether_it_is_a_default_and_tested_in_both_spellings() -> None:
+    world = World()
+    for spec, expected in (
+        ({}, (False, True)),
+        ({"default": True, "ignoreTestConnection": True}, (True, False)),
+        ({"isDefault": True}, (True, True)),
+        ({"default": False, "ignoreTestConnection": False}, (False, True)),
+    ):
+        document = world.connector_document("one", spec=spec)
+        assert (document.is_default, document.is_tested) == expected
