@@ -33,6 +33,11 @@ def info(name: str, value: float, unit: str) -> Row:
     return Row(name, _rounded(value), unit)
 
 
+def beside(name: str, value: float, unit: str, floor: float) -> Row:
+    """A figure with its ratio to another of the same run; neither is bounded."""
+    return Row(name, _rounded(value), unit, _rounded(floor), _rounded(value / floor))
+
+
 def against_floor(name: str, value: float, unit: str, floor: float, bound: float, sense: Sense) -> Row:
     """A figure whose ratio to its floor is bounded."""
     ratio = value / floor
