@@ -11,9 +11,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
-
-import msgspec
 
 from client.account import Account
 from client.candidates import Candidate, candidate
@@ -23,8 +20,7 @@ from client.outcomes import Opened
 from client.readers import Readers
 from client.tasks import SignedTask, Subject, sign_task
 from shared.canonical import blob_digest
-from shared.command import Command
-from shared.crypto.plaintext import Plaintext
+from shared.command import Command, Finished, finished_from
 from shared.crypto.stream import OutputOpener
 from shared.documents.jws import VerifyingKey, parse_as
 from shared.documents.output import OutputDocument
@@ -45,16 +41,6 @@ Write = Callable[[int, bytes], None]
 """Takes what the command wrote: 1 for standard output or 2 for standard error, and the bytes."""
 
 
-class Finished(msgspec.Struct, frozen=True):
-    """How a command ended: its exit status or the signal that ended it, and why; `truncated`: it wrote more than is kept."""
-
-    exit: int | None
-    signal: int | None
-    chunks: int
-    truncated: bool
-    reason: Literal["exited", "timed_out", "cancelled"]
-
-
 @dataclass(frozen=True, slots=True)
 class Ran:
     """A command that ended, and the delegate on which it ran."""
@@ -62,9 +48,6 @@ class Ran:
     finished: Finished
     delegate: str
     name: str
-
-
-_finished = msgspec.json.Decoder(Finished)
 
 
 class Commands:
@@ -126,7 +109,7 @@ class Commands:
         (item,) = opened.items
         if isinstance(item, PrivySealError):
             raise item
-        return Ran(_read(item), opened.delegate, opened.name)
+        return Ran(finished_from(item.reveal()), opened.delegate, opened.name)
 
     async def _candidate(self, known: Sequence[Known], selectors: Sequence[str]) -> Candidate:
         used = [one.connector for one in known]
@@ -165,7 +148,7 @@ class _Run:
                 return opened
             async with asyncio.timeout(END_SECONDS):
                 await following
-            if not self._is_whole or self._next != _read(item).chunks:
+            if not self._is_whole or self._next != finished_from(item.reveal()).chunks:
                 raise _cut()
             return opened
         except TimeoutError:
@@ -226,15 +209,6 @@ def _found(one: Known | PrivySealError) -> Known:
     if isinstance(one, PrivySealError):
         raise one
     return one
-
-
-def _read(item: Plaintext) -> Finished:
-    try:
-        return _finished.decode(item.reveal())
-    except msgspec.MsgspecError:
-        raise Malformed(
-            "output_malformed", "a delegate's outcome of a command is malformed", "update one of both"
-        ) from None
 
 
 def _cut() -> Tampered:

@@ -20,7 +20,7 @@ from delegate.threads import compute
 from delegate.zone import Zone
 from shared.aad import Aad
 from shared.canonical import blob_digest, encode
-from shared.command import Command, unpack
+from shared.command import Command, Finished, unpack
 from shared.crypto.identity import Identity
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
@@ -154,14 +154,7 @@ def _value(name: str, item: Item) -> Plaintext:
 
 
 def _finished(ended: Ended, count: int) -> Plaintext:
-    return Plaintext(
-        encode(
-            {
-                "exit": ended.exit,
-                "signal": ended.signal,
-                "chunks": count,
-                "truncated": ended.truncated,
-                "reason": ended.reason,
-            }
-        )
+    finished = Finished(
+        exit=ended.exit, signal=ended.signal, chunks=count, truncated=ended.truncated, reason=ended.reason
     )
+    return Plaintext(encode(finished))

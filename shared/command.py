@@ -9,7 +9,7 @@ found or started may not be set: who may inject a value shall not thereby choose
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -59,6 +59,19 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise _malformed("has a directory that isn't absolute", "begin it with /")
 
 
+class Finished(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a command ended, as its delegate seals it to the reader: the exit status or the signal that ended it, and why.
+
+    `chunks` counts all parts of the output, the key and the end among them; `truncated`: it wrote more than is passed on.
+    """
+
+    exit: int | None
+    signal: int | None
+    chunks: int
+    truncated: bool
+    reason: Literal["exited", "timed_out", "cancelled"]
+
+
 def check_variable(name: str) -> None:
     """Raises Malformed for what is no name of a variable, or one that decides how programs start."""
     if not _name.match(name):
@@ -80,7 +93,13 @@ def unpack(raw: bytes) -> Command:
     return command
 
 
+def finished_from(raw: bytes) -> Finished:
+    """How a command ended, from the item of its answer. Raises Malformed."""
+    return decode(raw, _finished, "outcome of a command")
+
+
 _decoder = msgspec.json.Decoder(Command)
+_finished = msgspec.json.Decoder(Finished)
 
 
 def _malformed(what: str, hint: str) -> Malformed:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.command import LONGEST_BYTES, Command, pack, unpack
+from shared.canonical import encode
+from shared.command import LONGEST_BYTES, Command, Finished, finished_from, pack, unpack
 from shared.errors import Malformed
 
 
@@ -63,3 +64,13 @@ def test_garbage_is_malformed_and_nothing_else(raw: bytes) -> None:
     except Malformed:
         return
     assert pack(command) == raw
+
+
+def test_how_a_command_ended_goes_there_and_back() -> None:
+    finished = Finished(exit=None, signal=9, chunks=4, truncated=True, reason="timed_out")
+    raw = b'{"chunks":4,"exit":null,"reason":"timed_out","signal":9,"truncated":true}'
+    assert encode(finished) == raw
+    assert finished_from(raw) == finished
+    for bad in (b"", b"{}", raw + b" ", raw.replace(b"timed_out", b"tired")):
+        with pytest.raises(Malformed):
+            finished_from(bad)
