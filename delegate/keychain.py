@@ -58,7 +58,11 @@ class Keychain:
 
         # Who rotates a secret at its provider makes no new version of ours.
         lasts = REFERENCE_SECONDS if any(use.secret and use.secret.document.reference for use in uses.values()) else inf
-        versions = [f"{reference} {use.target.version}" for reference, use in sorted(uses.items())]
+        # The number too: it is held against the floor, and the task's signer says which version has it.
+        versions = [
+            f"{reference} {use.target.secret} {use.target.n} {use.target.version}"
+            for reference, use in sorted(uses.items())
+        ]
         try:
             return await self._stack.enter_async_context(self._registry.lend(connector, versions, secrets, lasts))
         except PrivySealError as why:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from delegate.data_keys import DataKeys
@@ -302,6 +303,27 @@ async def test_a_new_version_of_a_credential_makes_new_managers_and_the_old_ones
     assert new is not old
     assert new.secrets == {"account.key": Plaintext(b"a rotated key")}
     assert house.keyed.asked.count("upper") == 2
+
+
+async def test_a_credential_below_the_floor_is_not_used_under_another_number() -> None:
+    house = Chain()
+    version = await house.built()
+    assert await house.reveal(version) == [Plaintext(VALUE)]
+    await house.store("key", b"a rotated key", house.lower, after=house.key, root=b"root value")
+    house.world.revise_status(secrets={house.key.secret.document.id: 2})
+    # Whoever signs the task says which number the version has: the manager that is kept must not stand for both.
+    task = house.world.reveal([version])
+    told = [
+        structs.replace(one, version=house.key.task.digest) if one.secret == house.key.secret.document.id else one
+        for one in task.document.credentials
+    ]
+    house.warrant([version])
+    lying = house.world.reveal([version], credentials=tuple(told), pins=task.document.pins)
+    granted = warrant(house.book, lying, house.world.now)
+    records = [house.records[one.secret or "", one.n] for one in told]
+    async with AsyncExitStack() as stack:
+        manager = await Keychain(granted, records, house.registry, stack).manager(house.upper)
+    assert isinstance(manager, Tampered)
 
 
 async def test_what_a_running_task_borrowed_stays_open_while_a_newer_credential_is_used() -> None:
