@@ -23,6 +23,9 @@ HEAD = 32
 MOST_BYTES = 4 * 1024 * 1024
 """All guises together: 50 KiB of values of many lines, three times as much of others."""
 
+LONGEST_VALUE = 128 * 1024
+"""What a variable can hold; the guises of a longer one aren't made, since they would take a hundred times its memory."""
+
 
 class Patterns:
     """The guises of some values, compiled once for all that a command writes.
@@ -32,6 +35,7 @@ class Patterns:
 
     def __init__(self, values: Iterable[Plaintext]) -> None:
         found: set[bytes] = set()
+        size = 0
         for value in values:
             raw = value.reveal()
             if raw and len(raw.strip()) < SHORTEST:
@@ -40,13 +44,13 @@ class Patterns:
                     f"a secret of the command is shorter than {SHORTEST} bytes, so that it can't be masked in its output",
                     f"give it at least {SHORTEST} bytes without blanks around them, or hand it over with --env",
                 )
-            found |= guises(raw)
-        if sum(map(len, found)) > MOST_BYTES:
-            raise Malformed(
-                "values_too_large",
-                "the secrets of the command are too large to be masked in its output",
-                "use fewer or smaller ones: together about 40 KiB",
-            )
+            if len(raw) > LONGEST_VALUE:
+                raise _too_large()
+            new = guises(raw) - found
+            size += sum(map(len, new))
+            if size > MOST_BYTES:
+                raise _too_large()
+            found |= new
         self._sorted = sorted(found)
         self._whole = len(found)
         self._firsts = frozenset(one[0] for one in found)
@@ -122,3 +126,11 @@ class Mask:
 
     def __repr__(self) -> str:
         return "Mask(***)"
+
+
+def _too_large() -> Malformed:
+    return Malformed(
+        "values_too_large",
+        "the secrets of the command are too large to be masked in its output",
+        "use fewer or smaller ones: together about 40 KiB",
+    )

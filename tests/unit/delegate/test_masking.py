@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
@@ -152,6 +153,18 @@ def test_values_too_large_to_be_masked_are_refused() -> None:
     with pytest.raises(Malformed) as caught:
         patterns(base64.encodebytes(os.urandom(100_000)))
     assert caught.value.code == "values_too_large"
+
+
+def test_values_too_large_to_be_masked_are_refused_before_their_guises_fill_the_memory() -> None:
+    large = [Plaintext(os.urandom(4) + bytes(range(33, 123)) * 20_000) for _ in range(3)]
+    many = [Plaintext(base64.encodebytes(os.urandom(40_000))) for _ in range(40)]
+    for values in (large, many):
+        tracemalloc.start()
+        with pytest.raises(Malformed) as caught:
+            Patterns(values)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (caught.value.code, most < 32 * 1024 * 1024) == ("values_too_large", True)
 
 
 def test_nothing_waits_that_cannot_be_the_beginning_of_a_value() -> None:
