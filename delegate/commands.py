@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 import structlog
 
+from delegate.leftovers import remove
 from delegate.masking import Mask, Patterns
 from delegate.processes import Pipe, Process, not_executable
 from shared.command import Command
@@ -272,6 +272,7 @@ def _is_there(check: Callable[[], bool]) -> bool:
 
 
 def _remove(home: str) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    if os.path.lexists(home):
+    try:
+        remove(home)
+    except OSError:
         _log.warning("command.remains", path=home, hint="remove it by hand")

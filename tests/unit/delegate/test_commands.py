@@ -142,6 +142,14 @@ async def test_a_command_runs_in_a_private_directory_that_goes_with_it(temporary
 
 
 @on_each_loop
+async def test_a_private_directory_goes_that_is_read_only_or_deeper_than_paths_reach(temporary: Path) -> None:
+    deep = "i=0; while [ $i -lt 1500 ]; do mkdir d; cd d; i=$((i+1)); done; : > file"
+    locked = 'cd "$HOME"; mkdir -p cache/module; : > cache/module/file; ln -s / cache/root; chmod -R a-w cache; mkdir -m 0 closed'
+    ended = await shell(f"{deep}; {locked}")
+    assert (ended.exit, list(temporary.iterdir())) == (0, [])
+
+
+@on_each_loop
 async def test_a_command_runs_where_it_is_told(tmp_path: Path) -> None:
     told = Told()
     program = tmp_path / "mine"
