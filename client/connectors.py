@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from msgspec import structs
 
 from client.account import Account
+from client.built_in import check_switch
 from client.credentials import Credentials, references
 from client.defaults import Defaults
 from client.descriptions import Description, body_of, describe, yaml_of
@@ -203,11 +204,12 @@ class Connectors:
         return Change(wanted, None, document, self._usual(document, own))
 
     async def _check(self, change: Change, planned: Mapping[str, ConnectorDocument]) -> None:
-        """(1) The keyring is one that may serve it, (2) the identity may sign the connector, (3) and use every secret that it names."""
+        """(1) Its keyring may serve it, (2) it switches nothing on or off, (3) the identity may sign it and use what it names."""
         account, wanted = self._account, change.wanted
         if change.action == "none":
             return
         check_keyring(account.book, change.description, wanted)
+        check_switch(change.description, change.before.document if change.before else None, wanted)
         scope = Scope.parse(wanted.scope)
         account.book.authority.chain(account.identity.kid, "edit", scope, wanted.id, account.clock())
         await self._credentials.check(change.description, wanted, planned)

@@ -17,6 +17,7 @@ from types import TracebackType
 from client.account import Account
 from client.administrators import Administrators
 from client.audit import Audit
+from client.built_in import BuiltIn
 from client.clock import Clock, system_clock
 from client.commands import Commands
 from client.connectors import Connectors
@@ -72,6 +73,7 @@ class Client:
         self.secret_plans = SecretPlans(self.account, self.publisher, self.directory, self.secrets)
         self.commands = Commands(self.account, self.directory, readers, self.here)
         self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here)
+        self.built_in = BuiltIn(self.account, self.publisher, self.directory)
         self.grants = Grants(self.account, self.publisher, self.directory)
         self.keyrings = Keyrings(self.account, self.publisher, self.directory)
         self.issuers = Issuers(self.account, self.publisher, self.directory)

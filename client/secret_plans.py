@@ -21,6 +21,7 @@ from client.manifest import Manifest, refuse_all
 from client.publish import Publisher, Signable
 from client.secret_descriptions import SecretDescription, describe_secret, secret_body, secret_yaml
 from client.secrets import Secrets
+from shared.connectors.local import built_in_disabled
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
@@ -123,6 +124,8 @@ class SecretPlans:
             self._check_same(wanted, before, connector)
             return SecretChange(wanted, before, structs.replace(before, **fields))
         await self._directory.must_exist(wanted.place.scope)
+        if connector.is_disabled:
+            raise built_in_disabled()
         scope = Scope.parse(str(wanted.place.scope))
         document = SecretDocument(
             v=1,

@@ -24,6 +24,7 @@ from client.readers import Readers
 from client.reveals import Reveals
 from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
 from client.versions import Version, versions_of
+from shared.connectors.local import built_in_disabled
 from shared.crypto.identity import Identity
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
@@ -100,8 +101,8 @@ class Secrets:
 
         A new one without a `connector` goes to the default one of its scope, else of those above, else to the built-in.
         `type` is by default what the secret is; for a new one, a file where there is a filename. Raises Malformed for a
-        value of more than 10,000,000 bytes or another type than the secret has, Denied, NotReady when no delegate takes
-        it, Conflict when others keep changing it.
+        value of more than 10,000,000 bytes or another type than the secret has, Denied (`built_in_disabled`
+        among others), NotReady when no delegate takes it, Conflict when others keep changing it.
         """
         check_size(value)
         if refers_to and len(value):
@@ -118,6 +119,8 @@ class Secrets:
             via = found.connector
         else:
             via = await (self._directory.connector(wanted) if wanted else self._defaults.of(place.scope))
+        if via.document.is_disabled and not (isinstance(found, Known) and found.n):
+            raise built_in_disabled()
         if isinstance(found, Known):
             await self._check_same(found, type, wanted, refers_to)
             changed = _changes(found.secret.document, name, description, tags, filename)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from client.cli.apply import read_manifests, report
+from client.cli.built_in import disable, enable
 from client.cli.output import age, moment, refusals
 from client.cli.prompts import confirm, interactive
 from client.cli.session import Leaf, Nouns, Session, session
@@ -27,6 +28,10 @@ def connector() -> None:
     """Make, list, test and delete connectors. A reference is account.NAME, org.NAME or NAME (in the chosen scope)."""
 
 
+connector.add_command(disable)
+connector.add_command(enable)
+
+
 def _row(document: ConnectorDocument) -> dict[str, Any]:
     return {
         "identifier": document.identifier,
@@ -38,6 +43,7 @@ def _row(document: ConnectorDocument) -> dict[str, Any]:
         "selectors": list(document.selectors),
         "keyring": document.keyring,
         "default": document.is_default,
+        "disabled": document.is_disabled,
         "id": document.id,
         "revision": document.rev,
         "changed": moment(document.iat),
@@ -48,7 +54,10 @@ def _row(document: ConnectorDocument) -> dict[str, Any]:
 @click.option("--all", "everything", is_flag=True, help="of the whole account")
 @click.pass_context
 def list_(context: click.Context, everything: bool) -> None:
-    """List connectors in the chosen scope (and below with --all), with their last tests by delegates' signed word."""
+    """List connectors in the chosen scope (and below with --all), with their last tests by delegates' signed word.
+
+    A disabled built-in one is listed only with --all.
+    """
     run = session(context)
 
     async def act(client: Client) -> tuple[list[Listed], dict[str, list[Test]], int]:
@@ -63,10 +72,11 @@ def list_(context: click.Context, everything: bool) -> None:
         {
             **_row(one.document),
             "signer": one.signer,
-            "state": one.refused.code if one.refused else "ok",
+            "state": one.refused.code if one.refused else "disabled" if one.document.is_disabled else "ok",
             **_last(checks.get(one.document.id, []), now),
         }
         for one in found
+        if everything or one.refused or not one.document.is_disabled
     ]
     run.out.table(
         [
@@ -134,6 +144,8 @@ def get(context: click.Context, reference: str, wants_plan: bool) -> None:
     if run.out.format == "table" and not run.quiet:
         print(f"# id {document.id}, revision {document.rev} of {moment(document.iat)}")
         print(f"# keyring {document.keyring}, signed by {found.kid}")
+        if document.is_disabled:
+            print("# disabled: it takes no new secrets")
         for one in tests:
             print(f"# tested {age(one.at, now)} by {one.name}: {one.code}")
     print(yaml_of(body), end="")

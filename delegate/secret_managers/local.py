@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from delegate.secret_managers.enveloped import Enveloped
-from delegate.secret_managers.interface import DataKey, Randomness, Surroundings
+from delegate.secret_managers.interface import DataKey, Randomness, SecretVersion, Surroundings
 from delegate.zone import Zone
 from shared.aad import Aad
 from shared.connectors.kinds import settings
+from shared.connectors.local import built_in_disabled
 from shared.crypto import aead
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.errors import Tampered
 from shared.labels import WRAP
+from shared.values import Wrapped
 
 KEY_BYTES = 32
 
@@ -61,7 +63,7 @@ class KeyringKeys:
 
 
 class Local(Enveloped):
-    """The kind `Local`; its `spec` says what every kind's may, and nothing of its own.
+    """The kind `Local`; its `spec` says what every kind's may, and whether it takes new secrets.
 
     Unwrapping costs no call, so that no key is kept.
     """
@@ -70,5 +72,12 @@ class Local(Enveloped):
         self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
     ) -> None:
         settings("Local", connector.spec)
+        self._is_disabled = connector.is_disabled
         keys = KeyringKeys(surroundings.zone, surroundings.randomness)
         super().__init__(keys, surroundings.zone, surroundings.randomness)
+
+    async def store(self, secret: SecretVersion, plaintext: Plaintext) -> Wrapped:
+        """As `Enveloped.store`. Raises Denied for a new secret where the connector is disabled."""
+        if self._is_disabled and secret.n == 1:
+            raise built_in_disabled()
+        return await super().store(secret, plaintext)

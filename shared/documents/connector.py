@@ -60,6 +60,11 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
         return self.spec.get("default", self.spec.get("isDefault")) is True
 
     @property
+    def is_disabled(self) -> bool:
+        """True where it takes no new secrets (`disabled`, which only the built-in kind has)."""
+        return self.type == "Local" and self.spec.get("disabled") is True
+
+    @property
     def is_tested(self) -> bool:
         """False where delegates aren't to test it by themselves (`ignoreTestConnection`)."""
         return self.spec.get("ignoreTestConnection") is not True

@@ -88,6 +88,21 @@ async def test_consent_to_an_excluded_generation_excuses_nothing_else() -> None:
     assert caught.value.code == "record_forged"
 
 
+async def test_where_it_is_disabled_no_new_secret_is_made_and_those_that_are_there_go_on() -> None:
+    world = World()
+    first = password(world)
+    kept = await local(world).store(first, Plaintext(b"hunter2"))
+    world.connector = world.revise(world.connector, spec={"disabled": True})
+    assert world.connector.document.is_disabled
+    with pytest.raises(Denied, match="the built-in secret manager has been disabled") as caught:
+        await local(world).store(first, Plaintext(b"new"))
+    assert caught.value.code == "built_in_disabled"
+    assert await local(world).fetch(first, kept) == Plaintext(b"hunter2")
+    second = replace(first, n=2)
+    assert await local(world).fetch(second, await local(world).store(second, Plaintext(b"next"))) == Plaintext(b"next")
+    await local(world).delete(replace(first, n=0), kept)
+
+
 async def test_a_rotation_alone_refuses_nothing() -> None:
     world = World()
     version = password(world)

@@ -84,6 +84,25 @@ def test_what_a_kind_leaves_out_has_its_documented_default() -> None:
     assert (found.references(), found.selectors()) == ((), ())
 
 
+def test_only_the_built_in_kind_can_be_disabled() -> None:
+    assert (settings("Local", {"disabled": True}), settings("Local", {})) == (
+        LocalSettings(disabled=True),
+        LocalSettings(disabled=False),
+    )
+    assert refused("Local", disabled="yes").detail == "spec.disabled of the Local connector: give true or false"
+    assert refused(disabled=True).facts["path"] == "spec.disabled"
+    world = World()
+    told = [
+        world.connector_document("one", type=kind, spec=spec).is_disabled
+        for kind, spec in (
+            ("Local", {"disabled": True}),
+            ("Local", {"disabled": False}),
+            ("AwsKms", {"disabled": True}),
+        )
+    ]
+    assert told == [True, False, False]
+
+
 def test_the_older_name_of_default_is_understood() -> None:
     assert settings("Local", {"isDefault": True}).default is True
     assert refused("Local", isDefault=True, default=True).facts == {"path": "spec.isDefault"}
