@@ -7,7 +7,10 @@ where nobody sits: then the error names the flag that answers.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -21,6 +24,19 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends a question at once, also one that is asked while an event loop runs.
+
+    The loop's own handler would only cancel a task, which can't run before the question is answered.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def hidden_value(what: str) -> bytes:
     """What is typed twice, hidden. Raises NotReady where nobody can be asked."""
     if not interactive():
@@ -29,7 +45,8 @@ def hidden_value(what: str) -> bytes:
             f"no {what} is given and nobody can be asked",
             "pipe it in with --from-stdin, or name a file with --file",
         )
-    text: str = click.prompt(what.capitalize(), hide_input=True, confirmation_prompt="Once more", err=True)
+    with interruptible():
+        text: str = click.prompt(what.capitalize(), hide_input=True, confirmation_prompt="Once more", err=True)
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -38,7 +55,8 @@ def passphrase(name: str) -> bytes | None:
     given = passphrase_from(os.environ)
     if given is not None or not interactive():
         return given
-    text: str = click.prompt(f"Passphrase of the identity {name}", hide_input=True, err=True)
+    with interruptible():
+        text: str = click.prompt(f"Passphrase of the identity {name}", hide_input=True, err=True)
     return text.encode()
 
 
@@ -66,7 +84,9 @@ def confirm(question: str, flag: str, given: bool) -> None:
         return
     if not interactive():
         raise NotReady("confirmation_missing", "this needs a confirmation and nobody can be asked", f"add {flag}")
-    if not click.confirm(question, err=True):
+    with interruptible():
+        agreed = click.confirm(question, err=True)
+    if not agreed:
         raise Malformed("not_confirmed", "nothing was changed", f"add {flag} to answer yes")
 
 

@@ -20,6 +20,9 @@ from shared.names import Scope
 
 Body = dict[str, Any]
 
+ASKED = ("AwsKms", "Local")
+"""The kinds whose fields are asked for; the others are described in YAML."""
+
 
 class Asker(Protocol):
     """Whoever asks."""
@@ -74,7 +77,9 @@ class Wizard:
         if here.project:
             body["projectIdentifier"] = here.project
         self._asker.title("Details")
-        body["type"] = self._asker.ask("Type", "AwsKms", sorted(KINDS))
+        if len(KINDS) > len(ASKED):
+            self._asker.say(f"{', '.join(sorted(set(KINDS) - set(ASKED)))}: described in a file, see --from-file")
+        body["type"] = self._asker.ask("Type", "AwsKms", ASKED)
         spec: Body = {}
         body["spec"] = spec
         if body["type"] == "AwsKms":
