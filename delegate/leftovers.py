@@ -10,6 +10,7 @@ import os
 import secrets
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _OURS = 0o700
@@ -37,7 +38,7 @@ def remove(directory: str) -> None:
                 os.rmdir(name, dir_fd=top)
     finally:
         os.close(top)
-    os.rmdir(directory)
+    Path(directory).rmdir()
 
 
 def _emptied(at: int) -> list[str]:
