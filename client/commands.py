@@ -139,9 +139,10 @@ class _Run:
         submitting = asyncio.create_task(submit(self._account, self._task, wait_seconds))
         following = asyncio.create_task(self._follow(submitting))
         try:
-            await asyncio.wait({submitting, following}, return_when=asyncio.FIRST_EXCEPTION)
-            if following.done() and following.exception() is not None:
-                await following
+            await asyncio.wait({submitting, following}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+            # Only this one's end is sure to come: a manager may never end an output.
             opened = await submitting
             (item,) = opened.items
             if isinstance(item, PrivySealError):
@@ -181,6 +182,9 @@ class _Run:
                 self._take(part)
             if over:
                 return
+            if not parts:
+                # A manager that never waits keeps nobody busy.
+                await asyncio.sleep(_BEFORE_SECONDS)
 
     def _take(self, chunk: Part) -> None:
         self._next += 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from client import commands
 from client.commands import Ran
 from client.sdk import Client
 from shared.canonical import blob_digest, unb64u
@@ -18,7 +20,9 @@ from shared.documents.task import TaskDocument
 from shared.errors import Denied, NotReady, PrivySealError, Tampered
 from shared.messages import Documents, FromDelegate, FromManager, Output, Result, Task
 from shared.values import PublicKey, Recipient
+from shared.wire import submission_pb2 as pb
 from tests.adversary.evil_manager import Tap, code_of
+from tests.adversary.exchange import Exchange
 from tests.adversary.stage import Stage
 
 VALUE = b"the value that the command gets"
@@ -136,6 +140,26 @@ async def test_an_output_without_its_end_is_refused(stage: Stage, client: Client
     why = await refused(stage, client)
     assert (type(why), why.code) == (Tampered, "output_cut")
     assert times(stage) == 1
+
+
+async def test_an_output_that_never_ends_is_given_up(
+    stage: Stage, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "END_SECONDS", 0.5)
+    asked = 0
+
+    def withhold(exchange: Exchange) -> None:
+        nonlocal asked
+        if "/output" in exchange.path:
+            asked += 1
+            exchange.answer_bytes(pb.OutputPage().SerializeToString(), b"application/x-protobuf", 200)
+
+    stage.evil.on_reply(withhold)
+    async with asyncio.timeout(10):
+        why = await refused(stage, client)
+    assert (type(why), why.code) == (Tampered, "output_cut")
+    # Nor does it keep the client busy.
+    assert asked < 50
 
 
 async def test_a_part_left_out_or_in_another_order_is_refused(stage: Stage, client: Client) -> None:
