@@ -2,7 +2,7 @@
 
 Promises: a chunk is kept until its reader asks for those after it, and not long after the task's end; memory is bounded,
 and a chunk for which there is no room is dropped (the reader notices: chunks are numbered and counted under encryption).
-Must not look into a chunk.
+Where all of it is taken, who holds the most loses his own first, what has ended before what runs. Must not look into a chunk.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ TASK_BYTES = 9 * 1024 * 1024
 """Of one task: what a delegate lets a command write, and the chunks' overhead."""
 
 ALL_BYTES = 64 * 1024 * 1024
+PART_BYTES = 512
+"""What a chunk takes besides its data: a delegate might send millions of empty ones."""
+
 KEPT_SECONDS = 300.0
 PAGE_BYTES = 1024 * 1024
 
@@ -58,8 +61,8 @@ class Outputs:
         buffer = self._buffers.get((account, chunk.id))
         if buffer is None or buffer.ended_at is not None or chunk.index in buffer.chunks:
             return
-        size = len(chunk.data) + len(chunk.opening)
-        if buffer.size + size > TASK_BYTES or self._bytes + size > ALL_BYTES:
+        size = _size(chunk)
+        if buffer.size + size > TASK_BYTES or not self._has_room(account, buffer.principal, size):
             return
         buffer.chunks[chunk.index] = chunk
         buffer.size += size
@@ -99,6 +102,21 @@ class Outputs:
             size += len(chunk.data)
         return Page(tuple(chunks), buffer.ended_at is not None)
 
+    def _has_room(self, account: str, principal: str, size: int) -> bool:
+        """Whether there is room for him, if need be at the cost of who holds more."""
+        if self._bytes + size > ALL_BYTES:
+            self._drop_old()
+        while self._bytes + size > ALL_BYTES:
+            held: dict[tuple[str, str], int] = {}
+            for (owner, _), one in self._buffers.items():
+                held[owner, one.principal] = held.get((owner, one.principal), 0) + one.size
+            most = max(held, key=held.__getitem__)
+            if held.get((account, principal), 0) + size >= held[most]:
+                return False
+            theirs = [name for name, one in self._buffers.items() if (name[0], one.principal) == most and one.size]
+            self._drop(min(theirs, key=lambda name: (self._buffers[name].ended_at is None, -self._buffers[name].size)))
+        return True
+
     def _drop_old(self) -> None:
         since = self._clock.monotonic() - KEPT_SECONDS
         for name in [name for name, one in self._buffers.items() if one.ended_at is not None and one.ended_at < since]:
@@ -114,6 +132,10 @@ class Outputs:
             buffer.news.set()
 
     def _release(self, buffer: _Buffer, chunk: Output) -> None:
-        size = len(chunk.data) + len(chunk.opening)
+        size = _size(chunk)
         buffer.size -= size
         self._bytes -= size
+
+
+def _size(chunk: Output) -> int:
+    return PART_BYTES + len(chunk.data) + len(chunk.opening)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from manager.clock import Clock
-from manager.outputs import ALL_BYTES, KEPT_SECONDS, PAGE_BYTES, TASK_BYTES, Outputs, Page
+from manager.outputs import ALL_BYTES, KEPT_SECONDS, PAGE_BYTES, PART_BYTES, TASK_BYTES, Outputs, Page
 from shared.messages import Output
 
 
@@ -87,7 +87,7 @@ async def test_what_is_too_much_or_unexpected_is_dropped(outputs: Outputs) -> No
 
 
 async def test_all_tasks_together_have_a_bound_too(outputs: Outputs) -> None:
-    size = TASK_BYTES - 100
+    size = TASK_BYTES - 2 * PART_BYTES
     for number in range(ALL_BYTES // size + 2):
         outputs.begin("account", str(number), "reader")
         outputs.add("account", chunk(0, size, str(number)))
@@ -97,6 +97,32 @@ async def test_all_tasks_together_have_a_bound_too(outputs: Outputs) -> None:
     await read(outputs, 1, task="0")
     outputs.add("account", chunk(1, task="0"))
     assert await read(outputs, 1, task="0") == Page((chunk(1, task="0"),), False)
+
+
+async def test_many_small_parts_are_bounded_too(outputs: Outputs) -> None:
+    for index in range(TASK_BYTES // 100):
+        outputs.add("account", chunk(index, 0))
+    page = await read(outputs)
+    assert page is not None
+    assert 0 < len(page.chunks) <= TASK_BYTES // PART_BYTES
+
+
+async def test_who_fills_the_room_loses_his_own_output_and_nobody_elses(outputs: Outputs) -> None:
+    size = TASK_BYTES - 2 * PART_BYTES
+    outputs.add("account", chunk(0))
+    for number in range(ALL_BYTES // size + 2):
+        outputs.begin("flood", str(number), "greedy")
+        outputs.add("flood", chunk(0, size, str(number)))
+        outputs.end("flood", str(number))
+    outputs.add("account", chunk(1, PAGE_BYTES // 2))
+    outputs.begin("third", "task", "reader")
+    outputs.add("third", chunk(0, PAGE_BYTES))
+    page = await read(outputs)
+    assert page is not None
+    assert [one.index for one in page.chunks] == [0, 1]
+    other = await outputs.read("third", "task", "reader", 0, 0.0)
+    assert other is not None
+    assert len(other.chunks) == 1
 
 
 async def test_a_page_is_no_longer_than_a_page(outputs: Outputs) -> None:
