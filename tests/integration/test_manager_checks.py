@@ -12,9 +12,14 @@ from typing import Any
 import pytest
 
 import manager.checks
+from delegate.policy import LocalPolicy
 from shared.documents.checked import CheckedDocument
 from shared.documents.jws import parse_as
+from shared.errors import Denied
 from shared.messages import Checked, Documents
+from shared.wire import submission_pb2 as pb
+from tests.fakes.delegates import running as delegate_of
+from tests.fakes.kinds import Gate
 from tests.fakes.running import Manager, found
 from tests.fakes.running import manager as running_manager
 from tests.fakes.wire_delegate import WireDelegate, wire_delegate
@@ -153,3 +158,30 @@ async def test_tests_outlive_the_manager(tmp_path: Path) -> None:
             await last(delegate, one)
     async with running_manager(tmp_path, world, silence_seconds=60.0) as again:
         assert [one.code for one in await shown(again)] == ["expired"]
+
+
+async def test_a_delegate_tests_again_by_itself_and_the_manager_shows_what_came_of_it(tmp_path: Path) -> None:
+    gate = Gate()
+    gate.opened.set()
+    world = World(now=int(time.time()))
+    connector = world.publish(world.connector_document("gated", type="Gated"))
+    async with running_manager(tmp_path, world, silence_seconds=60.0) as one:
+        await found(one)
+        url = one.configuration.delegate_urls[0]
+        policy = LocalPolicy.parse('kinds = ["*"]', ["Local"])
+        async with delegate_of(world, url, kinds=gate.kinds(), check_seconds=0.2, policy=policy):
+            body = pb.Submission(document=world.check(connector).compact).SerializeToString()
+            target = f"{one.url}/v1/accounts/{world.id}/tasks?wait=10"
+            headers = {**one.bearer(), "Content-Type": "application/x-protobuf"}
+            async with asyncio.timeout(15):
+                while True:  # until the delegate is there
+                    async with one.http.post(target, data=body, headers=headers) as reply:
+                        if reply.status == 200:
+                            break
+            (told,) = await shown_once_there(one, "ok")
+            assert told.revision == connector.digest
+            # From here on nobody asks for a test.
+            gate.failure = Denied("kms_denied", "the role may not use the key")
+            (told,) = await shown_once_there(one, "denied")
+            gate.failure = None
+            await shown_once_there(one, "ok")
