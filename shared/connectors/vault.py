@@ -33,6 +33,8 @@ LOOPBACK = re.compile(r"(127(\.[0-9]{1,3}){3}|::1|localhost)\Z")
 _SECRET = "the reference of a secret: account.NAME, org.NAME or NAME"  # noqa: S105 (a form, no secret)
 _PATH = "a path of segments with / between them, none of them . or .."
 _PEM = "certificates in PEM, as text"
+_CLOUDS = re.compile(r"(?i)amazonaws\.com|googleapis\.com|azureadtokenexchange")
+"""In the audiences by which AWS, Google and Azure take ID tokens."""
 _SELECTORS_EMPTY = "DelegateSelectors cannot be Empty: name the delegates whose {} is used"
 _FLAGS: dict[str, AccessType] = {
     "useVaultAgent": "VAULT_AGENT",
@@ -308,6 +310,9 @@ def _check_companions(settings: VaultConnection) -> None:
         raise Refused("delegateSelectors", _SELECTORS_EMPTY.format(whose))
     if access in {"USERPASS", "LDAP"} and ("/" in settings.username or settings.username in {".", ".."}):
         raise Refused("username", "a user name has no slash, and isn't . or ..")
+    if access == "JWT" and _CLOUDS.search(settings.jwt_auth_path):
+        # It is the audience of a token that goes to a host of the connector's choice, which could take it to the cloud.
+        raise Refused("jwtAuthPath", "this is a cloud's own audience: mount Vault's JWT login at another path")
     if access == "VAULT_AGENT":
         _check_file("sinkPath", settings.sink_path)
     if access == "K8s_AUTH":
