@@ -32,7 +32,8 @@ class Origin:
             host, port = parts.hostname, parts.port
         except ValueError:
             host, port, parts = None, None, urlsplit("")
-        if parts.scheme not in PORTS or not host or port == 0:
+        # urlsplit lets white space and control characters stand in a host.
+        if parts.scheme not in PORTS or not host or not host.isprintable() or " " in host or port == 0:
             raise Malformed("url_malformed", f"the {what} is malformed", hint)
         if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc:
             raise Malformed("url_malformed", f"the {what} has more than a host and a port", hint)
