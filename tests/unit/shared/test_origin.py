@@ -36,7 +36,8 @@ def test_an_address_is_what_is_dialled() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "https://a b", "https://x ?", "https://x\x01", "", "x", "manager.example", "ftp://x", "https://", "https://x:0", "https://x:99999", "https://x:y", "https://[::1",
+        "https://a b", "https://x ?", "https://x\x01",
+        "", "x", "manager.example", "ftp://x", "https://", "https://x:0", "https://x:99999", "https://x:y", "https://[::1",
         "https://x/path", "https://x?q", "https://x#f", "https://user@x", "https://user:pw@x", "https://@x",
     ],
 )  # fmt: skip
