@@ -126,13 +126,20 @@ class Tap:
                 await self._context.write(wire)
 
     async def give(
-        self, compact: str, inputs: Iterable[bytes] = (), stored: Iterable[bytes] = (), *, named: str | None = None
+        self,
+        compact: str,
+        inputs: Iterable[bytes] = (),
+        stored: Iterable[bytes] = (),
+        *,
+        credentials: Iterable[bytes] = (),
+        named: str | None = None,
     ) -> Result | Need:
         """Hand over a task and wait for the reply, which the manager's code never hears of."""
         id = named or (digest(compact) if compact.isascii() else "x")
         reply: asyncio.Future[Result | Need] = asyncio.get_running_loop().create_future()
         self.awaited[id] = reply
-        await self.say(Task(id, 1_000 + self._evil.number(), compact, tuple(inputs), tuple(stored)))
+        blobs = (tuple(inputs), tuple(stored), tuple(credentials))
+        await self.say(Task(id, 1_000 + self._evil.number(), compact, *blobs))
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await reply
 
@@ -198,9 +205,16 @@ class EvilManager:
         """The open stream of the delegate of that name."""
         return next(tap for tap in reversed(self.taps) if tap.name == name and tap.alive)
 
-    async def give(self, name: str, compact: str, inputs: Iterable[bytes] = (), stored: Iterable[bytes] = ()) -> Result:
+    async def give(
+        self,
+        name: str,
+        compact: str,
+        inputs: Iterable[bytes] = (),
+        stored: Iterable[bytes] = (),
+        credentials: Iterable[bytes] = (),
+    ) -> Result:
         """Hand a task to a delegate; its result. Fails where it asks for documents instead."""
-        reply = await self.tap(name).give(compact, inputs, stored)
+        reply = await self.tap(name).give(compact, inputs, stored, credentials=credentials)
         assert isinstance(reply, Result), "the delegate asked for documents"
         return reply
 

@@ -25,6 +25,7 @@ from client.transport import Transport
 from delegate.build import build
 from delegate.clock import Clock
 from delegate.daemon import Daemon
+from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.registry import BUILT_IN
 from shared.aad import Aad
@@ -102,6 +103,7 @@ class Stage:
         clock: Clock | None = None,
         gate: Gate | None = None,
         policy: str = "",
+        endpoints: str = "",
         welcome: bool = True,
     ) -> Actor:
         """A delegate that runs; by default once the manager has welcomed it and it takes tasks."""
@@ -113,6 +115,7 @@ class Stage:
             policy=LocalPolicy.parse(policy, kinds),
             name=name,
             tags=tuple(tags),
+            endpoints=Endpoints.parse(endpoints, "aws_endpoints"),
             capacity=CAPACITY,
             drain_seconds=2.0,
         )
@@ -173,13 +176,14 @@ class Stage:
         *,
         inputs: Iterable[bytes] = (),
         stored: Iterable[bytes] = (),
+        credentials: Iterable[bytes] = (),
     ) -> tuple[str, str]:
         """Hands a task to a delegate that must refuse it: the code that the manager sees, and the one sealed to the reader.
 
         The second is "" where nothing was sealed. An item that is a value is named by `value`.
         """
         compact = task if isinstance(task, str) else task.compact
-        result = await self.evil.give(name, compact, inputs, stored)
+        result = await self.evil.give(name, compact, inputs, stored, credentials)
         if not result.sealed or isinstance(task, str):
             return code_of(result), ""
         codes = {item.code if isinstance(item, PrivySealError) else "value" for item in self.opened(task, result)}
