@@ -246,7 +246,7 @@ class Directory:
                 try:
                     known = self.current(place)
                 except NotFound:
-                    raise _lacking(connector.document, place, "isn't there") from None
+                    raise _lacking(connector.document, place, "isn't there or may not be used by who signed the connector") from None
                 if not known.n:
                     raise _lacking(connector.document, place, "has no value yet")
                 found[place] = Subject(known.secret, known.connector, known.n, known.version, latest=True)

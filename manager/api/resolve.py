@@ -1,7 +1,8 @@
 """Resolving: what references mean now, with everything that a task about it has to name.
 
 A connector comes with the secrets that it names, those with their connectors, and so on: whoever may use a connector learns
-which secrets it stands on (documents and version numbers, never a value), since his task has to pin them.
+which secrets it stands on (documents and version numbers, never a value), since his task has to pin them. Not those that the
+connector's signer may not use: no task may have them, and naming them must not show them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from shared.documents.fields import Revisioned
 from shared.documents.jws import parse_as
 from shared.documents.secret import SecretDocument
 from shared.documents.task import MOST_CREDENTIALS
-from shared.errors import Conflict, Malformed
+from shared.errors import Conflict, Denied, Malformed
 from shared.names import Reference, Scope, check_identifier, is_opaque
 from shared.trust.book import Book
 from shared.trust.uses import LONGEST_CHAIN
@@ -95,31 +96,50 @@ async def resolve(request: Request) -> Response:
                 connectors.pop(connector.id, None)
         else:
             connectors[connector.id] = connector
-    await _add_credentials(parts.store, book, connectors, found)
+    await _add_credentials(parts.store, book, connectors, found, caller.kid, now)
     latest = await parts.store.latest_many(book.id, list(found), SMALL_BYTES)
     compacts = [row.compact for row in (*connectors.values(), *found.values())]
     return answer(Found(compacts, {id: Newest(row.n, row.digest) for id, row in latest.items()}, missing))
 
 
 async def _add_credentials(
-    store: Store, book: Book, connectors: dict[str, StoredDocument], secrets: dict[str, StoredDocument]
+    store: Store,
+    book: Book,
+    connectors: dict[str, StoredDocument],
+    secrets: dict[str, StoredDocument],
+    kid: str,
+    now: int,
 ) -> None:
     """Adds the secrets that the connectors name, and their connectors, as deep as a task may go."""
     fresh = list(connectors.values())
     for _ in range(LONGEST_CHAIN):
-        places = {
-            (str(place.scope), place.identifier)
-            for connector in (_document(book, row, ConnectorDocument) for row in fresh)
-            for place in (Reference.parse(one, Scope.parse(connector.scope)) for one in connector.secrets)
-        }
-        if not places or len(secrets) > MOST_CREDENTIALS + 1000:
+        users: dict[tuple[str, str], set[str]] = {}
+        for row in fresh:
+            connector = _document(book, row, ConnectorDocument)
+            for place in (Reference.parse(one, Scope.parse(connector.scope)) for one in connector.secrets):
+                users.setdefault((str(place.scope), place.identifier), set()).add(row.signer)
+        if not users or len(secrets) > MOST_CREDENTIALS + 1000:
             return
-        rows = await store.by_names(book.id, "secret", list(places))
-        secrets |= {row.id: row for row in rows.values()}
+        rows = {
+            row.id: row
+            for row in (await store.by_names(book.id, "secret", list(users))).values()
+            if may_see(book.authority, kid, row.scope, row.id, now)
+            or any(_may_use(book, signer, row, now) for signer in users[row.scope, row.identifier])
+        }
+        secrets |= rows
         ids = {_document(book, row, SecretDocument).connector for row in rows.values()} - set(connectors)
         holders = await store.heads(book.id, "connector", list(ids))
         connectors |= holders
         fresh = list(holders.values())
+
+
+def _may_use(book: Book, signer: str, secret: StoredDocument, now: int) -> bool:
+    """As the warrant has it of a connector's signer."""
+    try:
+        book.authority.chain(signer, "use", Scope.parse(secret.scope), secret.id, now)
+    except Denied:
+        return False
+    return True
 
 
 def _check_place(place: Place) -> None:

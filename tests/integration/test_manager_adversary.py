@@ -197,6 +197,25 @@ async def test_a_connector_of_another_scope_is_not_there_and_one_above_is(runnin
     assert page["documents"] == [world.connector.compact]
 
 
+async def test_a_connector_shows_no_secret_that_its_signer_may_not_use(running: Manager) -> None:
+    world = running.world
+    lowly = world.identity("lowly")
+    grant = world.grant(lowly, ["edit", "use", "view"], "org/acme")
+    given, hidden = world.secret("given"), world.secret("hidden")
+    one = world.grant(lowly, ["use"], "account", resource=given.document.id)
+    prying = world.connector_with("prying", ["account.given", "account.guessed", "account.hidden"], "org/acme", lowly)
+    await publish(running, grant, given, hidden, one, prying)
+    wanted = {"connectors": [{"id": prying.document.id}]}
+    _, shown = await running.call("POST", "resolve", "lowly", json=wanted)
+    assert prying.compact in shown["documents"]
+    assert given.compact in shown["documents"]
+    # Else whoever may make a connector somewhere would learn what there is everywhere above.
+    assert hidden.compact not in shown["documents"]
+    # Who may see it is shown it all the same, so that he is told what is wrong with the connector.
+    _, shown = await running.call("POST", "resolve", json=wanted)
+    assert hidden.compact in shown["documents"]
+
+
 async def test_somebody_elses_secret_cannot_be_moved_or_deleted_after_a_restart(tmp_path: Path) -> None:
     world = World(now=int(time.time()))
     evil = world.identity("evil")
