@@ -65,7 +65,10 @@ class EvilAws(FaultyAws):
             parameters = {name: values[0] for name, values in parse_qs(body.decode()).items()}
             operation = parameters.get("Action", request.method)
         signed = _SIGNED.search(request.headers.get("Authorization", ""))
-        self.asked.append(Asked(operation, signed[1] if signed else "", parameters, dict(request.headers)))
+        asked = Asked(operation, signed[1] if signed else "", parameters, dict(request.headers))
+        self.asked.append(asked)
+        if self.faults[operation]:
+            return await self.faults[operation].popleft()(asked)
         if target and operation in self._requests:
             body = json.dumps(self._requests[operation](parameters)).encode()
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
