@@ -20,6 +20,8 @@ from shared.errors import Conflict, Unauthenticated
 MOST_CHECKERS = 16
 """Delegates whose newest test of a connector is kept."""
 
+_OTHERS = {"connector": "secret", "secret": "connector"}
+
 Effect = tuple[Hashable, Any, int]
 
 
@@ -53,9 +55,10 @@ class Transaction:
         """Makes each document the head of its (kind, id), in order; all of them or, by raising, none.
 
         A document that is the head already is left as it is, so that a client may repeat a lost request.
-        Raises Conflict: `document_changed` (facts kind, id, rev and digest of the head; rev 0 for none) unless it is
-        the revision after the head and names it in `prev`; `name_taken` (facts kind, id and digest of the holder)
-        where another head of the kind that is not deleted has its scope and identifier.
+        Raises Conflict: `field_immutable` for an id of another scope or kind; `document_changed` (facts kind, id, rev and
+        digest of the head; rev 0 for none) unless it is the revision after the head and names it in `prev`;
+        `name_taken` (facts kind, id and digest of the holder) where another head of the kind that is not deleted has its
+        scope and identifier.
         """
         for document in documents:
             self._publish(account, document)
@@ -71,6 +74,8 @@ class Transaction:
             raise Conflict(
                 "field_immutable", f"the {document.kind}'s id belongs to another scope", "ids are made anew, at random"
             )
+        if not rev:
+            self._check_id(account, document)
         if document.rev != rev + 1 or document.prev != digest:
             raise Conflict(
                 "document_changed",
@@ -104,6 +109,12 @@ class Transaction:
         self.effects.append((("digest", account, document.digest), document, size))
         if named:
             self.effects.append((("name", account, document.kind, document.scope, document.identifier), document, size))
+
+    def _check_id(self, account: str, document: StoredDocument) -> None:
+        """A grant that is narrowed to one thing names its id and not its kind: no two kinds may share one."""
+        other = _OTHERS.get(document.kind)
+        if other and self._first(self._sql.head, {"account": account, "kind": other, "id": document.id}) is not None:
+            raise Conflict("field_immutable", f"the id belongs to a {other}", "ids are made anew, at random")
 
     def add_version(self, account: str, version: StoredVersion) -> StoredVersion:
         """Stores the version that follows the newest one; the stored row.

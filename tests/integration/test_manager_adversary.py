@@ -181,6 +181,20 @@ async def test_a_grant_of_one_thing_lists_that_one(running: Manager) -> None:
         assert (page["documents"], page["next"]) == ([one.compact], None)
 
 
+async def test_a_grant_of_one_secret_makes_no_connector_of_its_id(running: Manager) -> None:
+    world = running.world
+    lowly, secret = world.identity("lowly"), world.secret("one", "org/acme")
+    await publish(running, secret, world.grant(lowly, ["edit", "use"], "org/acme", resource=secret.document.id))
+    # A narrowed grant names an id and no kind; a connector would have ID tokens, and a host of its author's choice.
+    prying = world.connector_with("prying", [], "org/acme", lowly, id=secret.document.id)
+    status, problem = await running.call("POST", "documents", "lowly", json={"documents": [prying.compact]})
+    assert (status, problem["code"]) == (409, "field_immutable")
+    other = world.connector_with("other", [], "org/acme")
+    twin = world.secret("twin", "org/acme", id=other.document.id)
+    status, problem = await running.call("POST", "documents", json={"documents": [other.compact, twin.compact]})
+    assert (status, problem["code"]) == (409, "field_immutable")
+
+
 async def test_a_connector_of_another_scope_is_not_there_and_one_above_is(running: Manager) -> None:
     world = running.world
     reader = world.identity("reader")
