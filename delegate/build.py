@@ -51,6 +51,8 @@ def build(
         clock=clock,
         delegate=configuration.name,
         endpoints=configuration.endpoints,
+        gcp_endpoints=configuration.gcp_endpoints,
+        azure_endpoints=configuration.azure_endpoints,
         tokens=Tokens(zone, clock, randomness),
         data_keys=DataKeys(clock, *configuration.data_keys),
         call_seconds=configuration.call_seconds,

@@ -129,6 +129,22 @@ PROGRAM: Final = Program(
             "commas between. http:// on loopback only.",
         ),
         Option(
+            "gcp_endpoints",
+            "str",
+            None,
+            example="cloudkms=https://cloudkms-acme.p.googleapis.com",
+            help="Where Google Cloud is asked in place of its ordinary addresses: SERVICE=URL with commas between; services are "
+            "cloudkms, secretmanager, oauth2, sts and iamcredentials. http:// on loopback only.",
+        ),
+        Option(
+            "azure_endpoints",
+            "str",
+            None,
+            example="vault=https://vault.example.com,login=https://login.example.com",
+            help="Where Azure is asked in place of its ordinary addresses: vault, login (Entra ID) and identity (this machine's "
+            "managed identity). http:// on loopback only.",
+        ),
+        Option(
             "proxy",
             "str",
             None,
@@ -199,6 +215,8 @@ class Configuration:
     health: tuple[str, int] | None
     exec_seconds: float = 3600.0
     variables: Mapping[str, str] = field(default_factory=dict)
+    gcp_endpoints: Endpoints = field(default_factory=Endpoints)
+    azure_endpoints: Endpoints = field(default_factory=Endpoints)
 
     @staticmethod
     def of(settings: Settings, environ: Mapping[str, str], host: str) -> Configuration:
@@ -231,6 +249,8 @@ class Configuration:
             backoff_seconds=(least, most),
             health=_health(settings.get("health_address", str)),
             exec_seconds=settings.get("exec_seconds", float),
+            gcp_endpoints=Endpoints.parse(settings.maybe("gcp_endpoints", str) or "", "gcp_endpoints"),
+            azure_endpoints=Endpoints.parse(settings.maybe("azure_endpoints", str) or "", "azure_endpoints"),
             variables={name: environ[name] for name in ("LANG", "PATH") if environ.get(name)},
         )
 

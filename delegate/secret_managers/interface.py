@@ -124,6 +124,8 @@ class Surroundings:
     clock: Clock = field(default_factory=Clock)
     delegate: str = "delegate"
     endpoints: Endpoints = field(default_factory=Endpoints)
+    gcp_endpoints: Endpoints = field(default_factory=Endpoints)
+    azure_endpoints: Endpoints = field(default_factory=Endpoints)
     tokens: Tokens | None = None
     data_keys: DataKeys = field(default_factory=lambda: DataKeys(Clock()))
     call_seconds: float = 15.0

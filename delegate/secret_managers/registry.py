@@ -46,6 +46,14 @@ BUILT_IN: Mapping[str, EntryPoint] = {
     "AwsSecretManager": EntryPoint(
         "AwsSecretManager", "delegate.secret_managers.aws_secret_manager:AwsSecretManager", GROUP
     ),
+    "GcpKms": EntryPoint("GcpKms", "delegate.secret_managers.gcp_kms:GcpKms", GROUP),
+    "GcpSecretManager": EntryPoint(
+        "GcpSecretManager", "delegate.secret_managers.gcp_secret_manager:GcpSecretManager", GROUP
+    ),
+    "AzureKeyVault": EntryPoint("AzureKeyVault", "delegate.secret_managers.azure_key_vault:AzureKeyVault", GROUP),
+    "AzureKeyVaultKey": EntryPoint(
+        "AzureKeyVaultKey", "delegate.secret_managers.azure_key_vault_key:AzureKeyVaultKey", GROUP
+    ),
     "Local": EntryPoint("Local", "delegate.secret_managers.local:Local", GROUP),
     "Vault": EntryPoint("Vault", "delegate.secret_managers.vault:Vault", GROUP),
     "VaultTransit": EntryPoint("VaultTransit", "delegate.secret_managers.vault_transit:VaultTransit", GROUP),

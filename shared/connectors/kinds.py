@@ -7,6 +7,10 @@ from typing import Any
 
 from shared.connectors.aws_kms import AwsKmsSettings
 from shared.connectors.aws_secret_manager import AwsSecretManagerSettings
+from shared.connectors.azure_key_vault import AzureKeyVaultSettings
+from shared.connectors.azure_key_vault_key import AzureKeyVaultKeySettings
+from shared.connectors.gcp_kms import GcpKmsSettings
+from shared.connectors.gcp_secret_manager import GcpSecretManagerSettings
 from shared.connectors.local import LocalSettings
 from shared.connectors.model import Model, convert
 from shared.connectors.vault import VaultSettings, VaultTransitSettings
@@ -15,6 +19,10 @@ from shared.errors import Malformed
 KINDS: Mapping[str, type[Model]] = {
     "AwsKms": AwsKmsSettings,
     "AwsSecretManager": AwsSecretManagerSettings,
+    "AzureKeyVault": AzureKeyVaultSettings,
+    "AzureKeyVaultKey": AzureKeyVaultKeySettings,
+    "GcpKms": GcpKmsSettings,
+    "GcpSecretManager": GcpSecretManagerSettings,
     "Local": LocalSettings,
     "Vault": VaultSettings,
     "VaultTransit": VaultTransitSettings,

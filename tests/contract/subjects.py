@@ -21,11 +21,16 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import pytest
+
 from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.aws_kms import AwsKms
 from delegate.secret_managers.aws_secret_manager import LONGEST_VALUE as LONGEST_OF_AWS
 from delegate.secret_managers.aws_secret_manager import AwsSecretManager
+from delegate.secret_managers.azure_key_vault import LONGEST_VALUE as LONGEST_OF_AZURE
+from delegate.secret_managers.azure_key_vault import AzureKeyVault
+from delegate.secret_managers.azure_key_vault_key import AzureKeyVaultKey
 from delegate.secret_managers.interface import Kind, SecretManager, SecretVersion, Surroundings
 from delegate.secret_managers.local import Local
 from delegate.secret_managers.vault import LONGEST_VALUE as LONGEST_OF_VAULT
@@ -38,6 +43,7 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from tests.fakes.world import World
+from tests.servers.azure import CLIENT, CLIENT_SECRET, TENANT, Azure
 from tests.servers.emulators import REGION, Emulator, MiniStack, Moto
 from tests.servers.openbao import OpenBao
 
@@ -97,6 +103,15 @@ class Servers:
         server.root.secrets.transit.create_key("main")
         return server
 
+    @cached_property
+    def azure(self) -> Azure:
+        """A stand-in for Key Vault and Entra ID, with the key `main`; its authority is trusted as long as it runs."""
+        server = self._started(Azure())
+        variables = self._started(pytest.MonkeyPatch.context())
+        variables.setenv("SSL_CERT_FILE", str(server.authority))
+        server.vault.add_key("main")
+        return server
+
 
 @dataclass
 class Subject:
@@ -111,6 +126,7 @@ class Subject:
     connector: ConnectorDocument
     credentials: Mapping[str, bytes] = field(default_factory=dict)
     endpoints: Endpoints = field(default_factory=Endpoints)
+    azure_endpoints: Endpoints = field(default_factory=Endpoints)
     longest: int = LARGEST_VALUE_BYTES
     history: bool = True
     remote: bool = False
@@ -123,6 +139,7 @@ class Subject:
             LocalPolicy.parse('kinds = ["*"]', []),
             secrets.token_bytes,
             endpoints=self.endpoints,
+            azure_endpoints=self.azure_endpoints,
         )
         held = {name: Plaintext(value) for name, value in self.credentials.items()}
         self.opened.append(self.kind(self.connector, surroundings, held))
@@ -193,6 +210,24 @@ def _kv(world: World, server: OpenBao, version: int) -> Subject:
     return made
 
 
+def _azure(world: World, server: Azure, kind: Kind, name: str, **spec: Any) -> Subject:
+    who = {"tenantId": TENANT, "clientId": CLIENT, "secretKey": "account.key"}
+    # Subjects share a vault, and each has secrets of the same names.
+    server.vault.secrets.clear()
+    server.vault.deleted.clear()
+    values = {"account.key": CLIENT_SECRET.encode()}
+    given = {"vaultName": server.vault.name, **who, **spec}
+    made = Subject(world, kind, connector(world, name, given, *values), values)
+    made.azure_endpoints = Endpoints.parse(server.endpoints, "azure_endpoints")
+    return made
+
+
+def _azure_secrets(world: World, server: Azure, **spec: Any) -> Subject:
+    made = _azure(world, server, AzureKeyVault, "AzureKeyVault", **spec)
+    made.longest, made.remote = LONGEST_OF_AZURE, True
+    return made
+
+
 SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "Local": _local,
     "AwsKms at moto": lambda world, servers: _kms(world, servers.moto, servers.kms_key(servers.moto), KEY),
@@ -201,6 +236,11 @@ SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     ),
     "AwsSecretManager at moto": lambda world, servers: _aws_secrets(world, servers.moto, KEY),
     "AwsSecretManager at MiniStack": lambda world, servers: _aws_secrets(world, servers.ministack, servers.somebody),
+    "AzureKeyVault": lambda world, servers: _azure_secrets(world, servers.azure),
+    "AzureKeyVault, purging": lambda world, servers: _azure_secrets(world, servers.azure, enablePurge=True),
+    "AzureKeyVaultKey": lambda world, servers: _azure(
+        world, servers.azure, AzureKeyVaultKey, "AzureKeyVaultKey", keyName="main"
+    ),
     "Vault, KV 1": lambda world, servers: _kv(world, servers.openbao, 1),
     "Vault, KV 2": lambda world, servers: _kv(world, servers.openbao, 2),
     "VaultTransit": lambda world, servers: _vault(

@@ -1,0 +1,87 @@
+"""HTTP for Azure's own libraries, held to our rules: where they may call, whom they trust, that nothing leads them elsewhere.
+
+Promises, for every request of the libraries, those for tokens included: its origin is one of those that were given, or it isn't
+made; the local policy allows the host that is really called; redirects aren't followed; certificates are verified, against the
+system's authorities or those of SSL_CERT_FILE. Addresses in documents and answers count for nothing.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from azure.core.pipeline.transport import AioHttpTransport
+
+from delegate.policy import LocalPolicy
+from shared.errors import Denied
+
+CONNECTIONS = 16
+"""Open at once, for one connector."""
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, in lower case."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+class AzureHttp(AioHttpTransport):
+    """`routes`: origins as the libraries know them, and where each is really asked.
+
+    `own`: those among them that this machine or its host has for its identity. The policy isn't asked for them: no document
+    names them, and what they give is asked for by connectors that name this delegate.
+    """
+
+    def __init__(self, routes: Mapping[str, str], policy: LocalPolicy, own: Collection[str] = ()) -> None:
+        super().__init__()
+        self._routes = routes
+        self._policy = policy
+        self._own = own
+
+    async def open(self) -> None:
+        """Opens connections, again after a `close`."""
+        if self.session is None:
+            self.session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=ssl.create_default_context()),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                # Proxies are the environment's.
+                trust_env=True,
+            )
+        await super().open()
+
+    async def send(self, request: Any, **config: Any) -> Any:
+        """As the library's. Raises Denied."""
+        origin = origin_of(request.url)
+        target = self._routes.get(origin)
+        if target is None:
+            raise Denied(
+                "azure_astray",
+                "Azure's library was led to a host that is neither the connector's vault nor its login",
+                "look at what stands between the delegate and Azure, and at the delegate's azure_endpoints",
+            )
+        host = urlsplit(target).hostname or ""
+        if origin not in self._own and not self._policy.allows_host(host):
+            raise Denied(
+                "local_policy",
+                f"the delegate's own policy refuses it: the host {host} may not be called",
+                "allow it with the key hosts in the policy file of that delegate, or use another delegate",
+                rule="hosts",
+            )
+        url = request.url
+        request.url = target + url[len(origin) :]
+        try:
+            response: Any = await super().send(request, **config)
+        finally:
+            # What a challenge asks for is judged by the origin that the library knows.
+            request.url = url
+        if 300 <= response.status_code < 400:
+            raise Denied(
+                "azure_redirected",
+                f"what answers at {host} wants to redirect the call, and redirects aren't followed",
+                "look at the delegate's azure_endpoints and proxy",
+            )
+        return response
