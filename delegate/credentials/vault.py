@@ -11,11 +11,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
 from hvac import Client  # type: ignore[import-untyped]
+from msgspec import Meta
 
 from delegate.clock import Clock
 from delegate.credentials.vault_calls import Call, Refusal, Refusals, VaultCalls, parsed
@@ -38,8 +39,8 @@ _log = structlog.get_logger()
 
 
 class _Auth(msgspec.Struct, frozen=True):
-    client_token: str
-    lease_duration: int = 0
+    client_token: Annotated[str, Meta(max_length=8192, pattern=r"^[!-~]*$(?!\n)")]
+    lease_duration: Annotated[int, Meta(ge=0, lt=2**53)] = 0
     renewable: bool = False
 
 

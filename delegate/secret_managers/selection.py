@@ -3,8 +3,8 @@
     path#key        the member `key`
     path#a.b.c      the member c of b of a; where there is none, the member whose name is "a.b.c"
 
-A text comes out as it is, any other JSON value as compact JSON, its numbers digit for digit. An error names the key and
-never repeats anything of the value.
+A text comes out as it is, any other JSON value as compact JSON, its numbers digit for digit; null is no value. An error
+names the key and never repeats anything of the value.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def select(value: Plaintext, key: str) -> Plaintext:
         top = _object.decode(value.reveal())
         found = _nested(top, key.split("."))
         if found is None:
-            found = top.get(key)
+            found = _present(top.get(key))
         if found is not None:
             return Plaintext(_plain(bytes(found)))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -49,7 +49,7 @@ def select(value: Plaintext, key: str) -> Plaintext:
         ) from None
     raise NotFound(
         "key_missing",
-        f"the value that the secret's reference names has no key {key}",
+        f"the value that the secret's reference names has no key {key}, or null there",
         "compare the key with the JSON object at the provider: nested keys first, then one name with points",
     )
 
@@ -62,10 +62,15 @@ def _nested(members: dict[str, msgspec.Raw], steps: list[str]) -> msgspec.Raw | 
             if bytes(found)[:1] != b"{":
                 return None
             members = _object.decode(found)
-        found = members.get(step)
+        found = _present(members.get(step))
         if found is None:
             return None
     return found
+
+
+def _present(found: msgspec.Raw | None) -> msgspec.Raw | None:
+    """A member that is there; null would come out as the text "null", which nobody means as a password."""
+    return None if found is None or bytes(found) == b"null" else found
 
 
 def _plain(raw: bytes) -> bytes:

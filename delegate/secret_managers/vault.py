@@ -84,13 +84,15 @@ class VaultEntries:
         if not secret.secret.reference:
             async with self._identity.use() as use:
                 entry = await self._entry(use, locator, _number(version))
-            return Found(self._own_value(entry, secret), version)
+                if self._versioned and not version:
+                    entry = await self._written(use, locator, secret, entry) or entry
+            return Found(self._own_value(entry, secret, version), version)
         number = self._chosen(secret)
         async with self._identity.use() as use:
             entry = await self._entry(use, "/".join(segments(locator)), number)
         if entry.json is None:
             raise _gone(secret)
-        check_referable(entry.members)
+        check_referable({**entry.enveloped, **entry.members})
         # A key is selected by who asks; without one, an engine of version 1 has a customary one, and 2 gives the object.
         keyless = split(secret.secret.reference)[1] is None
         value = select(entry.json, VALUE) if keyless and not self._versioned else entry.json
@@ -132,7 +134,11 @@ class VaultEntries:
                 return
             if entry.json is not None:
                 check_owner(secret, entry.members)
-            if self._versioned:
+            if self._versioned and secret.n and not version:
+                written = await self._written(use, locator, secret, entry)
+                if written is not None:
+                    await self._destroy(use, locator, str(written.version))
+            elif self._versioned:
                 await self._destroy(use, locator, version)
             elif not secret.n or entry.is_of(secret):
                 about = f"delete on {self._path('', locator)}"
@@ -175,16 +181,16 @@ class VaultEntries:
             )
         return int(version)
 
-    def _own_value(self, entry: Entry, secret: SecretVersion) -> Plaintext:
+    def _own_value(self, entry: Entry, secret: SecretVersion, version: str) -> Plaintext:
         if entry.json is None:
             raise _gone(secret)
         if entry.is_of(secret):
             return value_of(str(entry.members.get(VALUE, "")))
-        if is_own(secret, entry.members) and not self._versioned:
+        if is_own(secret, entry.members) and not version:
             raise NotFound(
                 "version_replaced",
-                f"version {secret.n} of the secret {secret.secret.identifier} was replaced: the connector's engine is of version "
-                "1, which keeps the newest value alone",
+                f"version {secret.n} of the secret {secret.secret.identifier} was replaced: it was stored in an engine of "
+                "version 1, which keeps the newest value alone",
                 "read the newest version, or use an engine of version 2",
             )
         raise Tampered(
@@ -232,9 +238,7 @@ class VaultEntries:
         check_owner(secret, newest.members)
         if newest.n < secret.n:
             return None
-        older = (
-            await self._looked_back(use, locator, newest, lambda one: one.is_of(secret)) if self._versioned else None
-        )
+        older = await self._written(use, locator, secret, newest) if self._versioned else None
         if older is None and newest.n > secret.n:
             raise Conflict(
                 "version_superseded",
@@ -242,6 +246,12 @@ class VaultEntries:
                 "store the secret again",
             )
         return older
+
+    async def _written(self, use: Use, locator: str, secret: SecretVersion, newest: Entry) -> Entry | None:
+        """What this store task wrote, in an engine that keeps versions: its number is looked for."""
+        if newest.is_of(secret):
+            return newest
+        return await self._looked_back(use, locator, newest, lambda one: one.is_of(secret))
 
     async def _looked_back(self, use: Use, locator: str, newest: Entry, wanted: Any) -> Entry | None:
         """The nearest version before `newest` that is wanted, among those that there are."""

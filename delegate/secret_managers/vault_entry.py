@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from delegate.credentials.vault_calls import garbled
 from delegate.secret_managers.interface import SecretVersion
@@ -25,7 +26,7 @@ VERSION_TAG = "privyseal-version"
 class Metadata(msgspec.Struct, frozen=True):
     """Of a version."""
 
-    version: int
+    version: Annotated[int, Meta(ge=0, lt=2**53)]
 
 
 class Versioned(msgspec.Struct, frozen=True):
@@ -54,6 +55,7 @@ class Written(msgspec.Struct, frozen=True):
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LONGEST_NUMBER = 15
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,12 +66,14 @@ class Entry:
     json: Plaintext | None
     members: Mapping[str, Any]
     """The members that are texts."""
+    enveloped: Mapping[str, Any]
+    """Those of its member `data`: what an engine of version 2 keeps there, where a connector calls it one of version 1."""
 
     @property
     def n(self) -> int:
         """The secret's version that it is, 0 where it doesn't say."""
         number = str(self.members.get(VERSION_TAG, "")).partition("/")[0]
-        return int(number) if number.isascii() and number.isdigit() else 0
+        return int(number) if len(number) <= _LONGEST_NUMBER and number.isascii() and number.isdigit() else 0
 
     def is_of(self, secret: SecretVersion) -> bool:
         """Whether exactly this store task wrote it."""
@@ -84,13 +88,15 @@ def version_tag(secret: SecretVersion) -> str:
 def entry_of(version: int, raw: msgspec.Raw, about: str) -> Entry:
     """The entry of a JSON object or null. Raises Unavailable for another form."""
     if bytes(raw) == b"null":
-        return Entry(version, None, {})
+        return Entry(version, None, {}, {})
     try:
-        members = {
-            name: msgspec.json.decode(member)
-            for name, member in _members.decode(raw).items()
-            if bytes(member)[:1] == b'"'
-        }
+        members = _members.decode(raw)
+        inner = members.get("data", msgspec.Raw(b"null"))
+        enveloped = _members.decode(inner) if bytes(inner)[:1] == b"{" else {}
+        return Entry(version, Plaintext(bytes(raw)), _texts(members), _texts(enveloped))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise garbled(about) from None
-    return Entry(version, Plaintext(bytes(raw)), members)
+
+
+def _texts(members: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
+    return {name: msgspec.json.decode(member) for name, member in members.items() if bytes(member)[:1] == b'"'}

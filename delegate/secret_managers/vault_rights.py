@@ -15,10 +15,11 @@ from hvac import Client  # type: ignore[import-untyped]
 from delegate.credentials.vault import Use
 from delegate.credentials.vault_calls import Refusal, Refusals, garbled, parsed
 from delegate.credentials.vault_http import path
-from shared.errors import Denied, NotFound, NotReady, PrivySealError
+from shared.connectors.vault import segments
+from shared.errors import Denied, Malformed, NotFound, NotReady, PrivySealError
 
 _KV = frozenset({"kv", "generic"})
-_MOST_SHOWN = 20
+_MOST_SHOWN, _LONGEST_SHOWN = 20, 128
 
 
 class _Mount(msgspec.Struct, frozen=True):
@@ -104,9 +105,16 @@ async def _engines(use: Use) -> list[str]:
         found = await _asked(use, "read on sys/internal/ui/mounts", "get", ("sys/internal/ui/mounts",), _MountsAnswer)
     except PrivySealError:
         return []
-    return [f"{name.strip('/')} (version {one.version})" for name, one in found.data.secret.items() if one.type in _KV][
-        :_MOST_SHOWN
-    ]
+    named = {name.strip("/"): one.version for name, one in found.data.secret.items() if one.type in _KV}
+    return [f"{name} (version {version})" for name, version in named.items() if _is_path(name)][:_MOST_SHOWN]
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name that the server gives may stand in an error: nothing else of its words does."""
+    try:
+        return 0 < len(name) <= _LONGEST_SHOWN and bool(segments(name))
+    except Malformed:
+        return False
 
 
 async def _asked(

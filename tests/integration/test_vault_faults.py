@@ -182,6 +182,59 @@ async def test_an_answer_that_trickles_is_given_up_in_time(server: StandIn) -> N
     assert (await raised(server, call_seconds=0.3)).code == "vault_slow"
 
 
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"client_token": "hvs.x", "lease_duration": 10**400},
+        {"client_token": "hvs.x", "lease_duration": -1},
+        {"client_token": "hvs.\r\nX-Other: header"},
+        {"client_token": "hvs.\u20ac\u200b"},
+        {"client_token": "s" * 1_000_000},
+        {"client_token": " "},
+        {"client_token": ["hvs.x"]},
+    ],
+    ids=["lease without end", "lease of the past", "two lines", "no ASCII", "long", "blank", "list"],
+)
+async def test_a_login_that_gives_nonsense_is_told_to_be_none_of_vaults(server: StandIn, auth: dict[str, Any]) -> None:
+    vaults = VaultWorld(server.address)
+    surroundings = vaults.surroundings(randomness=bytes, call_seconds=5.0)
+    one = vaults.manager(
+        credentials={"account.sid": "s"}, surroundings=surroundings, appRoleId="r", secretId="account.sid"
+    )
+    server.otherwise = answer(auth=auth)
+    with pytest.raises(PrivySealError) as caught:
+        await one.store(vaults.version(), Plaintext(VALUE))
+    assert caught.value.code == "vault_garbled"
+    assert {path for path, _, _ in server.asked} == {"/v1/auth/approle/login"}
+    await vaults.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data": {"value": "x"}, "metadata": {"version": 10**300}},
+        {"data": {"value": "x"}, "metadata": {"version": -1}},
+        {"data": {"value": "x", "privyseal-version": "9" * 5_000 + "/x"}, "metadata": {"version": 1}},
+    ],
+    ids=["a version without end", "a version below all", "a number in the entry without end"],
+)
+async def test_numbers_that_no_vault_has_are_an_error_and_no_crash(server: StandIn, given: dict[str, Any]) -> None:
+    server.otherwise = answer(given)
+    assert (await raised(server)).code in {"vault_garbled", "origin_foreign"}
+
+
+async def test_what_a_server_calls_its_engines_is_shown_only_as_far_as_it_is_a_path(server: StandIn) -> None:
+    kv = {"type": "kv", "options": {"version": "2"}}
+    names = ("kv/", "team a/kv/", "\x1b[2J/", "line\nline/", "x" * 2_000, "../up/", "\u202egnp.exe/")
+    server.answers["/v1/sys/internal/ui/mounts"].append(answer({"secret": dict.fromkeys(names, kv)}))
+    vaults, one = manager(server)
+    with pytest.raises(NotFound) as caught:
+        await one.check()
+    assert caught.value.facts == {"engines": ["kv (version 2)", "team a/kv (version 2)"]}
+    assert caught.value.hint.isprintable()
+    await vaults.close()
+
+
 async def test_an_answer_without_end_is_cut_off(server: StandIn) -> None:
     async def flood(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +76,17 @@ def listed(bao: OpenBao, path: str) -> list[str]:
 
 async def text(manager: SecretManager, secret: SecretVersion, stored: Stored) -> bytes:
     return (await manager.fetch(secret, stored)).reveal()
+
+
+async def once_upgraded(tries: Iterable[Awaitable[Stored]]) -> Stored:
+    """The first that succeeds: an engine that is being upgraded refuses for a moment."""
+    for one in tries:
+        try:
+            return await one
+        except PrivySealError as why:
+            refused = why
+            await asyncio.sleep(0.1)
+    raise refused
 
 
 # ---- what a check finds
@@ -230,6 +241,23 @@ async def test_a_deletion_takes_all_versions_and_one_version_alone(bao: OpenBao,
     assert listed(bao, vaults.base) == []
     with pytest.raises(NotFound, match=f"nothing at {TWO}/data/{vaults.base}/acme.password"):
         await manager.fetch(second, new)
+
+
+async def test_a_version_from_before_the_engine_kept_versions_takes_no_newer_one_along(
+    bao: OpenBao, vaults1: VaultWorld
+) -> None:
+    upgraded = f"upgraded-{vaults1.base}"
+    bao.root.sys.enable_secrets_engine("kv", path=upgraded, options={"version": "1"})
+    before = vaults1.with_token(bao.root.token, secretEngineName=upgraded)
+    first, second = vaults1.version(), vaults1.version(n=2)
+    old = await before.store(first, Plaintext(b"old"))
+    bao.root.adapter.post(f"/v1/sys/mounts/{upgraded}/tune", json={"options": {"version": "2"}})
+    after = vaults1.with_token(bao.root.token, secretEngineName=upgraded, secretEngineVersion=2)
+    new = await once_upgraded(after.store(second, Plaintext(b"new")) for _ in range(100))
+    await after.delete(first, old)
+    assert await text(after, second, new) == b"new"
+    with pytest.raises(NotFound):
+        await text(after, first, old)
 
 
 async def test_what_was_deleted_in_vault_itself_is_told_so_and_can_be_stored_and_deleted(
@@ -407,6 +435,22 @@ async def test_a_reference_does_not_read_what_a_secret_of_ours_keeps(bao: OpenBa
         await reference(manager, vaults, f"{vaults.base}/acme.password#value")
     assert caught.value.code == "reference_to_inline"
     assert "hunter2" not in repr(caught.value.problem())
+
+
+@pytest.mark.parametrize(
+    ("engine", "before"),
+    [(TWO, "data/"), (f"{TWO}/data", "")],
+    ids=["its envelope", "its envelope, typed as an engine"],
+)
+async def test_who_calls_an_engine_one_of_version_1_reads_no_secret_of_ours_either(
+    bao: OpenBao, vaults: VaultWorld, engine: str, before: str
+) -> None:
+    await vaults.with_token(bao.root.token).store(vaults.version(), Plaintext(b"hunter2"))
+    thief = vaults.with_token(bao.root.token, secretEngineName=engine, secretEngineVersion=1)
+    for key in ("#data.value", "#data", ""):
+        with pytest.raises(Denied) as caught:
+            await reference(thief, vaults, f"{before}{vaults.base}/acme.password{key}")
+        assert caught.value.code == "reference_to_inline"
 
 
 @pytest.mark.parametrize("path", ["../../sys/mounts", "a/../../b", "a//b", "./a", "a/\x00", "a/\u200b"])

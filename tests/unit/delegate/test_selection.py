@@ -15,7 +15,7 @@ from shared.errors import Malformed, NotFound, PrivySealError
 VALUE = b"""
 {"a": {"b": {"c": "nested", "n": null}, "list": [1, 2.50, {"x": 1e400}], "big": 123456789012345678901234567890},
  "a.b": "shadowed", "p.q": "literal", "deep": {"p.q": "never"}, "": {"": "empty"}, "t": true, "e": "",
- "u": "\\u00e4\\ud83d\\udd11", "o": { "k" : [ ] } }
+ "u": "\\u00e4\\ud83d\\udd11", "o": { "k" : [ ] }, "z": null, "f": {"g": null}, "f.g": "for null"}
 """
 
 
@@ -28,10 +28,10 @@ def selected(key: str, value: bytes = VALUE) -> bytes:
     [
         ("a.b.c", b"nested"),
         ("p.q", b"literal"),
+        ("f.g", b"for null"),
         ("a.b", b'{"c":"nested","n":null}'),
         ("a.list", b'[1,2.50,{"x":1e400}]'),
         ("a.big", b"123456789012345678901234567890"),
-        ("a.b.n", b"null"),
         ("t", b"true"),
         ("e", b""),
         (".", b"empty"),
@@ -43,7 +43,7 @@ def test_a_key_selects_nested_first_then_literally(key: str, wanted: bytes) -> N
     assert selected(key) == wanted
 
 
-@pytest.mark.parametrize("key", ["none", "a.none", "a.b.c.d", "deep.p.q", "a.list.0", "t.x", "a.", "p"])
+@pytest.mark.parametrize("key", ["none", "a.none", "a.b.c.d", "deep.p.q", "a.list.0", "t.x", "a.", "p", "a.b.n", "z"])
 def test_a_key_that_is_not_there_is_not_found_by_its_name(key: str) -> None:
     with pytest.raises(NotFound) as caught:
         selected(key)
