@@ -31,6 +31,9 @@ from delegate.secret_managers.aws_secret_manager import AwsSecretManager
 from delegate.secret_managers.azure_key_vault import LONGEST_VALUE as LONGEST_OF_AZURE
 from delegate.secret_managers.azure_key_vault import AzureKeyVault
 from delegate.secret_managers.azure_key_vault_key import AzureKeyVaultKey
+from delegate.secret_managers.gcp_kms import GcpKms
+from delegate.secret_managers.gcp_secret_manager import LONGEST_VALUE as LONGEST_OF_GOOGLE
+from delegate.secret_managers.gcp_secret_manager import GcpSecretManager
 from delegate.secret_managers.interface import Kind, SecretManager, SecretVersion, Surroundings
 from delegate.secret_managers.local import Local
 from delegate.secret_managers.vault import LONGEST_VALUE as LONGEST_OF_VAULT
@@ -42,6 +45,8 @@ from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
+from tests.fakes.google import PROJECT, Google
+from tests.fakes.issuers import ISSUER_KEYS
 from tests.fakes.world import World
 from tests.servers.azure import CLIENT, CLIENT_SECRET, TENANT, Azure
 from tests.servers.emulators import REGION, Emulator, MiniStack, Moto
@@ -51,6 +56,20 @@ S = TypeVar("S")
 
 KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY")
 """Of somebody at moto, which doesn't look at it."""
+
+
+ROBOT = f"privyseal@{PROJECT}.iam.gserviceaccount.com"
+PERMISSIONS_AT_GOOGLE = (
+    "cloudkms.cryptoKeyVersions.useToEncrypt",
+    "cloudkms.cryptoKeyVersions.useToDecrypt",
+    "secretmanager.secrets.create",
+    "secretmanager.secrets.delete",
+    "secretmanager.secrets.get",
+    "secretmanager.secrets.update",
+    "secretmanager.versions.access",
+    "secretmanager.versions.add",
+    "secretmanager.versions.destroy",
+)
 
 
 class Servers:
@@ -93,6 +112,13 @@ class Servers:
         return self._kms_keys[server.url]
 
     @cached_property
+    def google(self) -> Google:
+        """A stand-in for Google Cloud, where the service account `ROBOT` may use keys and secrets."""
+        server = self._started(Google())
+        server.allow(f"serviceAccount:{ROBOT}", *PERMISSIONS_AT_GOOGLE)
+        return server
+
+    @cached_property
     def openbao(self) -> OpenBao:
         """OpenBao with `kv-one` and `kv-two` of those versions, and the key `main` of `transit`."""
         server = self._started(OpenBao())
@@ -126,6 +152,7 @@ class Subject:
     connector: ConnectorDocument
     credentials: Mapping[str, bytes] = field(default_factory=dict)
     endpoints: Endpoints = field(default_factory=Endpoints)
+    gcp_endpoints: Endpoints = field(default_factory=Endpoints)
     azure_endpoints: Endpoints = field(default_factory=Endpoints)
     longest: int = LARGEST_VALUE_BYTES
     history: bool = True
@@ -139,6 +166,7 @@ class Subject:
             LocalPolicy.parse('kinds = ["*"]', []),
             secrets.token_bytes,
             endpoints=self.endpoints,
+            gcp_endpoints=self.gcp_endpoints,
             azure_endpoints=self.azure_endpoints,
         )
         held = {name: Plaintext(value) for name, value in self.credentials.items()}
@@ -228,6 +256,26 @@ def _azure_secrets(world: World, server: Azure, **spec: Any) -> Subject:
     return made
 
 
+def _google(world: World, server: Google, kind: Kind, name: str, key: str, **spec: Any) -> Subject:
+    values = {"account.robot": server.http.key_file(ROBOT, ISSUER_KEYS[1].private)}
+    made = connector(world, name, {key: "account.robot", **spec}, *values)
+    return Subject(world, kind, made, values, gcp_endpoints=Endpoints.parse(server.endpoints, "gcp_endpoints"))
+
+
+def _google_keys(world: World, server: Google) -> Subject:
+    _, project, _, region, _, ring, _, key = server.keys.new_key("key-" + secrets.token_hex(8)).split("/")
+    place = {"projectId": project, "region": region, "keyRing": ring, "keyName": key}
+    return _google(world, server, GcpKms, "GcpKms", "credentials", **place)
+
+
+def _google_secrets(world: World, server: Google) -> Subject:
+    # One project for all: another world's secrets of the same names would be in the way.
+    server.secrets.kept.clear()
+    made = _google(world, server, GcpSecretManager, "GcpSecretManager", "credentialsRef")
+    made.longest, made.remote = LONGEST_OF_GOOGLE, True
+    return made
+
+
 SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "Local": _local,
     "AwsKms at moto": lambda world, servers: _kms(world, servers.moto, servers.kms_key(servers.moto), KEY),
@@ -241,6 +289,8 @@ SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "AzureKeyVaultKey": lambda world, servers: _azure(
         world, servers.azure, AzureKeyVaultKey, "AzureKeyVaultKey", keyName="main"
     ),
+    "GcpKms": lambda world, servers: _google_keys(world, servers.google),
+    "GcpSecretManager": lambda world, servers: _google_secrets(world, servers.google),
     "Vault, KV 1": lambda world, servers: _kv(world, servers.openbao, 1),
     "Vault, KV 2": lambda world, servers: _kv(world, servers.openbao, 2),
     "VaultTransit": lambda world, servers: _vault(
