@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
@@ -36,6 +36,8 @@ from shared.oidc import DISCOVERY_PATH, JWKS_PATH, discovery, key_id, key_set, s
 from shared.trust.status import live
 
 _ISSUER = re.compile(ISSUER)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class Issuers:
             )
         if not any(one.generation == document.gen for one in issuer.keys):
             raise _keyless(document)
-        _check_free(directory / DISCOVERY_PATH, issuer.url)
+        _check_free(directory, issuer)
         # The keys first: nobody is to be sent to a file that isn't there yet.
         contents = {JWKS_PATH: key_set(document, self._floor(document)), DISCOVERY_PATH: discovery(issuer.url)}
         files = {}
@@ -220,18 +222,33 @@ def _keyless(document: KeyringDocument) -> NotReady:
     )
 
 
-def _check_free(path: Path, issuer: str) -> None:
-    """Raises Conflict where the metadata of another issuer, or something else, lies at `path`."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
+def _check_free(directory: Path, issuer: Issuer) -> None:
+    """Raises Conflict where the metadata of another issuer, another's keys, or something else lies in a file's place."""
+    discovery, keys = directory / DISCOVERY_PATH, directory / JWKS_PATH
+    told = _read(discovery, _Metadata)
+    if told is not None:
+        if told.issuer != issuer.url:
+            raise _occupied(discovery)
         return
+    held = _read(keys, _Keys)
+    if held is not None and {one.kid for one in held.keys}.isdisjoint(one.kid for one in issuer.keys):
+        raise _occupied(keys)
+
+
+def _read(path: Path, form: type[T]) -> T | None:
+    """What lies there, if anything. Raises Conflict for something else."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=form)
+    except FileNotFoundError:
+        return None
     except OSError as why:
         raise _unwritable(path, why) from None
-    with suppress(msgspec.MsgspecError):
-        if msgspec.json.decode(raw, type=_Metadata).issuer == issuer:
-            return
-    raise Conflict(
+    except (msgspec.MsgspecError, UnicodeError):
+        raise _occupied(path) from None
+
+
+def _occupied(path: Path) -> Conflict:
+    return Conflict(
         "site_occupied",
         f"{path} is of another issuer and is not overwritten",
         "name another directory, or move it away",
@@ -240,6 +257,14 @@ def _check_free(path: Path, issuer: str) -> None:
 
 class _Metadata(msgspec.Struct):
     issuer: str
+
+
+class _Key(msgspec.Struct):
+    kid: str = ""
+
+
+class _Keys(msgspec.Struct):
+    keys: tuple[_Key, ...]
 
 
 def _write(path: Path, data: bytes) -> None:

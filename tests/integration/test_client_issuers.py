@@ -101,6 +101,21 @@ async def test_a_place_of_another_issuer_is_left_alone(client: Client, file: Pat
         await client.issuers.publish(tmp_path / "file", "edge")
 
 
+async def test_keys_of_somebody_else_are_not_replaced(client: Client, file: Path, tmp_path: Path) -> None:
+    await client.keyrings.create("edge", file)
+    issuer = await client.issuers.enable(ISSUER, "edge")
+    keys = tmp_path / JWKS_PATH
+    for content in (b'{"keys":[{"kid":"theirs"}]}', b'{"keys":[]}', b"<html>"):
+        keys.write_bytes(content)
+        with refused(Conflict, "site_occupied"):
+            await client.issuers.publish(tmp_path, "edge")
+        assert (keys.read_bytes(), (tmp_path / DISCOVERY_PATH).exists()) == (content, False)
+    # What an interrupted publishing left is completed.
+    keys.write_text(f'{{"keys":[{{"kid":"{issuer.keys[0].kid}"}}]}}')
+    await client.issuers.publish(tmp_path, "edge")
+    assert read(tmp_path / DISCOVERY_PATH)["issuer"] == ISSUER
+
+
 async def test_an_issuer_is_replaced_only_on_request_and_never_shared(
     client: Client, file: Path, tmp_path: Path
 ) -> None:
