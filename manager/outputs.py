@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from manager.clock import Clock
 from shared.messages import Output
 
-TASK_BYTES = 9 * 1024 * 1024
-"""Of one task: what a delegate lets a command write, and the chunks' overhead."""
+TASK_BYTES = 12 * 1024 * 1024
+"""Of one task: the 8 MiB that a delegate lets a command write, and what its chunks take besides."""
 
 ALL_BYTES = 64 * 1024 * 1024
 PART_BYTES = 512
