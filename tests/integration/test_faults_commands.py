@@ -269,3 +269,15 @@ async def test_a_delegate_that_is_told_to_end_ends_its_command_before_it_goes(
         assert await stopping == 0
         await until(lambda: not any(map(lives, pids)), "the command to end")
         assert one.times == 1
+
+
+async def test_a_command_whose_client_is_killed_has_ended_with_its_time(
+    environment: DevEnvironment, client: Client
+) -> None:
+    async with running(environment, client, seconds=3) as one:
+        one.process.kill()
+        await one.ended()
+        await until(lambda: not any(map(lives, one.pids)), "the command to end")
+        assert one.times == 1
+        task = await one.task(client)
+        assert (task["state"], task["attempts"]) == ("done", 1)
