@@ -29,7 +29,6 @@ from google.cloud.secretmanager_v1.types import (
     SecretPayload,
     UpdateSecretRequest,
 )
-from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode, aio
 
 from delegate.credentials import gcp
@@ -204,7 +203,7 @@ class GcpSecrets:
             secret = Secret(
                 name=resource, etag=described.etag, annotations=tasks_with(described.annotations, task, version)
             )
-            request = UpdateSecretRequest(secret=secret, update_mask=FieldMask(paths=["annotations"]))
+            request = UpdateSecretRequest(secret=secret, update_mask={"paths": ["annotations"]})
             try:
                 await self._ask("update", resource, request, _CHANGING)
             except Conflict:

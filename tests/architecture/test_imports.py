@@ -169,6 +169,7 @@ LATER = (
     "delegate.credentials.",  # kinds at a cloud load these
     "delegate.secret_managers.aws_",  # and the registry loads those
     "delegate.secret_managers.azure_",
+    "delegate.secret_managers.gcp_",
     "delegate.secret_managers.vault",
 )
 

@@ -23,6 +23,7 @@ EXITS = {
     "delegate/secret_managers/aws_kms.py": "the ARN of a key, where that is held as a secret",
     "delegate/credentials/azure.py": "a client secret or certificate shows Entra ID who asks",
     "delegate/secret_managers/azure_key_vault_key.py": "a data key is given to Key Vault to be wrapped",
+    "delegate/credentials/gcp_identities.py": "a service account's key signs requests for access tokens",
     "delegate/credentials/vault_http.py": "a client certificate's key, held as a secret, is shown to Vault",
     "delegate/credentials/vault_logins.py": "tokens, SecretIDs and passwords log in at Vault",
     "delegate/secret_managers/vault_transit.py": "a data key is given to Vault to be wrapped",
