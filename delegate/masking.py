@@ -51,6 +51,7 @@ class Patterns:
             if size > MOST_BYTES:
                 raise _too_large()
             found |= new
+        found = _needed(found)
         self._sorted = sorted(found)
         self._whole = len(found)
         self._firsts = frozenset(one[0] for one in found)
@@ -126,6 +127,36 @@ class Mask:
 
     def __repr__(self) -> str:
         return "Mask(***)"
+
+
+def _needed(forms: set[bytes]) -> set[bytes]:
+    """Without those that overlapping occurrences of a shorter one cover: lines of one letter, or of dots, else match by the
+    hundred at each byte of such output.
+    """
+    needed: set[bytes] = set()
+    ends: list[bytes] = []
+    # Read backwards, what a form ends with stands before it.
+    for form in sorted(forms, key=lambda one: one[::-1]):
+        while ends and not form.endswith(ends[-1]):
+            ends.pop()
+        if not any(_covers(end, form) for end in ends):
+            needed.add(form)
+            ends.append(form)
+    return needed
+
+
+def _covers(part: bytes, form: bytes) -> bool:
+    """Whether `form` is occurrences of `part`, each overlapping the one before it."""
+    if not form.startswith(part):
+        return False
+    at = 0
+    while at + len(part) < len(form):
+        # As far on as it may begin, within the one before.
+        following = form.rfind(part, at + 1, at + 2 * len(part) - 1)
+        if following < 0:
+            return False
+        at = following
+    return True
 
 
 def _too_large() -> Malformed:

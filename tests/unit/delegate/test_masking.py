@@ -241,6 +241,27 @@ def test_what_waits_is_bounded_although_a_mask_never_ends() -> None:
     assert mask.feed(b"!") == b"b!", "the last b is in none of them"
 
 
+def test_values_within_each_other_cost_no_more_than_one() -> None:
+    lines = b"\n".join(b"A" * length for length in range(3, 200))
+    periods = b"\n".join((b"ab" * 100)[start:end] for start in (0, 1) for end in range(5, 150))
+    for value, output in ((lines, b"A" * 65_536), (periods, b"ab" * 32_768)):
+        known = patterns(value)
+        # A delegate's loop stands still meanwhile.
+        assert len(known.search(output)[0]) < 4 * len(output)
+        assert masked(b"x" + output + b"y", value) == b"x" + MASK + b"y"
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_value_that_is_made_of_others_is_masked_as_one(data: st.DataObject) -> None:
+    word = st.text("ab", min_size=SHORTEST, max_size=12).map(str.encode)
+    values = data.draw(st.lists(word, min_size=1, max_size=8))
+    forms = frozenset[bytes]().union(*map(guises, values))
+    output = data.draw(st.text("ab", max_size=80)).encode()
+    cuts = data.draw(st.lists(st.integers(0, len(output)), max_size=6))
+    assert in_pieces(output, cuts, Mask(patterns(*values))) == plainly(output, forms)
+
+
 def test_neither_patterns_nor_masks_show_what_they_know() -> None:
     compiled = patterns(b"hunter2")
     assert (repr(compiled), repr(Mask(compiled))) == ("Patterns(***)", "Mask(***)")
