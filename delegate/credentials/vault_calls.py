@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import requests.exceptions
 from hvac import Client  # type: ignore[import-untyped]
-from hvac.exceptions import VaultError  # type: ignore[import-untyped]
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from delegate.credentials.vault_http import CONNECTIONS, Answer, Garbled, Refused, TooLong, VaultHttp
@@ -80,7 +79,9 @@ class VaultCalls:
                 self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="vault")
             try:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, self._in_thread, call, token)
-            except _FAILURES as error:
+            except PrivySealError:
+                raise
+            except Exception as error:  # noqa: BLE001 (the libraries stumble in many ways over what Vault wouldn't say)
                 raise refusal(error, about, refusals or {}) from None
 
         def slow() -> PrivySealError:
@@ -141,8 +142,6 @@ def _made(row: Refusal, about: str, **facts: Any) -> PrivySealError:
     words = {"about": about, "place": about.rpartition(" on ")[2]}
     return row.error(row.code, row.detail.format(**words), row.hint.format(**words), **facts)
 
-
-_FAILURES = (VaultError, requests.exceptions.RequestException, HTTPError, Garbled, TooLong)
 
 _SLOW = Refusal(
     Unavailable,

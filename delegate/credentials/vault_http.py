@@ -8,7 +8,10 @@ certificate or password from there). A client key touches no disk. Everything he
 
 from __future__ import annotations
 
+import http.client
+import io
 import os
+import socket
 import ssl
 import tempfile
 import threading
@@ -28,6 +31,8 @@ from hvac.exceptions import VaultError  # type: ignore[import-untyped]
 from requests import PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ReadTimeoutError
 
 from shared.connectors.vault import VaultConnection
@@ -158,10 +163,13 @@ class _Transport(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """With our context."""
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """With our context, for what lies behind the proxy."""
-        return super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
+        manager = super().proxy_manager_for(proxy, **kwargs, ssl_context=self._context)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
     def build_connection_pool_key_attributes(self, request: PreparedRequest, *_: Any) -> Any:
         """The library would add authorities of its own to our context."""
@@ -187,7 +195,63 @@ class _Transport(HTTPAdapter):
             response.raw.close()
             raise
         response._content, response._content_consumed = bytes(body), True
+        # Redirects aren't followed, and the library would stumble over one that leads nowhere.
+        response.headers.pop("Location", None)
         return response
+
+
+class _Timed(io.RawIOBase):
+    """What comes through a socket, until its time is over: its own timeout is one for each piece of an answer."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        self._ends = time.monotonic() + (sock.gettimeout() or 0)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """As the socket's. Raises TimeoutError."""
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """Headers and body together within the time of one try: whoever lets them trickle would keep a thread for years."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Timed(sock))
+
+
+class _Connection(HTTPConnection):
+    response_class = _TimedResponse
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _TimedResponse
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 def path(*parts: str) -> str:

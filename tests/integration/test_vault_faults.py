@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,15 @@ async def test_a_redirect_is_not_followed(server: StandIn) -> None:
         assert elsewhere.asked == []
 
 
+@pytest.mark.parametrize("place", ["http://[", "http://\xff\xfe/", "https://a:b:c/", "//", ""])
+async def test_a_redirect_to_nowhere_is_one_too(server: StandIn, place: str) -> None:
+    async def redirect(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=307, headers={"Location": place})
+
+    server.otherwise = redirect
+    assert (await raised(server)).code in {"vault_standby", "vault_garbled"}
+
+
 async def test_a_slow_vault_is_given_up_in_time_and_the_places_are_free_again(server: StandIn) -> None:
     server.otherwise = never
     vaults, one = manager(server, call_seconds=0.3)
@@ -233,6 +244,29 @@ async def test_what_a_server_calls_its_engines_is_shown_only_as_far_as_it_is_a_p
     assert caught.value.facts == {"engines": ["kv (version 2)", "team a/kv (version 2)"]}
     assert caught.value.hint.isprintable()
     await vaults.close()
+
+
+async def test_headers_that_trickle_hold_no_thread_beyond_their_time() -> None:
+    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        with closing(writer), suppress(ConnectionError):
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with await asyncio.start_server(trickle, "127.0.0.1", 0) as listening:
+        vaults = VaultWorld(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+        surroundings = vaults.surroundings(randomness=bytes, call_seconds=0.3)
+        one = vaults.manager(credentials={"account.t": TOKEN}, surroundings=surroundings, authToken="account.t")
+        with pytest.raises(Unavailable) as caught:
+            await one.store(vaults.version(), Plaintext(VALUE))
+        assert caught.value.code == "vault_slow"
+        await vaults.close()
+        ends = time.monotonic() + 5
+        while any(each.name.startswith("vault") for each in threading.enumerate()):
+            assert time.monotonic() < ends, "a thread still reads"
+            await asyncio.sleep(0.02)
 
 
 async def test_an_answer_without_end_is_cut_off(server: StandIn) -> None:
