@@ -6,16 +6,19 @@ Calls: a delegate with the default settings asks KMS through a proxy that counts
 Latency: moto's server, a manager, and two delegates that ask it straight, one of which keeps no data keys, so that each use
 is a cold one. In each round one Decrypt (aiobotocore, its connection kept, the context as long as ours), one cold and one
 warm reveal, one after the other, so that a noisy machine disturbs all alike; a secret in `Local` is revealed beside them.
-Timed as figure 1 is: from the call to the plaintext, client and manager included. Moto answers within milliseconds from this
+Timed as figure 1 is: from the call to the plaintext, client and manager included. `alone` is the kind by itself, without client,
+manager and wires: what its own checks, the record and the cache cost. Moto answers within milliseconds from this
 machine, as no KMS does: the ratios are against the quickest provider that there could be.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,13 +26,19 @@ from aiobotocore.session import get_session
 
 from client import Client
 from client.manifest import parse
+from delegate.clock import Clock
+from delegate.data_keys import DataKeys
+from delegate.secret_managers.aws_kms import AwsKms
+from delegate.secret_managers.interface import SecretVersion
 from shared.aad import Aad
+from shared.crypto.plaintext import Plaintext
 from shared.labels import WRAP
 from tests.bench.child import Unmeasured
 from tests.bench.report import Row, against_value, beside, info, median, percentile
 from tests.bench.rig import Rig
 from tests.fakes.faulty_aws import FaultyAws
-from tests.fakes.kms import ACCESS_KEY, SECRET_KEY
+from tests.fakes.kms import ACCESS_KEY, SECRET_KEY, Kms
+from tests.fakes.world import World
 from tests.servers.emulators import REGION, Moto
 
 USES = 1_000
@@ -41,7 +50,7 @@ LOCAL = "account.local_one"
 
 async def measure(quick: bool) -> list[Row]:
     """The figures' rows."""
-    rounds = 100 if quick else 300
+    rounds = 100 if quick else 200
     async with AsyncExitStack() as stack:
         moto = Moto()
         await asyncio.to_thread(moto.__enter__)
@@ -67,11 +76,14 @@ async def measure(quick: bool) -> list[Row]:
             )
         )
         decrypt = await _decrypt(kms, key, rig.account)
+        alone = await _alone(moto, key, stack)
         timed: dict[str, Callable[[], Awaitable[object]]] = {
             "decrypt": decrypt,
             "cold": lambda: client.reveal(REFERENCE, selectors=["cold"]),
             "warm": lambda: client.reveal(REFERENCE, selectors=["warm"]),
             "local": lambda: client.reveal(LOCAL, selectors=["warm"]),
+            "alone cold": alone[0],
+            "alone warm": alone[1],
         }
         taken: dict[str, list[float]] = {name: [] for name in timed}
         for number in range(rounds + FIRST):
@@ -80,7 +92,7 @@ async def measure(quick: bool) -> list[Row]:
                 await use()
                 if number >= FIRST:
                     taken[name].append((time.perf_counter() - began) * 1000)
-    call, cold, warm, local = (median(taken[name]) for name in timed)
+    call, cold, warm, local, alone_cold, alone_warm = (median(taken[name]) for name in timed)
     return [
         against_value(f"AwsKms: calls of KMS for {USES:,} uses of one secret", calls, "calls", 2, "at most"),
         info("AwsKms: calls of KMS for storing it", stored, "calls"),
@@ -91,7 +103,27 @@ async def measure(quick: bool) -> list[Row]:
         info("AwsKms: cold use p99", percentile(taken["cold"], 99), "ms"),
         info("AwsKms: warm use p99", percentile(taken["warm"], 99), "ms"),
         beside("AwsKms: warm use p50, beside the same reveal from Local", warm, "ms", local),
+        beside("AwsKms alone: cold use p50, beside KMS's own Decrypt", alone_cold, "ms", call),
+        beside("AwsKms alone: warm use p50, beside KMS's own Decrypt", alone_warm, "ms", call),
     ]
+
+
+async def _alone(moto: Moto, key: str, stack: AsyncExitStack) -> list[Callable[[], Awaitable[object]]]:
+    """A cold and a warm use of the kind in this process."""
+    world = World()
+    beside_moto = Kms(world, moto.url, Clock())
+    connector = beside_moto.connector(kmsArnInPlainText=key)
+    access = {"key": Plaintext(ACCESS_KEY.encode()), "account.half": Plaintext(SECRET_KEY.encode())}
+    document = world.secret_document("alone", connector=connector.id)
+    place = world.place(world.sign(document, world.administrator), 1, "v" * 43)
+    version = SecretVersion(document, connector, 1, place)
+    uses: list[Callable[[], Awaitable[object]]] = []
+    for seconds in (0.0, 300.0):
+        surroundings = beside_moto.surroundings(data_keys=DataKeys(Clock(), seconds), randomness=os.urandom)
+        manager = AwsKms(connector, surroundings, access)
+        stack.push_async_callback(manager.close)
+        uses.append(partial(manager.fetch, version, await manager.store(version, Plaintext(b"v" * 40))))
+    return uses
 
 
 def _environ(tag: str, url: str, **more: str) -> dict[str, str]:
