@@ -91,9 +91,9 @@ class GcpSecrets:
     async def check(self) -> None:
         """A secret that can't be there is asked for; that Google doesn't find it is the answer that is wanted."""
         resource = await self._resource(f"projects/{self._named(self._project)}/secrets/{CHECKED}")
-        for asked in (self._described(resource), self._accessed(resource, "latest")):
+        for ask in (self._described, self._accessed):
             try:
-                await asked
+                await ask(resource)
             except NotFound:
                 pass
 
@@ -219,7 +219,7 @@ class GcpSecrets:
         found: Secret = await self._ask("get", resource, GetSecretRequest(name=resource))
         return found
 
-    async def _accessed(self, resource: str, version: str) -> AccessSecretVersionResponse:
+    async def _accessed(self, resource: str, version: str = "latest") -> AccessSecretVersionResponse:
         def check(answer: AccessSecretVersionResponse) -> None:
             number = number_of(answer.name, resource)
             if number is None or version not in {"latest", number}:

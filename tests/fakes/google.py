@@ -146,6 +146,14 @@ class Google:
         self.http.stop()
         self._server.stop(None).wait(5)
 
+    def forget(self) -> None:
+        """As at the start: no account, token, grant, fault or secret, and nobody asked anything."""
+        for forgotten in (self.accounts, self.tokens, self.allowed, self.faults, self.calls):
+            forgotten.clear()
+        self.keys.keys.clear()
+        self.secrets.kept.clear()
+        self.http.forget()
+
     @property
     def endpoints(self) -> str:
         """For the delegate's option gcp_endpoints."""

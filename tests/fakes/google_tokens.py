@@ -83,6 +83,12 @@ class TokenServer:
         self._thread.join()
         self._server.server_close()
 
+    def forget(self) -> None:
+        """No provider, fault or machine any more."""
+        for forgotten in (self.providers, self.faults, self.paths):
+            forgotten.clear()
+        self.machine, self.lifetime = "", 3600
+
     def key_file(self, email: str, key: RSAPrivateKey, **changes: Any) -> bytes:
         """What `gcloud iam service-accounts keys create` would write for that key, which the account then has."""
         account = self.google.accounts.setdefault(email, Account(email))

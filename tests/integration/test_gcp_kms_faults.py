@@ -38,9 +38,7 @@ def google() -> Iterator[Google]:
 
 @pytest.fixture
 async def stage(google: Google) -> AsyncIterator[Stage]:
-    google.calls.clear()
-    google.faults.clear()
-    google.allowed.clear()
+    google.forget()
     one = Stage(google)
     yield one
     await one.close()
