@@ -14,7 +14,6 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from azure.core.exceptions import (
-    ClientAuthenticationError,
     HttpResponseError,
     ServiceRequestTimeoutError,
     ServiceResponseTimeoutError,
@@ -34,7 +33,6 @@ from shared.errors import (
     Malformed,
     NotFound,
     NotReady,
-    Overloaded,
     PrivySealError,
     Unavailable,
 )
@@ -155,6 +153,8 @@ def refused(error: Exception, right: str, about: str, who: str, table: Refusals 
             return one
     for one in _chain(error):
         if isinstance(one, HttpResponseError) and one.response is not None:
+            if isinstance(error, CredentialUnavailableError) and int(one.status_code or 0) in {400, 403, 404}:
+                break
             row, word = _answered(one, {**_REFUSALS, **(table or {})})
             return row.error(*_told(row, right, about, who, word))
     if isinstance(error, ValueError) and "challenge" in str(error):
@@ -207,8 +207,6 @@ def _not_from_a_vault(status: int, body: bytes) -> tuple[Refusal, str]:
         told = _login.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return (_by_status(status) if status >= 400 else _GARBLED), ""
-    if status == 429 or status >= 500:
-        return _by_status(status), ""
     for number in told.error_codes:
         if number in _LOGIN:
             return _LOGIN[number], f"AADSTS{number}"
@@ -216,9 +214,7 @@ def _not_from_a_vault(status: int, body: bytes) -> tuple[Refusal, str]:
 
 
 def _by_status(status: int) -> Refusal:
-    if status >= 500:
-        return _FAILING
-    return {401: _EXPIRED, 403: _DENIED, 408: _SLOW, 409: _CHANGING, 429: _THROTTLED}.get(status, _UNKNOWN)
+    return {401: _EXPIRED, 403: _DENIED, 408: _SLOW, 409: _CHANGING}.get(status, _UNKNOWN)
 
 
 _DENIED = Refusal(
@@ -233,13 +229,6 @@ _EXPIRED = Refusal(
     "Key Vault doesn't take the token of {who}",
     "look at tenantId and azureEnvironmentType of the connector, and at the delegate's clock",
 )
-_THROTTLED = Refusal(
-    Overloaded,
-    "azure_throttled",
-    "Azure takes no more calls for now, at {about}",
-    "try again later; Key Vault's limits are for each vault and ten seconds; calls_per_minute keeps a connector below them",
-)
-_FAILING = Refusal(Unavailable, "azure_unavailable", "Azure fails at {about}", "try again; see Azure's status page")
 _CHANGING = Refusal(Conflict, "azure_changing", "{about} is being changed by others", "try again")
 _UNKNOWN = Refusal(
     Denied,
@@ -282,7 +271,6 @@ _REFUSALS: Refusals = {
     "ForbiddenByConnection": _NETWORK,
     "SecretDisabled": _DISABLED,
     "KeyDisabled": _DISABLED,
-    "Throttled": _THROTTLED,
     "VaultNotFound": Refusal(
         NotFound, "vault_not_found", "there is no vault for {about}", "look at vaultName and azureEnvironmentType"
     ),
@@ -340,7 +328,6 @@ _FAILURES: tuple[tuple[type[BaseException], Refusal], ...] = (
     (CredentialUnavailableError, _IDENTITY_MISSING),
     (ServiceRequestTimeoutError, _SLOW),
     (ServiceResponseTimeoutError, _SLOW),
-    (ClientAuthenticationError, _CREDENTIALS),
     (
         OSError,
         Refusal(

@@ -16,24 +16,26 @@ import aiohttp
 from azure.core.pipeline.transport import AioHttpTransport
 
 from delegate.policy import LocalPolicy
-from shared.errors import Denied
+from shared.errors import Denied, Overloaded, Unavailable
 
 CONNECTIONS = 16
 """Open at once, for one connector."""
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL, in lower case."""
+    """Scheme, host and port of a URL, in lower case; https's own port, which Key Vault's links to further pages have, left out."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    return f"{parts.scheme}://{parts.netloc.removesuffix(':443') if parts.scheme == 'https' else parts.netloc}".lower()
 
 
-class AzureHttp(AioHttpTransport):
+class AzureHttp(AioHttpTransport):  # type: ignore[misc]
     """`routes`: origins as the libraries know them, and where each is really asked.
 
     `own`: those among them that this machine or its host has for its identity. The policy isn't asked for them: no document
     names them, and what they give is asked for by connectors that name this delegate.
     """
+
+    session: aiohttp.ClientSession | None
 
     def __init__(self, routes: Mapping[str, str], policy: LocalPolicy, own: Collection[str] = ()) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class AzureHttp(AioHttpTransport):
         await super().open()
 
     async def send(self, request: Any, **config: Any) -> Any:
-        """As the library's. Raises Denied."""
+        """As the library's. Raises Denied, and Overloaded and Unavailable in place of what the library would make of those."""
         origin = origin_of(request.url)
         target = self._routes.get(origin)
         if target is None:
@@ -72,12 +74,21 @@ class AzureHttp(AioHttpTransport):
                 rule="hosts",
             )
         url = request.url
-        request.url = target + url[len(origin) :]
+        request.url = target + url[len("://".join(urlsplit(url)[:2])) :]
         try:
             response: Any = await super().send(request, **config)
         finally:
             # What a challenge asks for is judged by the origin that the library knows.
             request.url = url
+        if response.status_code == 429:
+            raise Overloaded(
+                "azure_throttled",
+                f"Azure takes no more calls for now, at {host}",
+                "try again later; Key Vault's limits are for each vault and ten seconds; calls_per_minute keeps a connector below "
+                "them",
+            )
+        if response.status_code >= 500:
+            raise Unavailable("azure_unavailable", f"Azure fails at {host}", "try again; see Azure's status page")
         if 300 <= response.status_code < 400:
             raise Denied(
                 "azure_redirected",
