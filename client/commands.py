@@ -24,6 +24,7 @@ from shared.command import Command, Finished, finished_from
 from shared.crypto.stream import OutputOpener
 from shared.documents.jws import VerifyingKey, parse_as
 from shared.documents.output import OutputDocument
+from shared.documents.usage import TaskUsage
 from shared.errors import Malformed, NotFound, PrivySealError, Tampered
 from shared.names import Reference, Scope
 
@@ -69,8 +70,10 @@ class Commands:
         directory: str = "",
         seconds: int = DEFAULT_SECONDS,
         selectors: Sequence[str] = (),
+        usage: TaskUsage | None = None,
     ) -> Ran:
         """Runs `argv` on one delegate that allows it; `secrets` are references by the variable that each comes in.
+        `usage` is what it is for.
 
         Raises Malformed for what can't be run so, NotReady when no delegate takes it, Denied, Tampered for an output that
         isn't the delegate's, Unavailable (`outcome_unknown`) when the delegate was lost.
@@ -98,6 +101,7 @@ class Commands:
                 selectors=selectors,
                 to=chosen.thumbprint,
                 credentials=self._directory.credentials(one.connector for one in subjects),
+                usage=usage,
             )
 
         async def run(account: Account, task: SignedTask, wait_seconds: float) -> Opened:

@@ -30,11 +30,13 @@ from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
 from shared.documents.connector import BUILT_IN, ConnectorDocument
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import SecretDocument
+from shared.documents.usage import TaskUsage
 from shared.errors import Conflict, Denied, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
 MOST_AT_ONCE = 200
 IMMUTABLE = ("type", "keyring")
+FIELDS = ("name", "description", "tags", "selectors", "secrets", "spec", "usage")
 
 Action = Literal["create", "change", "none"]
 
@@ -175,6 +177,7 @@ class Connectors:
             "selectors": wanted.settings.selectors(),
             "secrets": references(wanted, wanted.place.scope),
             "spec": wanted.spec,
+            "usage": wanted.usage,
         }
         if before is not None:
             old = before.document
@@ -311,14 +314,20 @@ class Connectors:
         await self._publisher.publish(lambda now: [next_revision(connector, now, deleted=True)])
         return connector
 
-    async def test(self, reference: str, *, selectors: Sequence[str] = ()) -> Tested:
+    async def test(self, reference: str, *, selectors: Sequence[str] = (), usage: TaskUsage | None = None) -> Tested:
         """Has a delegate try the connector, by a bounded probe that writes nothing. Raises the delegate's signed error.
 
         NotReady `no_delegate` says for each delegate why it couldn't take it.
         """
-        return await self.test_document(await self.find(reference), selectors=selectors)
+        return await self.test_document(await self.find(reference), selectors=selectors, usage=usage)
 
-    async def test_document(self, connector: Verified[ConnectorDocument], *, selectors: Sequence[str] = ()) -> Tested:
+    async def test_document(
+        self,
+        connector: Verified[ConnectorDocument],
+        *,
+        selectors: Sequence[str] = (),
+        usage: TaskUsage | None = None,
+    ) -> Tested:
         """`test` of a connector at hand."""
         account = self._account
         await account.sync()
@@ -336,6 +345,7 @@ class Connectors:
                 account.clock(),
                 selectors=selectors,
                 credentials=self._directory.credentials([newest]),
+                usage=usage,
             )
 
         began = time.monotonic()
@@ -375,4 +385,4 @@ def _described(manifests: Sequence[Manifest]) -> list[Description]:
 
 
 def _fields(document: ConnectorDocument) -> dict[str, Any]:
-    return {name: getattr(document, name) for name in ("name", "description", "tags", "selectors", "secrets", "spec")}
+    return {name: getattr(document, name) for name in FIELDS}

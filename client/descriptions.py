@@ -20,6 +20,7 @@ from shared.connectors.kinds import KINDS, settings
 from shared.connectors.model import Model
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
 from shared.documents.fields import Identifier, Line, Name, Tags
+from shared.documents.usage import Usage
 from shared.errors import Malformed
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
@@ -36,6 +37,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tags: Tags = {}
     type: str
     keyring: Identifier | None = None
+    usage: Usage | None = None
     spec: dict[str, Any] = {}
 
 
@@ -51,6 +53,7 @@ _FORMS = Forms(
         "keyring": _IDENTIFIER,
         "description": "a text of at most 1,024 characters",
         "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
+        "usage": "applications and environments: lists of labels in order, each once, at least one of both",
     },
     missing={"type": "the connector's type is missing"},
 )
@@ -69,6 +72,7 @@ class Description:
     keyring: str | None
     spec: dict[str, Any]
     settings: Model
+    usage: Usage | None = None
 
     def refused(self, path: str, detail: str, hint: str = "", *, code: str = "manifest_malformed") -> Malformed:
         """An error at one of the connector's fields."""
@@ -106,7 +110,7 @@ def describe(manifest: Manifest) -> Description:
         path, allowed = str(why.facts.get("path", "")), tuple(why.facts.get("allowed", ()))
         raise _refused(manifest, f"{KIND}.{path}", why.detail.rpartition(" connector: ")[2], allowed) from None
     return Description(
-        manifest, place, body.name, body.description, body.tags, body.type, body.keyring, dict(spec), model
+        manifest, place, body.name, body.description, body.tags, body.type, body.keyring, dict(spec), model, body.usage
     )
 
 
@@ -151,8 +155,15 @@ def body_of(document: ConnectorDocument, default_keyring: str) -> dict[str, Any]
         "tags": dict(document.tags),
         "type": document.type,
         "keyring": document.keyring if document.keyring != default_keyring else "",
+        "usage": usage_body(document.usage),
     }
     return {**{key: value for key, value in told.items() if value}, "spec": _ordered(document.spec)}
+
+
+def usage_body(usage: Usage | None) -> dict[str, list[str]]:
+    """Labels in the words of YAML; nothing where it is for anything."""
+    told = {"applications": usage.applications, "environments": usage.environments} if usage else {}
+    return {name: list(labels) for name, labels in told.items() if labels}
 
 
 def yaml_of(body: Mapping[str, Any]) -> str:

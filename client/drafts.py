@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import structs
 
@@ -16,9 +16,11 @@ from shared.documents.connector import BUILT_IN, ConnectorDocument
 from shared.documents.fields import Permission, Revisioned
 from shared.documents.grant import DAY, LONGEST_SECONDS, PERMISSIONS, GrantDocument, Principal
 from shared.documents.jws import Verified
+from shared.documents.secret import SecretDocument
 from shared.documents.status import DEFAULT_SECONDS, StatusDocument
+from shared.documents.usage import Usage, lies_within
 from shared.errors import Denied, Malformed
-from shared.names import ACCOUNT_SCOPE, Scope, opaque_id
+from shared.names import ACCOUNT_SCOPE, Scope, check_name, opaque_id
 from shared.trust.authority import Authority
 
 D = TypeVar("D", bound=Revisioned)
@@ -88,8 +90,11 @@ def new_grant(
     days: int | None,
     now: int,
     until: int | None = None,
+    usage: Usage | None = None,
 ) -> GrantDocument:
     """A grant for `days`, by default and at most as long as the principal's type allows, and never beyond `until`.
+
+    `usage` narrows it to tasks that state that.
 
     Raises Malformed for no or too many days.
     """
@@ -113,27 +118,57 @@ def new_grant(
         scope=str(scope),
         resource=resource,
         parent=parent,
+        usage=usage,
         exp=exp if until is None else min(exp, until),
     )
 
 
 def parent_of(
-    authority: Authority, kid: str, permissions: Iterable[Permission], scope: Scope, resource: str | None, now: int
+    authority: Authority,
+    kid: str,
+    permissions: Iterable[Permission],
+    scope: Scope,
+    resource: str | None,
+    now: int,
+    usage: Usage | None = None,
 ) -> tuple[str | None, int | None]:
     """(id of the grantor's own grant, when it ends); (None, None) for an administrator. Raises Denied.
 
-    One grant must carry `admin` and all that is given.
+    One grant must carry `admin` and all that is given, for as much `usage`.
     """
-    chain = authority.chain(kid, "admin", scope, resource, now)
+    chain = authority.chain(kid, "admin", scope, resource, now, "any" if usage else None)
     if not chain.grants:
         return None, None
     own = chain.grants[0].document
+    if not lies_within(usage, own.usage):
+        raise Denied(
+            "grant_exceeds", "your own grant is for other applications or environments", "give no more than you hold"
+        )
     lacking = sorted(set(permissions) - set(own.permissions))
     if lacking:
         raise Denied(
             "grant_exceeds", f"you don't hold {', '.join(lacking)} there yourself", "ask an administrator to grant it"
         )
     return own.id, own.exp
+
+
+def changed_fields(
+    document: SecretDocument, name: str | None, description: str | None, tags: Mapping[str, str] | None, filename: str
+) -> dict[str, Any]:
+    """The fields of a secret that differ from what is asked for."""
+    asked: dict[str, Any] = {
+        "name": check_name(name, "name") if name else None,
+        "description": description,
+        "tags": dict(tags) if tags else None,
+        "filename": filename if filename and document.type == "SecretFile" else None,
+    }
+    return {field: value for field, value in asked.items() if value is not None and value != getattr(document, field)}
+
+
+def moved_fields(document: SecretDocument, refers_to: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """What a secret's version is bound to, where it differs from what is asked for."""
+    asked: dict[str, Any] = {"reference": refers_to, **({} if metadata is None else {"metadata": dict(metadata)})}
+    return {field: value for field, value in asked.items() if value != getattr(document, field)}
 
 
 def built_in_connector(account: str, keyring: str, now: int) -> ConnectorDocument:

@@ -22,6 +22,7 @@ from shared.documents.jws import Verified, VerifyingKey, parse
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
+from shared.documents.usage import Usage
 from shared.errors import Denied, Malformed, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, OPAQUE, Reference, Scope, check_name
 from shared.trust.authority import Authority
@@ -86,16 +87,18 @@ class Grants:
         *,
         resource: str | None = None,
         days: int | None = None,
+        usage: Usage | None = None,
     ) -> Verified[GrantDocument]:
-        """Gives permissions over `scope` (or one secret or connector in it, by id) for `days`.
+        """Gives permissions over `scope` (or one secret or connector in it, by id) for `days`, for tasks that state `usage`.
 
         Raises Denied for what the grantor doesn't hold, Malformed for too many days.
         """
         account = self._account
 
         def make(now: int) -> list[Signable]:
-            parent, until = parent_of(account.book.authority, account.identity.kid, permissions, scope, resource, now)
-            return [new_grant(account.id, principal, permissions, scope, resource, parent, days, now, until)]
+            authority, kid = account.book.authority, account.identity.kid
+            parent, until = parent_of(authority, kid, permissions, scope, resource, now, usage)
+            return [new_grant(account.id, principal, permissions, scope, resource, parent, days, now, until, usage)]
 
         return cast(Verified[GrantDocument], (await self._publisher.publish(make))[0])
 

@@ -17,6 +17,7 @@ from client.tasks import SignedTask, Subject, sign_task
 from client.versions import version_of
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
+from shared.documents.usage import TaskUsage
 from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError, Unauthenticated
 from shared.names import Reference
 
@@ -33,11 +34,16 @@ class Reveals:
         self._readers = readers
 
     async def newest(
-        self, places: Sequence[Reference], selectors: Sequence[str], *, excluded: bool = False
+        self,
+        places: Sequence[Reference],
+        selectors: Sequence[str],
+        *,
+        excluded: bool = False,
+        usage: TaskUsage | None = None,
     ) -> list[Item]:
         """The newest value of each place, in order; what couldn't be revealed is an error in its place.
 
-        `excluded` accepts records of excluded generations too, which may be forged.
+        `excluded` accepts records of excluded generations too, which may be forged; `usage` is what the values are for.
         """
         found = await self._find(places)
         items: dict[Reference, Item] = {
@@ -47,14 +53,14 @@ class Reveals:
             {place: one for place, one in zip(places, found, strict=True) if isinstance(one, Known)}, selectors
         )
         if len(groups) == 1:
-            items |= await self._reveal_group(groups[0], selectors, excluded)
+            items |= await self._reveal_group(groups[0], selectors, excluded, usage)
         else:
             gate = asyncio.Semaphore(_MOST_TASKS_AT_ONCE)
 
             async def guarded(group: list[Reference]) -> dict[Reference, Item]:
                 async with gate:
                     try:
-                        return await self._reveal_group(group, selectors, excluded)
+                        return await self._reveal_group(group, selectors, excluded, usage)
                     except PrivySealError as why:
                         return dict.fromkeys(group, why)
 
@@ -86,7 +92,7 @@ class Reveals:
         return [part for parts in groups.values() for part in parts]
 
     async def _reveal_group(
-        self, places: list[Reference], selectors: Sequence[str], excluded: bool
+        self, places: list[Reference], selectors: Sequence[str], excluded: bool, usage: TaskUsage | None
     ) -> dict[Reference, Item]:
         def make() -> SignedTask:
             subjects = []
@@ -106,6 +112,7 @@ class Reveals:
                 account.clock(),
                 selectors=selectors,
                 credentials=self._directory.credentials(one.connector for one in subjects),
+                usage=usage,
             )
 
         try:
@@ -115,8 +122,8 @@ class Reveals:
                 raise
             half = len(places) // 2
             return {
-                **await self._reveal_group(places[:half], selectors, excluded),
-                **await self._reveal_group(places[half:], selectors, excluded),
+                **await self._reveal_group(places[:half], selectors, excluded, usage),
+                **await self._reveal_group(places[half:], selectors, excluded, usage),
             }
         except (Conflict, NotFound):
             # Deleted, perhaps made anew under its old name: next time it is asked for again.
@@ -128,7 +135,15 @@ class Reveals:
                 self._account.state.take_version(target.secret or "", target.n, target.version or "")
         return dict(zip(places, opened.items, strict=True))
 
-    async def version(self, place: Reference, n: int, selectors: Sequence[str], *, excluded: bool = False) -> Plaintext:
+    async def version(
+        self,
+        place: Reference,
+        n: int,
+        selectors: Sequence[str],
+        *,
+        excluded: bool = False,
+        usage: TaskUsage | None = None,
+    ) -> Plaintext:
         await self._account.sync()
         known = await self._directory.one(place)
         version = await version_of(self._account, known, n)
@@ -146,6 +161,7 @@ class Reveals:
                 account.clock(),
                 selectors=selectors,
                 credentials=self._directory.credentials([now_known.connector]),
+                usage=usage,
             )
 
         _, opened = await perform(self._account, make, self._directory.learn, WAIT_SECONDS)

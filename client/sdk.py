@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from msgspec import UNSET, UnsetType
+
 from client.account import Account
 from client.administrators import Administrators
 from client.audit import Audit
@@ -39,6 +41,7 @@ from client.views import Views
 from shared.crypto.identity import Identity
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
+from shared.documents.usage import TaskUsage, Usage
 from shared.names import check_account
 
 __all__ = ["Client", "Plaintext"]
@@ -140,6 +143,8 @@ class Client:
         selectors: Sequence[str] = (),
         refers_to: str = "",
         metadata: Mapping[str, str] | None = None,
+        usage: TaskUsage | None = None,
+        labels: Usage | UnsetType | None = UNSET,
     ) -> Stored:
         """Stores a new secret, or the next version of an existing one; at most 10,000,000 bytes. See `Secrets.store`."""
         return await self.secrets.store(
@@ -154,23 +159,40 @@ class Client:
             selectors=selectors,
             refers_to=refers_to,
             metadata=metadata,
+            usage=usage,
+            labels=labels,
         )
 
     async def reveal(
-        self, reference: str, *, version: int | None = None, selectors: Sequence[str] = (), excluded: bool = False
+        self,
+        reference: str,
+        *,
+        version: int | None = None,
+        selectors: Sequence[str] = (),
+        excluded: bool = False,
+        usage: TaskUsage | None = None,
     ) -> Plaintext:
         """A secret's value. One round trip once its documents are known. See `Secrets.reveal`."""
-        return await self.secrets.reveal(reference, version=version, selectors=selectors, excluded=excluded)
+        return await self.secrets.reveal(
+            reference, version=version, selectors=selectors, excluded=excluded, usage=usage
+        )
 
     async def reveal_all(
-        self, references: Sequence[str], *, selectors: Sequence[str] = (), excluded: bool = False
+        self,
+        references: Sequence[str],
+        *,
+        selectors: Sequence[str] = (),
+        excluded: bool = False,
+        usage: TaskUsage | None = None,
     ) -> list[Item]:
         """Many values at once, a thousand a task; an error stands in the place of a value that can't be revealed."""
-        return await self.secrets.reveal_all(references, selectors=selectors, excluded=excluded)
+        return await self.secrets.reveal_all(references, selectors=selectors, excluded=excluded, usage=usage)
 
-    async def delete(self, reference: str, *, selectors: Sequence[str] = (), force: bool = False) -> None:
+    async def delete(
+        self, reference: str, *, selectors: Sequence[str] = (), force: bool = False, usage: TaskUsage | None = None
+    ) -> None:
         """Deletes a secret with all its versions; `force` although connectors name it. See `Secrets.delete`."""
-        await self.secrets.delete(reference, selectors=selectors, force=force)
+        await self.secrets.delete(reference, selectors=selectors, force=force, usage=usage)
 
     async def close(self) -> None:
         """Keeps what was seen and ends the connections."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
-from msgspec import structs
+from msgspec import UNSET, UnsetType, structs
 
 from client.account import Account
 from client.candidates import candidate
 from client.defaults import Defaults
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
-from client.drafts import new_id, next_revision
+from client.drafts import changed_fields, moved_fields, new_id, next_revision
 from client.limits import too_long
 from client.outcomes import Opened
 from client.readers import Readers
@@ -31,6 +31,7 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import LARGEST_VALUE_BYTES, SecretDocument
+from shared.documents.usage import TaskUsage, Usage
 from shared.errors import Conflict, Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope, check_name
 from shared.trust.book import Book
@@ -93,11 +94,14 @@ class Secrets:
         selectors: Sequence[str] = (),
         refers_to: str = "",
         metadata: Mapping[str, str] | None = None,
+        usage: TaskUsage | None = None,
+        labels: Usage | UnsetType | None = UNSET,
     ) -> Stored:
         """Stores `value` as a new secret or as the next version of an existing one.
 
         With `refers_to` the secret is one that the provider has already (`path` or `path#key`): the value is empty, and a
         delegate fetches it once to see that it can. `metadata` is what the provider needs besides.
+        `usage` is what the task is for; `labels` what the secret is to be for from now on (None: anything).
 
         A new one without a `connector` goes to the default one of its scope, else of those above, else to the built-in.
         `type` is by default what the secret is; for a new one, a file where there is a filename. Raises Malformed for a
@@ -123,13 +127,14 @@ class Secrets:
             raise built_in_disabled()
         if isinstance(found, Known):
             await self._check_same(found, type, wanted, refers_to)
-            changed = _changes(found.secret.document, name, description, tags, filename)
-            changed |= _moved(found.secret.document, refers_to, metadata)
+            changed = changed_fields(found.secret.document, name, description, tags, filename)
+            changed |= moved_fields(found.secret.document, refers_to, metadata)
+            changed |= {} if labels in (UNSET, found.secret.document.usage) else {"usage": labels}
         else:
             await self._directory.must_exist(place.scope)
             kind: SecretType = type or ("SecretFile" if filename else "SecretText")
             new = self._new_document(place, via, kind, name, description, tags, filename)
-            new = structs.replace(new, reference=refers_to, metadata=dict(metadata or {}))
+            new = structs.replace(new, reference=refers_to, metadata=dict(metadata or {}), usage=labels or None)
 
         def make() -> SignedTask:
             account, now, reader = self._account, self._account.clock(), self._readers.take()
@@ -155,6 +160,7 @@ class Secrets:
                 selectors=selectors,
                 credentials=self._directory.credentials([subject.connector]),
                 documents=documents,
+                usage=usage,
             )
 
         task, opened = await perform(self._account, make, self._directory.learn, self.wait_seconds)
@@ -234,7 +240,13 @@ class Secrets:
     # ---- reveal
 
     async def reveal(
-        self, reference: str, *, version: int | None = None, selectors: Sequence[str] = (), excluded: bool = False
+        self,
+        reference: str,
+        *,
+        version: int | None = None,
+        selectors: Sequence[str] = (),
+        excluded: bool = False,
+        usage: TaskUsage | None = None,
     ) -> Plaintext:
         """The value of a secret: its newest version, or the given one. Raises its error.
 
@@ -243,21 +255,26 @@ class Secrets:
         """
         place = self.reference(reference)
         if version is not None:
-            return await self._reveals.version(place, version, selectors, excluded=excluded)
-        (item,) = await self._reveals.newest([place], selectors, excluded=excluded)
+            return await self._reveals.version(place, version, selectors, excluded=excluded, usage=usage)
+        (item,) = await self._reveals.newest([place], selectors, excluded=excluded, usage=usage)
         if isinstance(item, PrivySealError):
             raise item
         return item
 
     async def reveal_all(
-        self, references: Sequence[str], *, selectors: Sequence[str] = (), excluded: bool = False
+        self,
+        references: Sequence[str],
+        *,
+        selectors: Sequence[str] = (),
+        excluded: bool = False,
+        usage: TaskUsage | None = None,
     ) -> list[Item]:
         """The newest value of each, in order; what couldn't be revealed is an error in its place.
 
         Those of one keyring and one set of selectors travel as one task, a thousand at most. `excluded` is as in `reveal`.
         """
         places = [self.reference(text) for text in references]
-        return await self._reveals.newest(places, selectors, excluded=excluded)
+        return await self._reveals.newest(places, selectors, excluded=excluded, usage=usage)
 
     # ---- looking
 
@@ -310,7 +327,12 @@ class Secrets:
         return sorted(found, key=lambda one: (one.scope, one.identifier))
 
     async def delete(
-        self, reference: str, *, selectors: Sequence[str] = (), force: bool = False
+        self,
+        reference: str,
+        *,
+        selectors: Sequence[str] = (),
+        force: bool = False,
+        usage: TaskUsage | None = None,
     ) -> Verified[SecretDocument]:
         """Has one named delegate delete every version, then publishes the secret's last revision.
 
@@ -321,9 +343,12 @@ class Secrets:
         await self._account.sync()
         known = await self._directory.one(place, fresh=True)
         await self._check_unused(known.secret.document, force)
-        account = self._account
+        account, secret = self._account, known.secret.document
+        # Its last revision is a document: who may not sign that mustn't delete the values first.
+        scope = Scope.parse(secret.scope)
+        account.book.authority.chain(account.identity.kid, "delete", scope, secret.id, account.clock())
         used = [known.connector, *(one.connector for one in self._directory.credentials([known.connector]))]
-        to = (await candidate(account, used, known.secret.document.scope, selectors)).thumbprint
+        to = (await candidate(account, used, secret.scope, selectors)).thumbprint
 
         def make() -> SignedTask:
             now_known = self._directory.current(place)
@@ -338,6 +363,7 @@ class Secrets:
                 selectors=selectors,
                 to=to,
                 credentials=self._directory.credentials([now_known.connector]),
+                usage=usage,
             )
 
         _, opened = await perform(account, make, self._directory.learn, self.wait_seconds)
@@ -354,25 +380,6 @@ def check_size(value: Plaintext) -> None:
     """Raises Malformed for a value that is too long to be stored."""
     if len(value) > LARGEST_VALUE_BYTES:
         raise too_long()
-
-
-def _changes(
-    document: SecretDocument, name: str | None, description: str | None, tags: Mapping[str, str] | None, filename: str
-) -> dict[str, Any]:
-    """The fields that differ from what is asked for."""
-    asked: dict[str, Any] = {
-        "name": check_name(name, "name") if name else None,
-        "description": description,
-        "tags": dict(tags) if tags else None,
-        "filename": filename if filename and document.type == "SecretFile" else None,
-    }
-    return {field: value for field, value in asked.items() if value is not None and value != getattr(document, field)}
-
-
-def _moved(document: SecretDocument, refers_to: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """What a version is bound to, where it differs."""
-    asked: dict[str, Any] = {"reference": refers_to, **({} if metadata is None else {"metadata": dict(metadata)})}
-    return {field: value for field, value in asked.items() if value != getattr(document, field)}
 
 
 def _admitted(draft: Book, identity: Identity, document: SecretDocument, now: int) -> Verified[SecretDocument]:

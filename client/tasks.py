@@ -23,6 +23,7 @@ from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.task import LONGEST_SECONDS, REPEAT, KnownStatus, Pin, Target, TaskDocument, WantedSelector
+from shared.documents.usage import TaskUsage, check_usage
 from shared.errors import Denied, NotReady
 from shared.labels import INPUT
 from shared.names import Reference, Scope
@@ -88,15 +89,17 @@ def sign_task(
     credentials: Sequence[Subject] = (),
     documents: Sequence[str] = (),
     lasting_seconds: int = LASTING_SECONDS,
+    usage: TaskUsage | None = None,
 ) -> SignedTask:
     """A signed task on `subjects`, which all belong to one keyring; `values` are sealed to it, one a subject.
 
     `command` may run for `seconds` (exec). `credentials` are the newest versions of what their connectors name, and so on.
-    `to` is the thumbprint of the one delegate for an operation that may happen once only. Raises NotReady for an expired
-    status, Denied where a chain doesn't hold.
+    `to` is the thumbprint of the one delegate for an operation that may happen once only; `usage` what all of it is for.
+    Raises NotReady for an expired status, Denied where a chain doesn't hold or something is for another usage.
     """
     status = live(book.status, now)
     _check_places((*subjects, *credentials))
+    _check_usage((*subjects, *credentials), usage)
     keyring = keyring_of(book, subjects[0].connector)
     wanted = normalise_all(selectors)
     inputs = tuple(
@@ -117,12 +120,13 @@ def sign_task(
         to=to,
         targets=tuple(subject.target() for subject in subjects),
         credentials=tuple(subject.target() for subject in credentials),
-        pins=_pins(book, identity.kid, op, subjects, credentials, keyring, now),
+        pins=_pins(book, identity.kid, op, subjects, credentials, keyring, now, usage),
         selectors=tuple(WantedSelector(selector, "step") for selector in wanted),
         status=KnownStatus(status.document.rev, status.digest),
         reader=b64u(reader.public.raw),
         input=tuple(blob_digest(one) for one in inputs),
         seconds=seconds,
+        usage=usage,
         jti=jti,
         iat=now,
         exp=now + min(longest, lasting_seconds),
@@ -154,6 +158,16 @@ def _check_places(subjects: Iterable[Subject]) -> None:
             )
 
 
+def _check_usage(subjects: Iterable[Subject], usage: TaskUsage | None) -> None:
+    """As a delegate will, but before anything is sent."""
+    for subject in subjects:
+        if subject.secret is not None:
+            secret = subject.secret.document
+            check_usage(secret.usage, usage, f"the secret {secret.identifier}")
+        connector = subject.connector.document
+        check_usage(connector.usage, usage, f"secret manager {connector.identifier}")
+
+
 def keyring_of(book: Book, connector: Verified[ConnectorDocument]) -> Verified[KeyringDocument]:
     """The keyring that serves a connector. Raises NotReady when no document of it is known."""
     keyring = book.keyrings.get(connector.document.keyring)
@@ -183,6 +197,7 @@ def _pins(
     credentials: Sequence[Subject],
     keyring: Verified[KeyringDocument],
     now: int,
+    usage: TaskUsage | None,
 ) -> tuple[Pin, ...]:
     """The account, the keyring, each secret and connector, and the grants that carry their signers and the task's.
 
@@ -198,7 +213,7 @@ def _pins(
         about = subject.secret or subject.connector
         scope, resource = Scope.parse(about.document.scope), about.document.id
         for permission in PERMISSIONS[op]:
-            _pin_chain(pins, authority, kid, permission, scope, resource, now)
+            _pin_chain(pins, authority, kid, permission, scope, resource, now, usage)
     for subject in (*subjects, *credentials):
         for thing in (subject.secret, subject.connector):
             if thing is not None and thing.digest not in pins:
@@ -225,9 +240,16 @@ def places_of(connector: ConnectorDocument) -> tuple[Reference, ...]:
 
 
 def _pin_chain(
-    pins: dict[str, Pin], authority: Authority, kid: str, permission: Permission, scope: Scope, resource: str, now: int
+    pins: dict[str, Pin],
+    authority: Authority,
+    kid: str,
+    permission: Permission,
+    scope: Scope,
+    resource: str,
+    now: int,
+    usage: TaskUsage | None = None,
 ) -> None:
-    for grant in authority.chain(kid, permission, scope, resource, now).grants:
+    for grant in authority.chain(kid, permission, scope, resource, now, usage).grants:
         _pin(pins, grant)
 
 

@@ -20,7 +20,7 @@ def may_see(authority: Authority, kid: str, scope: str, resource: str | None, no
     place = Scope.parse(scope)
     for permission in _ANY:
         try:
-            authority.chain(kid, permission, place, resource, now)
+            authority.chain(kid, permission, place, resource, now, "any")
         except Denied:
             continue
         return True

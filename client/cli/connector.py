@@ -11,6 +11,7 @@ from client.cli.built_in import disable, enable
 from client.cli.output import age, moment, refusals
 from client.cli.prompts import confirm, interactive
 from client.cli.session import Leaf, Nouns, Session, session
+from client.cli.usage import shown, stated, stating
 from shared.errors import Conflict, Malformed, NotReady, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Scope
 
@@ -44,6 +45,7 @@ def _row(document: ConnectorDocument) -> dict[str, Any]:
         "keyring": document.keyring,
         "default": document.is_default,
         "disabled": document.is_disabled,
+        **shown(document.usage),
         "id": document.id,
         "revision": document.rev,
         "changed": moment(document.iat),
@@ -183,12 +185,20 @@ def delete(context: click.Context, reference: str, yes: bool) -> None:
 @connector.command("test", cls=Leaf)
 @click.argument("reference")
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@stating
 @click.pass_context
-def test(context: click.Context, reference: str, delegates: tuple[str, ...]) -> None:
+def test(
+    context: click.Context,
+    reference: str,
+    delegates: tuple[str, ...],
+    application: str | None,
+    environment: str | None,
+) -> None:
     """Have a delegate try a connector, without writing anything. Exits as the error does where it fails."""
     run = session(context)
     run.check_reference(reference)
-    tested = run.run(lambda client: client.connectors.test(reference, selectors=delegates))
+    usage = stated(application, environment)
+    tested = run.run(lambda client: client.connectors.test(reference, selectors=delegates, usage=usage))
     _print_test(run, tested)
 
 

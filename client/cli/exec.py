@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from client.cli.session import Leaf, Session, session
+from client.cli.usage import stated, stating
 from shared.errors import Malformed, PrivySealError
 
 if TYPE_CHECKING:
     from client.commands import Ran
     from client.sdk import Client
+    from shared.documents.usage import TaskUsage
 
 FAILED = 125
 """Exit status where Privy Seal itself failed, so that it can't be taken for the command's (as docker and env have it)."""
@@ -44,6 +46,7 @@ _SIGNALLED = 128
     help="how long it may run",
 )
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@stating
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.pass_context
 def exec_(
@@ -53,6 +56,8 @@ def exec_(
     directory: str,
     timeout: int,
     delegates: tuple[str, ...],
+    application: str | None,
+    environment: str | None,
     command: tuple[str, ...],
 ) -> int:
     """Run a command on a delegate, with secrets in its environment.
@@ -66,9 +71,8 @@ def exec_(
     """
     run = session(context)
     try:
-        return _run(
-            run, _pairs("--secret", secrets), _pairs("--env", variables), directory, timeout, delegates, command
-        )
+        usage, given = stated(application, environment), _pairs("--secret", secrets)
+        return _run(run, given, _pairs("--env", variables), directory, timeout, delegates, usage, command)
     except PrivySealError as why:
         run.out.error(why)
         return FAILED
@@ -81,6 +85,7 @@ def _run(
     directory: str,
     timeout: int,
     delegates: tuple[str, ...],
+    usage: TaskUsage | None,
     command: tuple[str, ...],
 ) -> int:
     for reference in secrets.values():
@@ -98,7 +103,14 @@ def _run(
 
     async def act(client: Client) -> Ran:
         return await client.commands.run(
-            command, secrets, write, env=variables, directory=directory, seconds=timeout, selectors=delegates
+            command,
+            secrets,
+            write,
+            env=variables,
+            directory=directory,
+            seconds=timeout,
+            selectors=delegates,
+            usage=usage,
         )
 
     ran = run.run(act)

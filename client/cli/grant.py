@@ -9,6 +9,7 @@ import click
 from client.cli.output import moment
 from client.cli.prompts import confirm
 from client.cli.session import Leaf, Nouns, session
+from client.cli.usage import labels, shown
 from shared.documents.grant import PERMISSIONS
 from shared.names import Scope
 
@@ -33,6 +34,7 @@ def _row(one: Verified[GrantDocument], state: str = "live") -> dict[str, Any]:
         "permissions": list(document.permissions),
         "scope": document.scope,
         "resource": document.resource,
+        **shown(document.usage),
         "until": moment(document.exp),
         "state": state,
         "key": document.principal.key,
@@ -52,6 +54,10 @@ def _row(one: Verified[GrantDocument], state: str = "live") -> dict[str, Any]:
 )
 @click.option("--scope", metavar="SCOPE", help="account, org/ORG or org/ORG/project/PROJECT [the chosen one]")
 @click.option("--resource", metavar="REF", help="only this secret: a reference, or an id")
+@click.option(
+    "--application", "applications", multiple=True, metavar="NAME", help="only for tasks that state one of these"
+)
+@click.option("--environment", "environments", multiple=True, metavar="NAME", help="the same of environments")
 @click.option("--days", type=int, metavar="N", help="how long; by default as long as the type allows (90 or 400)")
 @click.pass_context
 def add(
@@ -62,24 +68,28 @@ def add(
     permissions: tuple[str, ...],
     scope: str | None,
     resource: str | None,
+    applications: tuple[str, ...],
+    environments: tuple[str, ...],
     days: int | None,
 ) -> None:
     """Give permissions over a scope, or over one secret in it.
 
     Take the key from its owner himself, by a way that you trust: whoever holds its other half gets the permissions.
+    A grant for some applications or environments carries only tasks that state one of them, seeing, and grants for no more.
     """
     from client.grants import principal_of
 
     run = session(context)
     grantee = principal_of(principal, key, kind)
     where = Scope.parse(scope) if scope else run.here()
+    usage = labels(applications, environments)
 
     async def act(client: Client) -> Verified[GrantDocument]:
         place, one = where, None
         if resource:
             place, one = await client.grants.resource(resource, where, client.here)
         given: Any = permissions
-        return await client.grants.add(grantee, given, place, resource=one, days=days)
+        return await client.grants.add(grantee, given, place, resource=one, days=days, usage=usage)
 
     made = run.run(act)
     document = made.document
@@ -106,6 +116,8 @@ def list_(context: click.Context, everything: bool) -> None:
             ("TYPE", "type"),
             ("PERMISSIONS", "permissions"),
             ("SCOPE", "scope"),
+            ("APPLICATIONS", "applications"),
+            ("ENVIRONMENTS", "environments"),
             ("UNTIL", "until"),
             ("STATE", "state"),
         ],

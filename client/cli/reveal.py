@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from client.cli.session import Leaf, Session, session
+from client.cli.usage import stated, stating
 from client.home import write_private
 from shared.errors import Malformed, PrivySealError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="FILE", help="write the value there, mode 0600")
 @click.option("--excluded", is_flag=True, help="also a value of an excluded keyring generation: it may be forged")
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@stating
 @click.pass_context
 def reveal(
     context: click.Context,
@@ -32,6 +34,8 @@ def reveal(
     out: str | None,
     excluded: bool,
     delegates: tuple[str, ...],
+    application: str | None,
+    environment: str | None,
 ) -> int:
     """Open secrets' values.
 
@@ -40,14 +44,17 @@ def reveal(
     its keyring comes only with --excluded, since whoever has the old keyring may have forged it: compare it with another
     source before you use it.
     """
-    run = session(context)
+    run, usage = session(context), stated(application, environment)
     if len(references) > 1 and (version or out):
         raise Malformed("one_reference_only", "--version and --out are for one reference", "name one secret")
 
     async def act(client: Client) -> list[Item]:
         if version is not None:
-            return [await client.reveal(references[0], version=version, selectors=delegates, excluded=excluded)]
-        return await client.reveal_all(references, selectors=delegates, excluded=excluded)
+            one = await client.reveal(
+                references[0], version=version, selectors=delegates, excluded=excluded, usage=usage
+            )
+            return [one]
+        return await client.reveal_all(references, selectors=delegates, excluded=excluded, usage=usage)
 
     items = run.run(act)
     failed = [item for item in items if isinstance(item, PrivySealError)]

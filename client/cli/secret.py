@@ -6,11 +6,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import UNSET
 
 from client.cli.output import moment
 from client.cli.prompts import confirm, hidden_value, read_value_file
 from client.cli.reveal import reveal
 from client.cli.session import Leaf, Nouns, session
+from client.cli.usage import labels, shown, stated, stating
 from client.limits import too_long
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Malformed
@@ -50,6 +52,12 @@ secret.add_command(reveal)
 @click.option("--name", metavar="TEXT", help="display name")
 @click.option("--description", metavar="TEXT")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
+@click.option(
+    "--usage-application", "applications", multiple=True, metavar="NAME", help="only tasks that state it may use it"
+)
+@click.option("--usage-environment", "environments", multiple=True, metavar="NAME", help="the same of environments")
+@click.option("--usage-any", is_flag=True, help="all tasks may use it again")
+@stating
 @click.pass_context
 def set_(
     context: click.Context,
@@ -66,10 +74,17 @@ def set_(
     name: str | None,
     description: str | None,
     tags: tuple[str, ...],
+    applications: tuple[str, ...],
+    environments: tuple[str, ...],
+    usage_any: bool,
+    application: str | None,
+    environment: str | None,
 ) -> None:
     """Store a secret's value: a new secret, or the next version of one. At most 10 MB.
 
     With --refers-to it stands for a secret that its provider has already: a delegate fetches that once, to see that it can.
+
+    The options --usage-... say what it is for from now on, all of them together; what it is for, the task states too.
     """
     if value:
         raise Malformed(
@@ -86,7 +101,10 @@ def set_(
     raw = b"" if refers_to else _value(file, from_stdin, strip_newline)
     if not file and raw.endswith(b"\n") and not strip_newline:
         run.out.note("the value ends with a line break; --strip-newline leaves it out")
-    labels, needed = _tags(tags), _tags(metadata)
+    given, needed = _tags(tags), _tags(metadata)
+    usage, own = stated(application, environment), labels(applications, environments)
+    if own and usage_any:
+        raise Malformed("usage_twice", "--usage-any and what it is for are both given", "give one of them")
 
     async def act(client: Client) -> Any:
         return await client.store(
@@ -95,12 +113,14 @@ def set_(
             type=None if kind is None else ("SecretFile" if kind == "file" else "SecretText"),
             name=name,
             description=description,
-            tags=labels,
+            tags=given,
             filename=_filename(file),
             connector=connector,
             selectors=delegates,
             refers_to=refers_to,
             metadata=needed,
+            usage=usage,
+            labels=own if own or usage_any else UNSET,
         )
 
     stored = run.run(act)
@@ -152,6 +172,7 @@ def _row(document: SecretDocument) -> dict[str, Any]:
         "description": document.description,
         "tags": document.tags,
         "filename": document.filename,
+        **shown(document.usage),
         "id": document.id,
         "connector": document.connector,
         "changed": moment(document.iat),
@@ -227,19 +248,28 @@ def versions(context: click.Context, reference: str) -> None:
 @click.option("--yes", is_flag=True, help="don't ask")
 @click.option("--force", is_flag=True, help="although connectors name it; takes admin over its scope")
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@stating
 @click.pass_context
-def delete(context: click.Context, reference: str, yes: bool, force: bool, delegates: tuple[str, ...]) -> None:
+def delete(
+    context: click.Context,
+    reference: str,
+    yes: bool,
+    force: bool,
+    delegates: tuple[str, ...],
+    application: str | None,
+    environment: str | None,
+) -> None:
     """Delete a secret with all its versions, at its provider too. It can't be undone.
 
     One that refers to what its provider had before is only forgotten here.
     """
-    run = session(context)
+    run, usage = session(context), stated(application, environment)
 
     async def act(client: Client) -> SecretDocument:
         known = await client.secrets.find(reference)
         document = known.secret.document
         confirm(f"Delete {document.identifier} in {document.scope} with all {known.n} versions?", "--yes", yes)
-        await client.delete(reference, selectors=delegates, force=force)
+        await client.delete(reference, selectors=delegates, force=force, usage=usage)
         return document
 
     document = run.run(act)

@@ -99,7 +99,7 @@ def _known_fields(cls: type[msgspec.Struct], value: Mapping[str, Any], path: str
     for step in filter(None, path.split(".")):
         value = value[step]
         (field,) = (one for one in msgspec.structs.fields(cls) if one.encode_name == step)
-        members = get_args(field.type) or (field.type,)
+        members = tuple(one for one in get_args(field.type) if one is not type(None)) or (field.type,)
         (cls,) = (one for one in members if len(members) == 1 or one.__struct_config__.tag == value["type"])
     tag = cls.__struct_config__.tag_field
     return (*([tag] if tag else []), *(field.encode_name for field in msgspec.structs.fields(cls)))

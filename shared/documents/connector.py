@@ -17,6 +17,7 @@ from shared.documents.fields import (
     Selector,
     Tags,
 )
+from shared.documents.usage import Usage
 
 BUILT_IN = "local"
 """Identifier of the built-in secret manager's connector, one in each account."""
@@ -34,6 +35,7 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
 
     `secrets` are the references in `spec`, sorted, each once: the secrets that the kind gets the values of, and no others.
     They mean what they mean in the connector's own scope, and who signs it holds `use` on each.
+    `usage` is what it is for: a task that goes through it has to state it.
     """
 
     id: Opaque
@@ -47,6 +49,7 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     selectors: Annotated[tuple[Selector, ...], Meta(max_length=64)] = ()
     spec: dict[str, Any] = {}
     secrets: Annotated[tuple[SecretReference, ...], Meta(max_length=64)] = ()
+    usage: Usage | None = None
     deleted: bool = False
 
     @property

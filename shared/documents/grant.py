@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.documents.fields import Key, Name, Opaque, Permission, Revisioned, ScopeText, Seconds
+from shared.documents.usage import Usage
 
 DAY = 86_400
 LONGEST_SECONDS = {"person": 90 * DAY, "service": 400 * DAY}
@@ -29,7 +30,10 @@ class Principal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GrantDocument(Revisioned, frozen=True, kw_only=True):
-    """`resource` narrows the grant to one secret or connector by its id; `parent` is the grantor's own grant."""
+    """`resource` narrows the grant to one secret or connector by its id; `parent` is the grantor's own grant.
+
+    `usage` narrows it to tasks that state that; such a grant carries no document but grants that are as narrow.
+    """
 
     id: Opaque
     principal: Principal
@@ -37,4 +41,5 @@ class GrantDocument(Revisioned, frozen=True, kw_only=True):
     scope: ScopeText
     resource: Opaque | None = None
     parent: Opaque | None = None
+    usage: Usage | None = None
     exp: Seconds

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from shared.documents.fields import Identifier, Line, Name, Opaque, Revisioned, ScopeText, Tags
+from shared.documents.usage import Usage
 
 LARGEST_VALUE_BYTES = 10_000_000
 """A secret's value, text or file, is at most this long."""
@@ -20,6 +21,7 @@ class SecretDocument(Revisioned, frozen=True, kw_only=True):
 
     `reference` is where the provider keeps a secret that was there before, and that is only read; without it the value
     is ours to write. `metadata` is what the provider needs besides (a version, regions). A version is bound to both.
+    `usage` is what it is for: a task has to state it.
     """
 
     id: Opaque
@@ -33,4 +35,5 @@ class SecretDocument(Revisioned, frozen=True, kw_only=True):
     reference: Annotated[str, Meta(max_length=2048)] = ""
     metadata: Tags = {}
     filename: Annotated[str, Meta(max_length=255)] = ""
+    usage: Usage | None = None
     deleted: bool = False

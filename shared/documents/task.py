@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.documents.fields import Count, Digest, Identifier, Number, Opaque, Payload, SealingKey, Seconds, Selector
+from shared.documents.usage import TaskUsage
 
 OPERATIONS = ("check", "delete", "exec", "reveal", "store")
 REPEAT = {"check": "any", "delete": "never", "exec": "never", "reveal": "any", "store": "any"}
@@ -71,7 +72,7 @@ class TaskDocument(Payload, frozen=True, kw_only=True):
     """`to` is the thumbprint of the one delegate that may run it (only with `repeat` never).
 
     `credentials` are versions of the secrets that the connectors in use name, and theirs in turn; `seconds` (only for exec)
-    is how long the command may run.
+    is how long the command may run; `usage` what all of it is for.
     """
 
     keyring: Identifier
@@ -87,6 +88,7 @@ class TaskDocument(Payload, frozen=True, kw_only=True):
     reader: SealingKey
     input: Annotated[tuple[Digest, ...], Meta(max_length=MOST_TARGETS)] = ()
     seconds: Annotated[int, Meta(ge=1, le=LONGEST_COMMAND_SECONDS)] | None = None
+    usage: TaskUsage | None = None
     jti: Opaque
     iat: Seconds
     exp: Seconds

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from shared.documents.account import AccountDocument
 from shared.documents.fields import Permission
 from shared.documents.grant import LONGEST_SECONDS, GrantDocument
 from shared.documents.jws import Verified, thumbprint
 from shared.documents.status import StatusDocument
+from shared.documents.usage import TaskUsage, covers, lies_within
 from shared.errors import Denied, PrivySealError
 from shared.names import Scope
 
@@ -22,6 +24,9 @@ LONGEST_CHAIN = 4
 SKEW_SECONDS = 120
 """How far two honest clocks may be apart."""
 FOREVER = 2**53
+Stated = TaskUsage | Literal["any"] | None
+"""What a task states; `any` where only the existence of a permission matters (what somebody is shown)."""
+
 MOST_REMEMBERED = 10_000
 """Decisions; beyond them it begins anew."""
 
@@ -50,18 +55,27 @@ class Authority:
         self._by_holder: dict[str, list[Verified[GrantDocument]]] = {}
         for grant in self._grants.values():
             self._by_holder.setdefault(thumbprint(grant.document.principal.key), []).append(grant)
-        self._remembered: dict[tuple[str, Permission, Scope, str | None], tuple[int, Chain]] = {}
+        self._remembered: dict[tuple[str, Permission, Scope, str | None, Stated], tuple[int, Chain]] = {}
 
     def is_administrator(self, kid: str) -> bool:
         """Whether that key is an administrator's and not revoked."""
         return kid in self._administrators and kid not in self._revoked_keys
 
-    def chain(self, kid: str, permission: Permission, scope: Scope, resource: str | None, now: int) -> Chain:
-        """The chain by which `kid` holds `permission` over `scope` (and `resource` in it) at `now`.
+    def chain(
+        self,
+        kid: str,
+        permission: Permission,
+        scope: Scope,
+        resource: str | None,
+        now: int,
+        usage: Stated = None,
+    ) -> Chain:
+        """The chain by which `kid` holds `permission` over `scope` (and `resource` in it) at `now`, for that `usage`.
 
-        Raises Denied: key_revoked, grant_missing, or why the nearest grant doesn't carry it.
+        A grant for some usage carries only what states it: no document does, so that nobody widens what others stated.
+        Raises Denied: key_revoked, grant_missing, usage_not_granted, or why the nearest grant doesn't carry it.
         """
-        question = (kid, permission, scope, resource)
+        question = (kid, permission, scope, resource, usage)
         known = self._remembered.get(question)
         # Not for an earlier moment: a clock that was set back may stand before the grants begin.
         if known is not None and known[0] <= now < known[1].until:
@@ -82,6 +96,9 @@ class Authority:
             if permission not in document.permissions or not Scope.parse(document.scope).covers(scope):
                 continue
             if document.resource is not None and document.resource != resource:
+                continue
+            if usage != "any" and not covers(document.usage, usage):
+                refusal = _not_granted(grant.document)
                 continue
             try:
                 chain = Chain(*self._climb(grant, now))
@@ -171,6 +188,22 @@ class Authority:
             or not set(given.permissions) <= set(held.permissions)
             or not Scope.parse(held.scope).covers(Scope.parse(given.scope))
             or (held.resource is not None and held.resource != given.resource)
+            or not lies_within(given.usage, held.usage)
             or given.exp > held.exp
         ):
             raise Denied("grant_exceeds", "the signer's grant gives more than its grantor holds")
+
+
+def _not_granted(grant: GrantDocument) -> Denied:
+    usage = grant.usage
+    assert usage is not None
+    allowed = [
+        *(f"application {one}" for one in usage.applications),
+        *(f"environment {one}" for one in usage.environments),
+    ]
+    return Denied(
+        "usage_not_granted",
+        f"the signer's grant is only for {', '.join(allowed)}, and carries nothing that states another or none",
+        "state one of them: --application, --environment; documents take a grant for anything",
+        allowed=allowed,
+    )

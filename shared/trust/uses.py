@@ -16,6 +16,7 @@ from shared.documents.keyring import KeyringDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
 from shared.documents.task import Target, TaskDocument
+from shared.documents.usage import check_usage
 from shared.errors import Conflict, Denied, Malformed
 from shared.names import Reference, Scope
 from shared.trust.authority import Authority
@@ -174,9 +175,9 @@ class Judge:
         return Use(target, None, connector)
 
     def _check_signer(self, scope: Scope, resource: str) -> None:
-        """(5) Whoever signed the task holds all that its operation takes."""
+        """(5) Whoever signed the task holds all that its operation takes, for what it states."""
         for permission in PERMISSIONS[self.task.op]:
-            self.authority.chain(self.kid, permission, scope, resource, self.now)
+            self.authority.chain(self.kid, permission, scope, resource, self.now, self.task.usage)
 
     def _check_secret(
         self, target: Target, secret: Verified[SecretDocument], connector: Verified[ConnectorDocument], *, floor: bool
@@ -193,6 +194,7 @@ class Judge:
             )
         if floor and target.n < self.status.secrets.get(document.id, 1):
             raise Denied("version_excluded", "the version is below the floor that the account's status sets")
+        check_usage(document.usage, self.task.usage, f"the secret {document.identifier}")
 
     def _check_connector(self, connector: Verified[ConnectorDocument]) -> None:
         """(7) The connector counts, belongs to the task's keyring, and wants its delegates."""
@@ -215,6 +217,7 @@ class Judge:
                 f"secret manager {document.identifier} has executeOnDelegate: false and is on another keyring than the platform's",
                 "choose a keyring that was made with: privyseal keyring new NAME --platform; or leave executeOnDelegate out",
             )
+        check_usage(document.usage, self.task.usage, f"secret manager {document.identifier}")
 
     def _check_version(self, target: Target) -> None:
         """(8) A store makes n from the version before it; the other operations name the version itself."""

@@ -200,7 +200,7 @@ function stories(file, { setup, steps }) {
 function take(file, book, step) {
   const { now } = step;
   if (step.do === "admit") book.admit(file.documents[step.document], now);
-  else if (step.do === "may") book.chain(file.kids[step.who], step.permission, step.scope, step.resource, now);
+  else if (step.do === "may") book.chain(file.kids[step.who], step.permission, step.scope, step.resource, now, undefined, step.usage);
   else if (step.do === "certificate") {
     checkCertificate(file.documents[step.certificate], book.keyring(step.keyring), book.status?.payload, now);
   } else if (step.do === "task") {
@@ -225,4 +225,5 @@ export const CHECKS = {
   commands: stories, credentials: stories, documents, framing,
   grants: stories, hello, keyring_files: keyringFiles, keyrings, oidc, outcomes, output, padding, records, references, revisions: stories,
   sealed, statuses: stories, streams, tasks: stories, tokens,
+  usages: stories,
 };

@@ -82,6 +82,11 @@ const namesItsSecrets = ({ scope, secrets = [] }) =>
   secrets.every((one, at) => at === 0 || secrets[at - 1] < one) &&
   !(scope === "account" && secrets.some((one) => one.startsWith("org.")));
 
+const Label = text(/^[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}$/);
+const ascending = (values) => values.every((one, at) => at === 0 || values[at - 1] < one);
+const Labels = (value) => list(Label, 1, 64)(value) && ascending(value);
+const isFilled = (value) => Object.keys(value).length > 0;
+
 const both = (...types) => (value) => types.every((type) => type(value));
 
 const Keyring = object({
@@ -100,6 +105,9 @@ const Keyring = object({
 /** An issuer's keys are of accepted generations, ascending. */
 const isAcceptedInOrder = ({ certifiers, oidc }) => (oidc?.keys ?? []).every(({ gen }, at, keys) =>
   certifiers.some((one) => one.gen === gen) && (at === 0 || keys[at - 1].gen < gen));
+
+const Usage = both(object({ applications: [Labels, undefined], environments: [Labels, undefined] }), isFilled);
+const TaskUsage = both(object({ application: [Label, undefined], environment: [Label, undefined] }), isFilled);
 
 export const KINDS = {
   account: object({
@@ -129,6 +137,7 @@ export const KINDS = {
     scope: [Scope],
     resource: [Opaque, undefined],
     parent: [Opaque, undefined],
+    usage: [Usage, undefined],
     exp: [Seconds],
   }),
   scope: object(placed),
@@ -139,6 +148,7 @@ export const KINDS = {
     selectors: [list(Selector, 0, 64), []],
     spec: [(value) => isObject(value) && plain(value), {}],
     secrets: [list(Reference, 0, 64), []],
+    usage: [Usage, undefined],
   }), namesItsSecrets),
   secret: object({
     ...placed,
@@ -147,6 +157,7 @@ export const KINDS = {
     reference: [atMost(2048), ""],
     metadata: [Tags, {}],
     filename: [atMost(255), ""],
+    usage: [Usage, undefined],
   }),
   certificate: object({
     ...every,
@@ -173,6 +184,7 @@ export const KINDS = {
     reader: [SealingKey],
     input: [list(Digest, 0, 1000), []],
     seconds: [integer(1, 86400), undefined],
+    usage: [TaskUsage, undefined],
     jti: [Opaque],
     iat: [Seconds],
     exp: [Seconds],

@@ -13,6 +13,17 @@ export const covers = (scope, other) =>
 /** A payload's member, or what it means when it is left out. */
 const listed = (payload, name) => payload?.[name] ?? NO_STATUS[name];
 
+/** What a usage allows of each of the two, where it says anything, beside what is stated. */
+const limits = (usage, stated) => [[usage?.applications, stated?.application], [usage?.environments, stated?.environment]]
+  .filter(([allowed]) => allowed !== undefined);
+
+/** Whether a usage allows what is stated. */
+export const allows = (usage, stated) => limits(usage, stated).every(([allowed, said]) => allowed.includes(said));
+
+const isWithin = (inner, outer) =>
+  limits(outer, { application: inner?.applications, environment: inner?.environments })
+    .every(([above, below]) => below !== undefined && below.every((one) => above.includes(one)));
+
 export class Book {
   constructor(account) {
     this.id = account;
@@ -157,7 +168,7 @@ export class Book {
   }
 
   /** Section 7: refuses unless that key holds the permission, by the grants given or by all. */
-  chain(kid, permission, scope, resource, now, grants = this.grants) {
+  chain(kid, permission, scope, resource, now, grants = this.grants, stated = undefined) {
     const status = this.last?.payload ?? NO_STATUS;
     if (listed(status, "keys").includes(kid)) refuse("denied", "revoked");
     if (this.isAdministrator(kid)) return;
@@ -165,6 +176,7 @@ export class Book {
       const { principal, permissions, scope: above, resource: only } = grant.payload;
       if (thumbprint(principal.key) !== kid || !permissions.includes(permission) || !covers(above, scope)) continue;
       if (only !== undefined && only !== resource) continue;
+      if (!allows(grant.payload.usage, stated)) continue;
       try {
         return climb(grant, grants, status, (one) => this.isAdministrator(one), now);
       } catch (error) {
@@ -190,7 +202,8 @@ function climb(grant, grants, status, isAdministrator, now) {
     const given = grant.payload, held = above.payload;
     if (thumbprint(held.principal.key) !== grant.kid || !held.permissions.includes("admin") ||
         !given.permissions.every((one) => held.permissions.includes(one)) || !covers(held.scope, given.scope) ||
-        (held.resource !== undefined && held.resource !== given.resource) || given.exp > held.exp) {
+        (held.resource !== undefined && held.resource !== given.resource) || given.exp > held.exp ||
+        !isWithin(given.usage, held.usage)) {
       refuse("denied", "exceeds");
     }
     grant = above;

@@ -1,7 +1,7 @@
 // The warrant of a task: docs/formats.md section 11, step by step.
 import { parseAs } from "./documents.mjs";
 import { refuse } from "./bytes.mjs";
-import { covers } from "./trust.mjs";
+import { allows, covers } from "./trust.mjs";
 
 const LONGEST = { any: 86400, never: 120 };
 const NEVER = ["delete", "exec"];
@@ -20,8 +20,8 @@ export function warrant(book, compact, now) {
   if (asked.gen < (status.keyrings?.[asked.keyring] ?? 1) || asked.gen !== keyring.payload.gen) {
     refuse("stale_recipient", "generation"); // (4)
   }
-  const holds = (kid, permission, about) =>
-    book.chain(kid, permission, about.payload.scope, about.payload.id, now, pinned.grants);
+  const holds = (kid, permission, about, stated = undefined) =>
+    book.chain(kid, permission, about.payload.scope, about.payload.id, now, pinned.grants, stated);
   const judge = { task, pinned, status, keyring, holds };
   const connectors = asked.targets.map((target) => use(judge, target));
   if (asked.op === "store" && new Set(asked.targets.map((target) => target.secret)).size !== asked.targets.length) {
@@ -90,17 +90,18 @@ function use(judge, target) {
     secret = pinned.one("secret", target.secret);
     connector = pinned.one("connector", secret.payload.connector);
   }
-  for (const permission of PERMISSIONS[op]) holds(task.kid, permission, secret ?? connector); // (5)
+  for (const permission of PERMISSIONS[op]) holds(task.kid, permission, secret ?? connector, task.payload.usage); // (5)
   if (secret) secretCounts(judge, secret, connector, op === "delete" ? Infinity : n); // (6)
   connectorCounts(judge, connector); // (7)
   return connector;
 }
 
-function secretCounts({ status, holds }, secret, connector, n) {
+function secretCounts({ task, status, holds }, secret, connector, n) {
   holds(secret.kid, "edit", secret);
   if (secret.payload.deleted) refuse("conflict", "secret deleted");
   if (!covers(connector.payload.scope, secret.payload.scope)) refuse("denied", "connector's scope");
   if (n < (status.secrets?.[secret.payload.id] ?? 1)) refuse("denied", "floor");
+  if (!allows(secret.payload.usage, task.payload.usage)) refuse("denied", "usage");
 }
 
 function connectorCounts({ task, keyring, holds }, connector) {
@@ -109,6 +110,7 @@ function connectorCounts({ task, keyring, holds }, connector) {
   if (connector.payload.keyring !== task.payload.keyring) refuse("denied", "keyring");
   const away = connector.payload.spec?.executeOnDelegate === false;
   if (away !== (keyring.payload.platform ?? false)) refuse("denied", "whose delegates");
+  if (!allows(connector.payload.usage, task.payload.usage)) refuse("denied", "usage");
 }
 
 /** Where a secret lives, as "SCOPE NAME", that a connector at `scope` means by a reference. */

@@ -19,6 +19,7 @@ from shared.documents.grant import PERMISSIONS, Principal
 from shared.documents.jws import header_bytes, kind_of
 from shared.documents.output import OutputDocument
 from shared.documents.task import KnownStatus, Pin, Target, TaskDocument, WantedSelector
+from shared.documents.usage import TaskUsage, Usage
 from shared.trust.account import consent_message
 from tests.vectors import actors as a
 from tests.vectors.limits import LIMITS, nested
@@ -108,6 +109,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 principal=Principal("build server 1.0-x_", a.RENEWER.key, "service"),
                 resource=a.opaque("secret password"),
                 parent=a.opaque("grant owner"),
+                usage=Usage(applications=("1.0-x_", "A", longest), environments=("_",)),
                 rev=2,
                 prev=_DIGESTS[0],
             ),
@@ -124,6 +126,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 spec={"url": _TEXT, "list": [1, -1, True, None, {"b": [], "a": {}}], "_": 9_007_199_254_740_991},
                 scope="org/orders",
                 secrets=("A", "_", "account.a", f"account.{longest}", "org.a"),
+                usage=Usage(applications=("orders",)),
                 **described,
             ),
         ),
@@ -139,6 +142,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 filename="schlüssel.pem",
                 reference=f"{_TEXT}#a.b",
                 metadata=_TAGS,
+                usage=Usage(environments=tuple(f"e{at:02}" for at in range(64))),
                 **described,
             ),
         ),
@@ -159,6 +163,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 pins=(Pin("account", "account", 2, _DIGESTS[1]), Pin("keyring", a.KEYRING, 1, _DIGESTS[2])),
                 selectors=(WantedSelector("linux", "step"), WantedSelector("eu", "pipeline")),
                 input=(_DIGESTS[3],),
+                usage=TaskUsage(application="orders", environment="production"),
             ),
         ),
         "task, a command": (
@@ -173,6 +178,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 ),
                 input=(_DIGESTS[3],),
                 seconds=86_400,
+                usage=TaskUsage(environment="1.0-x_"),
                 exp=a.NOW + 120,
             ),
         ),

@@ -32,6 +32,7 @@ from tests.vectors import (
     streams,
     tokens,
     trust,
+    usages,
     warrants,
 )
 
@@ -99,6 +100,7 @@ def files() -> Mapping[str, Any]:
         "streams.json": streams.streams(),
         "tasks.json": warrants.tasks(),
         "tokens.json": tokens.tokens(),
+        "usages.json": usages.usages(),
     }
 
 

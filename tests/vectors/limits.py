@@ -78,6 +78,42 @@ def _two(**members: Any) -> Edit:
     return edit
 
 
+_LABELS = {
+    "of nothing": {},
+    "without labels": {"applications": [], "environments": []},
+    "with no application spelt out": {"applications": [], "environments": ["a"]},
+    "with a text for labels": {"applications": "a"},
+    "with null for labels": {"applications": None},
+    "with labels out of order": {"applications": ["b", "a"]},
+    "with a label twice": {"environments": ["a", "a"]},
+    "with an empty label": {"environments": [""]},
+    "with a label that begins with a point": {"environments": [".a"]},
+    "with a label that begins with a hyphen": {"environments": ["-a"]},
+    "with a space in a label": {"environments": ["a b"]},
+    "with a line break in a label": {"environments": ["a\n"]},
+    "with a label outside of ASCII": {"environments": ["é"]},
+    "with a label that is too long": {"environments": [_TOO_LONG]},
+    "with sixty-five labels": {"applications": [f"a{at:02}" for at in range(65)]},
+    "of something else": {"applications": ["a"], "services": ["a"]},
+}
+_STATED: dict[str, Any] = {
+    "of nothing": {},
+    "of a list": ["a"],
+    "with null": {"application": "a", "environment": None},
+    "with an empty label": {"application": ""},
+    "with a label that begins with a point": {"environment": ".a"},
+    "with a line break in a label": {"environment": "a\n"},
+    "with a label outside of ASCII": {"environment": "é"},
+    "with a label that is too long": {"application": _TOO_LONG},
+    "with two labels": {"application": ["a", "b"]},
+    "of something else": {"application": "a", "service": "a"},
+}
+
+
+def _usages(usages: Mapping[str, Any]) -> dict[str, Edit]:
+    return {f"a usage {name}": _put(usage=usage) for name, usage in usages.items()}
+
+
 _EVERY: dict[str, Edit] = {
     "an account id that is too short": _put(acct=a.ACCOUNT[:-1]),
     "an account id in upper case": _put(acct=a.ACCOUNT.upper()),
@@ -192,6 +228,7 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a principal with a name that is empty": _in("principal", name=""),
         "a principal with stray bits": _in("principal", key=_STRAY_KEY),
         "a principal with more than that": _in("principal", admin=True),
+        **_usages(_LABELS),
     },
     "scope": _PLACED,
     "connector": {
@@ -216,6 +253,7 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a secret with a hyphen": _put(secrets=["a-b"]),
         "a secret with a line break": _put(secrets=["a\n"]),
         "an organisation's secret in the account": _put(secrets=["account.a", "org.a"]),
+        **_usages(_LABELS),
         "sixty-five secrets": _put(secrets=[f"a{at:02}" for at in range(65)]),
     },
     "secret": {
@@ -227,6 +265,7 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "metadata with a space in its name": _put(metadata={"a b": "x"}),
         "metadata that isn't a text": _put(metadata={"version": 1}),
         "metadata of 257 characters": _put(metadata={"version": "x" * 257}),
+        **_usages(_LABELS),
     },
     "certificate": {
         **_EVERY,
@@ -259,6 +298,7 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a command of no second": _put(seconds=0),
         "a command of a day and a second": _put(seconds=86_401),
         "a command of a text": _put(seconds="1"),
+        **_usages(_STATED),
         "no pin": _put(pins=[]),
         "a pin of three": _put(pins=[["account", "account", 1]]),
         "a pin of five": lambda p: p["pins"][0].append(1),

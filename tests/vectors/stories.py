@@ -8,13 +8,15 @@ The outcome of a case is that of its last step. Pure; times are in the steps.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from shared.canonical import digest
+from shared.canonical import digest, encode
 from shared.crypto.identity import Identity
 from shared.documents.fields import Payload
 from shared.documents.jws import kind_of
 from shared.documents.task import Pin
+from shared.documents.usage import TaskUsage
 from tests.vectors import actors as a
 
 Step = dict[str, Any]
@@ -77,10 +79,17 @@ def admit(document: str, expect: str = "accepted", now: int = a.NOW) -> Step:
 
 
 def may(
-    who: str, permission: str, scope: str, expect: str = "accepted", resource: str | None = None, now: int = a.NOW
+    who: str,
+    permission: str,
+    scope: str,
+    expect: str = "accepted",
+    resource: str | None = None,
+    now: int = a.NOW,
+    usage: TaskUsage | None = None,
 ) -> Step:
-    """Whether that key may do that."""
-    step = {"do": "may", "who": who, "permission": permission, "scope": scope, "now": now, "expect": expect}
+    """Whether that key may do that, for what is stated as `usage`."""
+    step: Step = {"do": "may", "who": who, "permission": permission, "scope": scope, "now": now, "expect": expect}
+    step |= {"usage": json.loads(encode(usage))} if usage else {}
     return {**step, "resource": resource} if resource else step
 
 

@@ -33,6 +33,7 @@ from shared.documents.grant import DAY
 from shared.documents.jws import VerifyingKey, kind_of, parse, parse_as
 from shared.documents.keyring import KeyringDocument
 from shared.documents.task import TaskDocument
+from shared.documents.usage import TaskUsage
 from shared.errors import Denied, Malformed, NotReady, PrivySealError, Tampered
 from shared.hello import hello_message
 from shared.labels import ANSWER, RECORD, WRAP
@@ -284,7 +285,9 @@ def _step(file: File, book: Book, step: Case) -> None:
                 raise
         case "may":
             scope = Scope.parse(step["scope"])
-            book.authority.chain(file["kids"][step["who"]], step["permission"], scope, step.get("resource"), now)
+            usage = msgspec.convert(step["usage"], TaskUsage) if "usage" in step else None
+            kid = file["kids"][step["who"]]
+            book.authority.chain(kid, step["permission"], scope, step.get("resource"), now, usage)
         case "certificate":
             keyring = book.keyrings.get(step["keyring"])
             if keyring is None:
@@ -331,6 +334,7 @@ CHECKS: dict[str, Check] = {
     "streams": streams.check,
     "tasks": stories,
     "tokens": tokens,
+    "usages": stories,
 }
 
 
