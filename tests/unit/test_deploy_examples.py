@@ -146,6 +146,14 @@ def test_every_field_that_a_kind_takes_stands_in_an_example(kind: str, model: ty
     assert found == set(fields(model))
 
 
+@pytest.mark.parametrize("kind", ["AzureKeyVault", "AzureKeyVaultKey"])
+def test_every_field_of_azure_beside_those_of_every_kind_stands_in_an_example(kind: str) -> None:
+    found = {
+        path for one in map(described, CONNECTORS) if one.type.startswith("AzureKeyVault") for path in paths(one.spec)
+    }
+    assert set(fields(KINDS[kind])) - set(fields(LocalSettings)) <= found
+
+
 def test_every_field_of_an_example_is_explained_above_it_somewhere() -> None:
     explained, named = set(), set()
     for file in CONNECTORS:
