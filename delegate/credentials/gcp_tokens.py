@@ -19,10 +19,10 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Meta
 from requests.exceptions import ConnectionError as NotConnected
-from requests.exceptions import ProxyError, RequestException, SSLError, Timeout
+from requests.exceptions import ProxyError, SSLError, Timeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from delegate.credentials.gcp_http import Answer, GcpHttp, Slow, TooLong
+from delegate.credentials.gcp_http import Answer, GcpHttp, Slow
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.errors import Denied, NotReady, Overloaded, PrivySealError, Unavailable
@@ -104,7 +104,9 @@ class TokenEndpoints:
         async def once() -> Any:
             try:
                 answer = await asyncio.to_thread(self._http.ask, "POST", url, headers, body)
-            except (RequestException, HTTPError, Slow, TooLong) as error:
+            except PrivySealError:
+                raise
+            except Exception as error:  # noqa: BLE001 (the library stumbles in many ways over what Google wouldn't say)
                 raise unanswered(error, service) from None
             if answer.status != 200:
                 raise self._refused(answer, service)

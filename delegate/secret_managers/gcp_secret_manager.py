@@ -242,7 +242,7 @@ class GcpSecrets:
             raise Malformed(
                 "name_unfit",
                 "a name of Google Secret Manager has up to 255 letters, digits, - and _, and this secret's hasn't",
-                "choose identifiers without $; a reference is a name, without its project: that goes into gcp_project_id "
+                "choose shorter identifiers; a reference is a name, without its project: that goes into gcp_project_id "
                 "of additionalMetadata",
             )
         return f"projects/{self._named(project_of(secret) or self._project)}/secrets/{name}"

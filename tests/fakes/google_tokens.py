@@ -61,7 +61,7 @@ class TokenServer:
     """The service account of the machine whose metadata server this is; "" for none."""
 
     def __post_init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self.stalled = threading.Event()
@@ -216,6 +216,11 @@ class TokenServer:
     def _granted(self, who: str, *scopes: str) -> Answered:
         token = self.issue(who, *scopes)
         return 200, {"access_token": token, "expires_in": self.lifetime, "token_type": "Bearer"}
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked has gone."""
 
 
 def _oauth(error: str, description: str) -> Answered:
