@@ -45,6 +45,8 @@ class Records:
     async def opened(self, account: str, task: str, document: TaskDocument) -> tuple[bytes, ...]:
         """The records that the task (named by its digest) opens, one a target.
 
+        Of a delete they say where the provider has it: the newest version's for a whole secret, empty for a large one.
+
         Raises Conflict where it means another newest version than there is, NotFound for one that isn't there.
         """
         match document.op:
@@ -54,20 +56,26 @@ class Records:
             case "exec" | "reveal":
                 return await self._named(account, document.targets)
             case "delete":
-                await self._check_doomed(account, document)
+                return await self._doomed(account, document)
         return ()
 
     async def credentials(self, account: str, document: TaskDocument) -> tuple[bytes, ...]:
         """The records of the task's credentials, in order. Raises as `opened`."""
         return await self._named(account, document.credentials) if document.credentials else ()
 
-    async def _check_doomed(self, account: str, document: TaskDocument) -> None:
+    async def _doomed(self, account: str, document: TaskDocument) -> tuple[bytes, ...]:
         places = [(target.secret or "", target.n) for target in document.targets if target.n]
         versions = await self._store.version_many(account, places, SMALL_BYTES)
+        whole = [target.secret or "" for target in document.targets if not target.n]
+        newest = await self._store.latest_many(account, whole, SMALL_BYTES)
+        records: list[bytes] = []
         for target in document.targets:
-            version = versions.get((target.secret or "", target.n))
+            secret = target.secret or ""
+            version = versions.get((secret, target.n)) if target.n else newest.get(secret)
             if target.n and (version is None or version.digest != target.version):
                 raise _no_version()
+            records.append((version.record if version else None) or b"")
+        return tuple(records)
 
     async def newest(self, account: str, secrets: list[str]) -> dict[str, dict[str, int | str]]:
         """The newest version of each secret that has one, for the facts of a Conflict."""

@@ -111,11 +111,15 @@ class Direct:
         return (await self._read(secret, "" if secret.secret.reference else reference.version)).value
 
     async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
-        """Remove what was written; where the document refers to what was there before, nothing is done."""
+        """Remove what was written; where the document refers to what was there before, nothing is done.
+
+        Of a whole secret `stored` is its newest record, as far as it is shown. Raises Conflict where that is elsewhere.
+        """
         if secret.secret.reference:
             return
         self._check_writable()
         if secret.n == 0:
+            self._check_unmoved(secret, stored)
             await self._store.remove(self._locator(secret), secret, "")
         elif stored is not None:
             reference = self._authenticated(secret, stored)
@@ -158,6 +162,17 @@ class Direct:
                 "store the secret again, or change the prefix, reference or metadata back",
             )
         return stored
+
+    def _check_unmoved(self, secret: SecretVersion, stored: Stored | None) -> None:
+        # Its newest record comes by the manager's word, and can't be authenticated without its version: it only refuses.
+        if isinstance(stored, Reference) and stored.locator != self._locator(secret):
+            raise Conflict(
+                "locator_changed",
+                f"the secret {secret.secret.identifier} is kept at another place of the provider than its document and its "
+                "connector name now: nothing would be deleted there",
+                "change the connector's prefix or base path back and delete it then; or store it once more and delete it: what "
+                "lies at the old place then stays there",
+            )
 
     def _check_writable(self) -> None:
         if self._store.read_only:

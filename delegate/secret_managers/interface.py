@@ -67,7 +67,10 @@ class SecretManager(Protocol):
         """
 
     async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
-        """Remove what the provider keeps, all versions where n is 0; what isn't there is no error."""
+        """Remove what the provider keeps, all versions where n is 0; what isn't there is no error.
+
+        `stored` is the record of that version, or of the newest where n is 0, as far as the manager shows one.
+        """
 
     async def close(self) -> None:
         """Give connections back; nothing else is called afterwards. Twice is harmless."""

@@ -52,6 +52,11 @@ async def apply(client: Client, prefix: str) -> None:
     await client.connectors.apply(changes)
 
 
+def names(moto: Moto) -> list[str]:
+    found = moto.client("secretsmanager").list_secrets(MaxResults=100)["SecretList"]
+    return [one["Name"] for one in found]
+
+
 async def test_the_connection_test_passes(client: Client) -> None:
     tested = await client.connectors.test("account.sm")
     assert tested
@@ -90,11 +95,20 @@ async def test_what_aws_cannot_take_is_told_to_the_person_who_stores_it(client: 
         await client.store("account.taken", b"mine", connector="account.sm")
 
 
-async def test_a_changed_prefix_says_where_the_values_are_and_changed_back_they_are_there(client: Client) -> None:
+async def test_a_changed_prefix_says_where_the_values_are_and_changed_back_they_are_there(
+    client: Client, moto: Moto
+) -> None:
     await client.store("account.moved", b"value", connector="account.sm")
     await apply(client, "other")
     with pytest.raises(Conflict) as caught:
         await client.reveal("account.moved")
     assert caught.value.code == "locator_changed" and "prefix" in caught.value.hint
+    with pytest.raises(Conflict) as caught:
+        await client.delete("account.moved")
+    assert caught.value.code == "locator_changed" and "prefix" in caught.value.hint
     await apply(client, "devops")
     assert await client.reveal("account.moved") == Plaintext(b"value")
+    await client.delete("account.moved")
+    with pytest.raises(NotFound):
+        await client.reveal("account.moved")
+    assert "devops/moved" not in names(moto)

@@ -129,6 +129,18 @@ async def test_a_version_stored_under_another_prefix_says_so(world: World, shelf
     assert caught.value.code == "locator_changed" and shelf.calls == []
 
 
+async def test_a_secret_that_is_kept_under_another_prefix_is_not_deleted_in_silence(world: World, shelf: Shelf) -> None:
+    secret = version(world)
+    stored = await direct(world, shelf).store(secret, Plaintext(b"x"))
+    shelf.prefix = "moved/"
+    shelf.calls.clear()
+    with pytest.raises(Conflict) as caught:
+        await direct(world, shelf).delete(whole(secret), stored)
+    assert caught.value.code == "locator_changed" and shelf.calls == []
+    await direct(world, shelf).delete(whole(secret), Wrapped(b"\x01" + bytes(200)))
+    assert shelf.calls == ["remove"]
+
+
 async def test_a_value_longer_than_the_provider_takes_is_refused_with_its_limit(world: World, shelf: Shelf) -> None:
     with pytest.raises(Malformed) as caught:
         await direct(world, shelf).store(version(world), Plaintext(bytes(65_537)))
