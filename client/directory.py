@@ -218,7 +218,7 @@ class Directory:
     async def learn(self, facts: Mapping[str, Any]) -> None:
         """Takes newer versions from a conflict's facts; its documents are in the book by now.
 
-        Where a newer revision of a connector names other secrets, those are asked for.
+        Where a newer revision of a connector names other secrets, those are asked for, and so are newer revisions of those.
         """
         for secret, latest in _read_latest(facts.get("latest")).items():
             self._account.state.check_version(secret, latest.n, latest.digest)
@@ -228,8 +228,14 @@ class Directory:
         users = {known.connector.document.id: place for place, known in self._known.items()}
         for place in users.values():
             connector = self._newest(self._known[place].connector)
-            if any(one not in self._known for one in places_of(connector.document)):
+            if any(one not in self._known or self._is_stale(one, facts) for one in places_of(connector.document)):
                 await self._resolve([place])
+
+    def _is_stale(self, place: Reference, facts: Mapping[str, Any]) -> bool:
+        """Whether a conflict says that there is a newer revision of that secret: it comes only with who uses it."""
+        stale = facts.get("stale")
+        id = self._known[place].secret.document.id
+        return isinstance(stale, list) and ["secret", id] in stale
 
     def credentials(self, connectors: Iterable[Verified[ConnectorDocument]]) -> list[Subject]:
         """The newest versions of the secrets that the connectors name, and of those that their holders name, each once.
@@ -246,7 +252,9 @@ class Directory:
                 try:
                     known = self.current(place)
                 except NotFound:
-                    raise _lacking(connector.document, place, "isn't there or may not be used by who signed the connector") from None
+                    raise _lacking(
+                        connector.document, place, "isn't there or may not be used by who signed the connector"
+                    ) from None
                 if not known.n:
                     raise _lacking(connector.document, place, "has no value yet")
                 found[place] = Subject(known.secret, known.connector, known.n, known.version, latest=True)

@@ -224,7 +224,15 @@ def _pins(
     for connector in {one.connector.digest: one.connector for one in (*subjects, *credentials)}.values():
         for place in places_of(connector.document):
             if (secret := held.get(place)) is not None:
-                _pin_chain(pins, authority, connector.kid, "use", Scope.parse(secret.scope), secret.id, now)
+                try:
+                    _pin_chain(pins, authority, connector.kid, "use", Scope.parse(secret.scope), secret.id, now)
+                except Denied as why:
+                    raise Denied(
+                        why.code,
+                        f"whoever signed the connector {connector.document.identifier} may not use the secret {place} that it "
+                        f"names ({why.detail})",
+                        "somebody who may use it signs the connector anew: privyseal apply",
+                    ) from None
     return tuple(pins.values())
 
 
