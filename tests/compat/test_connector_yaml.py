@@ -22,6 +22,7 @@ from shared.errors import Conflict, Malformed, NotFound, NotReady
 FOLDER = Path(__file__).parent / "documents"
 FILES = sorted(FOLDER.glob("*.yaml"))
 SECRETS = ("account.kmsArn", "account.awsAccess", "account.awsSecret")
+SECRETS_OF_GOOGLE = ("account.gcpKey",)
 SECRETS_OF_VAULT = ("account.vtoken", "account.vsid", "account.hdr")
 SECRETS_OF_AZURE = ("account.azureKey",)
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def environment() -> AsyncIterator[DevEnvironment]:
     async with DevEnvironment(delegates=1) as environment:
         async with environment.client() as client:
-            for reference in (*SECRETS, *SECRETS_OF_VAULT, *SECRETS_OF_AZURE):
+            for reference in (*SECRETS, *SECRETS_OF_GOOGLE, *SECRETS_OF_VAULT, *SECRETS_OF_AZURE):
                 await client.store(reference, b"value")
             # What says executeOnDelegate: false has somewhere to go.
             await client.keyrings.create("platform", environment.folder / "platform.json", platform=True)

@@ -154,6 +154,12 @@ def test_every_field_of_azure_beside_those_of_every_kind_stands_in_an_example(ki
     assert set(fields(KINDS[kind])) - set(fields(LocalSettings)) <= found
 
 
+@pytest.mark.parametrize("kind", ["GcpKms", "GcpSecretManager"])
+def test_every_field_of_google_beside_those_of_every_kind_stands_in_an_example(kind: str) -> None:
+    found = {path for one in map(described, CONNECTORS) if one.type == kind for path in paths(one.spec)}
+    assert set(fields(KINDS[kind])) - set(fields(LocalSettings)) <= found
+
+
 def test_every_field_of_an_example_is_explained_above_it_somewhere() -> None:
     explained, named = set(), set()
     for file in CONNECTORS:
