@@ -93,6 +93,9 @@ class AwsSecrets:
         described, found = await asyncio.gather(
             self._described(locator), self._value(locator, _chosen(secret.secret.metadata.get("version", "")))
         )
+        # The ARN of what was made anew under a name is another one.
+        if described.get("ARN") != found.get("ARN"):
+            raise Conflict("secret_changing", f"the secret {locator} is being changed by others", "try again")
         check_referable(_tags(described))
         return Found(foreign(_kept(found)), str(found["VersionId"]))
 
@@ -168,7 +171,7 @@ class AwsSecrets:
             if not is_own(secret, tags):
                 await self._ask("TagResource", locator, {"Tags": _pairs(tags_of(secret))})
             return await self._put(locator, secret, content, described)
-        except PrivySealError:
+        except (PrivySealError, asyncio.CancelledError):
             await self._deleted_again(locator)
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -106,6 +107,41 @@ async def test_what_was_restored_in_vain_goes_back_to_where_it_was(
     assert "DeletedDate" in await stage.console.described("acme.db")
     deletion = [one for one in faulty.asked if one.operation == "DeleteSecret"][-1]
     assert deletion.parameters["RecoveryWindowInDays"] == 8
+
+
+async def test_what_was_restored_goes_back_when_the_task_is_called_off(stage: Stage, faulty: FaultyAws) -> None:
+    manager, old, reached = stage.manager(), stage.version(), asyncio.Event()
+    await manager.store(old, Plaintext(b"old"))
+    await manager.delete(whole(old), None)
+
+    async def called_off(asked: Asked) -> Any:
+        reached.set()
+        return await stall(asyncio.Event())(asked)
+
+    faulty.faults["UpdateSecret"].append(called_off)
+    storing = asyncio.create_task(manager.store(stage.version(id="b" * 26), Plaintext(b"new")))
+    await reached.wait()
+    storing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    assert "DeletedDate" in await stage.console.described("acme.db")
+
+
+async def test_a_name_that_changes_hands_between_the_look_at_its_tags_and_its_value_is_not_read(
+    stage: Stage, faulty: FaultyAws
+) -> None:
+    await stage.console.create("shared", "theirs")
+    manager, path = stage.manager(), f"{stage.console.prefix}/shared"
+
+    async def made_anew(asked: Asked) -> Any:
+        told = {"ARN": f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{path}-AbCdEf", "Name": path}
+        return await answer(json.dumps({**told, "VersionId": "v" * 32, "SecretString": "hunter2"}).encode())(asked)
+
+    faulty.faults["GetSecretValue"].append(made_anew)
+    with pytest.raises(Conflict) as caught:
+        await manager.store(stage.version("referred", reference=path), Plaintext(b""))
+    assert caught.value.code == "secret_changing" and "hunter2" not in repr(caught.value.problem())
+    await manager.store(stage.version("referred", reference=path), Plaintext(b""))
 
 
 async def test_where_it_can_not_go_back_the_first_error_is_told(stage: Stage, faulty: FaultyAws) -> None:
