@@ -159,7 +159,7 @@ def changed_fields(
     asked: dict[str, Any] = {
         "name": check_name(name, "name") if name else None,
         "description": description,
-        "tags": dict(tags) if tags else None,
+        "tags": None if tags is None else dict(tags),
         "filename": filename if filename and document.type == "SecretFile" else None,
     }
     return {field: value for field, value in asked.items() if value is not None and value != getattr(document, field)}
