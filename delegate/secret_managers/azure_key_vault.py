@@ -9,9 +9,8 @@ version of its own, and which one counts the manager decides. Source: Key Vault 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -22,6 +21,7 @@ from azure.keyvault.secrets.aio import SecretClient
 from delegate.credentials.azure_calls import AzureCalls, Refusal, Refusals
 from delegate.credentials.azure_http import CONNECTIONS
 from delegate.secret_managers.azure_names import CHECKED, SEPARATOR, name_of
+from delegate.secret_managers.azure_references import VERSION, chosen, expiry
 from delegate.secret_managers.direct import Direct, Found, value_too_long
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.secret_managers.ownership import (
@@ -39,7 +39,7 @@ from shared.connectors.azure_key_vault import AzureKeyVaultSettings
 from shared.connectors.kinds import settings
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
-from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, PrivySealError, Unavailable
+from shared.errors import Conflict, Denied, NotFound, NotReady, PrivySealError, Unavailable
 
 LONGEST_VALUE = 25_000
 """Bytes (Key Vault: "25k bytes"); what isn't text takes a third more of them."""
@@ -53,10 +53,6 @@ POLL_SECONDS = 0.5
 SETTLE_SECONDS = 30.0
 """How long a deletion or recovery may take to be seen."""
 
-_METADATA = frozenset({"version", "expiresOn"})
-_VERSION = re.compile(r"[0-9a-f]{32}\Z")
-_REFERENCE = re.compile(r"(?P<name>[A-Za-z0-9\-]{1,127})(/(?P<version>[0-9a-f]{32}))?\Z")
-_LATEST_DATE = 253_402_300_799_000
 
 R = TypeVar("R")
 
@@ -106,8 +102,8 @@ class AzureSecrets:
             if kept.version != version:
                 raise _garbled(locator)
             return Found(value_of(kept.value or ""), version)
-        _expiry(secret)
-        name, version = _chosen(locator, secret.secret.metadata.get("version", ""))
+        expiry(secret)
+        name, version = chosen(locator, secret.secret.metadata.get("version", ""))
         kept = await self._get(name, version)
         if version not in {"", kept.version}:
             raise _garbled(name)
@@ -119,7 +115,7 @@ class AzureSecrets:
         kept = text(value)
         if len(kept.encode()) > LONGEST_VALUE:
             raise value_too_long(secret, LONGEST_BYTES)
-        expires = _expiry(secret)
+        expires = expiry(secret)
         newest = await self._newest(locator)
         if newest is not None:
             check_owner(secret, newest.tags)
@@ -173,7 +169,10 @@ class AzureSecrets:
             if why.code != "azure_disabled":
                 raise
         # What is disabled shows its tags in the list only.
-        return max(await self._versions(name), key=lambda one: one[0])[1]
+        versions = await self._versions(name)
+        if not versions:
+            raise _garbled(name)
+        return max(versions, key=lambda one: one[0])[1]
 
     async def _versions(self, name: str) -> list[tuple[datetime, _Kept]]:
         async def call(client: SecretClient) -> list[tuple[datetime, _Kept]]:
@@ -219,7 +218,12 @@ class AzureSecrets:
         if not is_of_account(secret, tags):
             check_owner(secret, tags)
         # The library's own way waits without an end.
-        await self._send("POST", f"deletedsecrets/{name}/recover", "secrets/recover", name)
+        try:
+            await self._send("POST", f"deletedsecrets/{name}/recover", "secrets/recover", name)
+        except NotFound as why:
+            # A try whose answer was lost has recovered it.
+            if why.code != SECRET_NOT_FOUND:
+                raise
         await self._settled(lambda: self._newest(name), name)
         try:
             return await self._set(name, secret, kept, expires)
@@ -302,47 +306,9 @@ class AzureKeyVault(Direct):
 
 def _kept(name: str, found: KeyVaultSecret) -> _Kept:
     told = found.properties
-    if not _VERSION.match(told.version or "") or (told.name or "").lower() != name.lower():
+    if not VERSION.match(told.version or "") or (told.name or "").lower() != name.lower():
         raise _garbled(name)
     return _Kept(told.version or "", told.tags or {}, found.value)
-
-
-def _chosen(locator: str, version: str) -> tuple[str, str]:
-    """Name and version of a reference; the version is "" for the newest. Raises Malformed."""
-    parts = _REFERENCE.match(locator)
-    version = "" if version == "latest" else version
-    if parts is None or (version and not _VERSION.match(version)):
-        raise Malformed(
-            "reference_malformed",
-            "the secret's reference isn't a name at Key Vault, or its version isn't one",
-            "write NAME or NAME/VERSION: up to 127 letters, digits and hyphens; a version is 32 hexadecimal digits in lower case",
-        )
-    if parts["version"] and version not in {"", parts["version"]}:
-        raise Malformed(
-            "reference_malformed",
-            "the secret's reference names one version, and version in its additionalMetadata another",
-            "give one of them",
-        )
-    return parts["name"], parts["version"] or version
-
-
-def _expiry(secret: SecretVersion) -> datetime | None:
-    """`expiresOn` of the metadata, milliseconds since 1970. Raises Malformed, also for metadata that mean nothing."""
-    told = secret.secret.metadata
-    if not told.keys() <= _METADATA:
-        raise Malformed(
-            "metadata_unknown",
-            "additionalMetadata of the secret has a value that means nothing to AzureKeyVault",
-            "known are " + ", ".join(sorted(_METADATA)),
-        )
-    if not told.get("expiresOn"):
-        return None
-    milliseconds = told["expiresOn"]
-    if not (milliseconds.isascii() and milliseconds.isdecimal() and len(milliseconds) <= 15):
-        raise Malformed(*_EXPIRY_MALFORMED)
-    if not 0 < int(milliseconds) <= _LATEST_DATE:
-        raise Malformed(*_EXPIRY_MALFORMED)
-    return datetime.fromtimestamp(int(milliseconds) // 1000, UTC)
 
 
 def _garbled(name: str) -> Unavailable:
@@ -361,11 +327,6 @@ def _changing(name: str) -> Unavailable:
 
 SECRET_NOT_FOUND = "secret_not_found"  # noqa: S105 (a code)
 SECRET_DELETED = "secret_deleted"  # noqa: S105
-_EXPIRY_MALFORMED = (
-    "metadata_malformed",
-    "expiresOn in additionalMetadata of the secret isn't a time",
-    "give milliseconds since 1970, as in 1767225600000",
-)
 _VERSION_EXISTS = (
     "version_exists",
     "Key Vault has a version of that store task already, with another value",

@@ -20,7 +20,7 @@ from shared import oidc
 from shared.errors import Denied, Malformed, NotReady, PrivySealError
 from tests.fakes.azure import Stage
 from tests.fakes.azure_vault import ALL_RIGHTS
-from tests.fakes.entra import App
+from tests.fakes.entra import AUDIENCE, App
 from tests.fakes.issuers import speak
 from tests.servers.azure import CLIENT, TENANT, Azure
 from tests.servers.site import Site
@@ -225,6 +225,22 @@ async def test_an_id_token_of_the_keyring_shows_who_asks_by_issuer_subject_and_a
         assert "AADSTS" in why.detail
     app.federated = {(issuer, subject)}
     await stage.manager(**given).check()
+
+
+async def test_a_pod_with_workload_identity_gives_its_own(
+    stage: Stage, issuer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AKS gives pods these variables and that file; any issuer's token will do here."""
+    tokens, pod = stage.surroundings().tokens, stage.connector()
+    assert tokens is not None
+    (tmp_path / "token").write_text(await tokens.mint(pod, AUDIENCE))
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AZURE_TENANT_ID", TENANT)
+    monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://login.evil.example")
+    stage.azure.entra.apps[MANAGED] = App(MANAGED, federated={(issuer, oidc.subject(pod))})
+    stage.azure.vault.rights[MANAGED] = ALL_RIGHTS
+    await stage.manager(**USER).check()
+    assert {who for who, _ in stage.azure.entra.tokens.values()} == {MANAGED}
 
 
 async def test_an_issuer_that_publishes_another_key_is_not_believed(stage: Stage, issuer: str, tmp_path: Path) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from delegate.clock import Clock
 from delegate.secret_managers.azure_key_vault import LONGEST_BYTES, LONGEST_VALUE, NUMBER_TAG, TASK_TAG
 from delegate.secret_managers.ownership import ACCOUNT_TAG, CREATOR_TAG, SECRET_TAG
 from shared.crypto.plaintext import Plaintext
-from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, Tampered
+from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, Tampered, Unavailable
 from shared.values import Reference
+from tests.architecture.source import ROOT
 from tests.fakes.azure import Stage, whole
 from tests.servers.azure import CLIENT, Azure
 
@@ -165,6 +169,44 @@ async def test_what_is_recovered_in_vain_is_deleted_again(stage: Stage) -> None:
         await manager.store(stage.version(n=2), Plaintext(b"new"))
     assert set(stage.azure.vault.deleted) == {"acme-0db"}
     assert not stage.azure.vault.secrets
+
+
+async def test_what_was_recovered_though_nobody_heard_of_it_is_written(stage: Stage) -> None:
+    manager = stage.manager()
+    await manager.store(stage.version(), Plaintext(b"old"))
+    await manager.delete(whole(stage.version()), None)
+    # The answer to a first try was lost.
+    vault = stage.azure.vault
+    vault.lag = 1
+    vault.answer(CLIENT, "POST", "/deletedsecrets/acme-0db/recover", {"api-version": "7.6"}, {})
+    deleted = {"error": {"code": "Conflict", "innererror": {"code": _DELETED}}}
+    stage.azure.fail("/secrets/acme-0db", 409, deleted, method="PUT")
+    shown = {"id": f"{vault.url}/deletedsecrets/acme-0db", "attributes": {}, "recoveryId": "x"}
+    tags = {ACCOUNT_TAG: stage.world.id}
+    stage.azure.fail("/deletedsecrets/acme-0db", 200, {**shown, "tags": tags}, method="GET")
+    second = stage.version(n=2)
+    assert (await manager.fetch(second, await manager.store(second, Plaintext(b"new")))).reveal() == b"new"
+
+
+class Leaping(Clock):
+    """Each look at it is twenty seconds after the one before."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def monotonic(self) -> float:
+        self._seconds += 20
+        return self._seconds
+
+
+async def test_a_deletion_that_does_not_end_is_not_waited_for_without_an_end(stage: Stage) -> None:
+    stage.azure.vault.lag = 1_000
+    manager = stage.manager(stage.surroundings(clock=Leaping()), enablePurge=True)
+    await manager.store(stage.version(), Plaintext(b"x"))
+    with pytest.raises(Unavailable) as caught:
+        await manager.delete(whole(stage.version()), None)
+    assert caught.value.code == "secret_changing"
+    assert caught.value.detail.startswith("Failed to complete the purge")
 
 
 async def test_to_recover_needs_its_right_which_is_named(stage: Stage) -> None:
@@ -348,6 +390,20 @@ async def test_a_moved_or_made_up_reference_is_tampered_before_the_vault_is_aske
             secret, Reference(generation=1, locator="other", mac="A" * 43, version=other.id, metadata={})
         )
     assert stage.azure.requests == []
+
+
+def test_who_uses_key_vault_loads_no_other_clouds_library() -> None:
+    load = (
+        "import delegate.secret_managers.azure_key_vault, delegate.secret_managers.azure_key_vault_key, sys\n"
+        "print('\\n'.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", load], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "azure" in loaded
+    assert not loaded & {"aiobotocore", "boto3", "botocore", "google", "hvac"}
 
 
 _DELETED = "ObjectIsDeletedButRecoverable"

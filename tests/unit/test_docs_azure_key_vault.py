@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from delegate.secret_managers import azure_key_vault, azure_key_vault_key, azure_names
+from delegate.secret_managers import azure_key_vault, azure_key_vault_key, azure_names, azure_references
 from shared.connectors.azure_key_vault import CLOUDS, AzureKeyVaultSettings
 from shared.connectors.azure_key_vault_key import MOST_PREVIOUS, AzureKeyVaultKeySettings
 from shared.connectors.kinds import settings
@@ -48,7 +48,7 @@ def test_the_names_on_the_page_are_those_of_the_program() -> None:
 
 def test_limits_and_metadata_are_those_of_the_program() -> None:
     assert f"{azure_key_vault.LONGEST_VALUE:,} bytes of text, or {azure_key_vault.LONGEST_BYTES:,} bytes" in SECRETS
-    assert all(f"| `{key}` |" in SECRETS for key in azure_key_vault._METADATA)
+    assert all(f"| `{key}` |" in SECRETS for key in azure_references.METADATA)
     assert f"up to {azure_key_vault.SETTLE_SECONDS:.0f} seconds" in SECRETS
     assert f"at most {MOST_PREVIOUS} of" in KEYS
     assert azure_key_vault_key.ALGORITHM in KEYS

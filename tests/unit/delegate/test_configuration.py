@@ -50,6 +50,15 @@ def test_an_endpoint_without_tls_elsewhere_is_refused(flags: list[str]) -> None:
         configured([*flags, "--aws-endpoints=http://kms.example"])
 
 
+def test_where_azure_is_asked_is_the_owners_choice(flags: list[str]) -> None:
+    made = configured([*flags, "--azure-endpoints=login=https://login.example,identity=http://127.0.0.1:8080"])
+    asked = [made.azure_endpoints.url(service) for service in ("vault", "login", "identity")]
+    assert asked == [None, "https://login.example", "http://127.0.0.1:8080"]
+    assert made.endpoints.url("login") is None
+    with pytest.raises(Malformed, match="azure_endpoints"):
+        configured([*flags, "--azure-endpoints=vault=http://vault.example"])
+
+
 def test_name_and_tags_are_normalised_and_the_host_stays_a_tag(flags: list[str]) -> None:
     made = configured([*flags, "--name= EU-1 ", "--tags=Web, EU"])
     assert (made.name, made.tags) == ("eu-1", ("eu", "host-1.example", "web"))
