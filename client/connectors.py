@@ -214,7 +214,7 @@ class Connectors:
         check_keyring(account.book, change.description, wanted)
         check_switch(change.description, change.before.document if change.before else None, wanted)
         scope = Scope.parse(wanted.scope)
-        account.book.authority.chain(account.identity.kid, "edit", scope, wanted.id, account.clock())
+        account.book.authority.chain(account.identity.kid, "edit", scope, wanted.resource, account.clock())
         await self._credentials.check(change.description, wanted, planned)
 
     # ---- looking

@@ -177,7 +177,7 @@ class Grants:
                 if document is None or getattr(document.document, "deleted", False):
                     continue
                 scope = Scope.parse(getattr(document.document, "scope", "account"))
-                resource = None if kind == "scope" else str(getattr(document.document, "id", ""))
+                resource = None if kind == "scope" else _resource(document.document)
                 try:
                     after.chain(document.kid, permission, scope, resource, now)
                 except Denied:
@@ -213,3 +213,7 @@ def principal_of(name: str, key: str, type_: str) -> Principal:
     """The principal of a grant. Raises Malformed for a key that is none."""
     VerifyingKey.of(key)
     return Principal(check_name(name, "principal"), key, "person" if type_ == "person" else "service")
+
+
+def _resource(document: Revisioned) -> str:
+    return document.resource if isinstance(document, ConnectorDocument) else str(getattr(document, "id", ""))

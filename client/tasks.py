@@ -210,15 +210,15 @@ def _pins(
     for document in (book.account, keyring):
         _pin(pins, document)
     for subject in subjects:
-        about = subject.secret or subject.connector
-        scope, resource = Scope.parse(about.document.scope), about.document.id
+        about = (subject.secret or subject.connector).document
+        scope, resource = Scope.parse(about.scope), _resource(about)
         for permission in PERMISSIONS[op]:
             _pin_chain(pins, authority, kid, permission, scope, resource, now, usage)
     for subject in (*subjects, *credentials):
         for thing in (subject.secret, subject.connector):
             if thing is not None and thing.digest not in pins:
                 _pin(pins, thing)
-                scope, resource = Scope.parse(thing.document.scope), thing.document.id
+                scope, resource = Scope.parse(thing.document.scope), _resource(thing.document)
                 _pin_chain(pins, authority, thing.kid, "edit", scope, resource, now)
     held = {place_of(one.secret.document): one.secret.document for one in credentials if one.secret is not None}
     for connector in {one.connector.digest: one.connector for one in (*subjects, *credentials)}.values():
@@ -234,6 +234,10 @@ def _pins(
                         "somebody who may use it signs the connector anew: privyseal apply",
                     ) from None
     return tuple(pins.values())
+
+
+def _resource(document: SecretDocument | ConnectorDocument) -> str:
+    return document.resource if isinstance(document, ConnectorDocument) else document.id
 
 
 def place_of(document: SecretDocument | ConnectorDocument) -> Reference:

@@ -175,7 +175,7 @@ class Checks:
             raise NotReady("keyring_unknown", "the connector's keyring isn't one that may serve it")
         self._check_newest(connector)
         scope = Scope.parse(document.scope)
-        book.authority.chain(connector.kid, "edit", scope, document.id, now)
+        book.authority.chain(connector.kid, "edit", scope, document.resource, now)
         for use in one.uses:
             assert use.secret is not None
             secret = use.secret.document
@@ -186,7 +186,7 @@ class Checks:
             place, holder = Scope.parse(secret.scope), use.connector.document
             book.authority.chain(connector.kid, "use", place, secret.id, now)
             book.authority.chain(use.secret.kid, "edit", place, secret.id, now)
-            book.authority.chain(use.connector.kid, "edit", Scope.parse(holder.scope), holder.id, now)
+            book.authority.chain(use.connector.kid, "edit", Scope.parse(holder.scope), holder.resource, now)
         if missing(document.selectors, self._tags):
             raise Denied("selectors_missing", "the delegate doesn't own the connector's selectors")
         self._policy.check(op="check", scope=scope, kind=document.type, keyring=document.keyring)

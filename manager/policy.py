@@ -27,6 +27,9 @@ def may_see(authority: Authority, kid: str, scope: str, resource: str | None, no
     return False
 
 
+_CONNECTOR = "connector/"
+"""What a grant says before a connector's id."""
+
 MOST_PLACES = 200
 """Scopes that one list may be put together from."""
 
@@ -36,8 +39,10 @@ def must_stand(authority: Authority, kid: str, now: int) -> None:
     authority.held(kid, now)
 
 
-def sight(authority: Authority, kid: str, within: Scope, now: int) -> Sight:
+def sight(authority: Authority, kid: str, within: Scope, now: int, *, connectors: bool = False) -> Sight:
     """What `may_see` shows `kid` at or below `within`, as one description, so that a list is bounded by it.
+
+    Of what grants name singly: the connectors, or everything else.
 
     A list that was cut after the reading would tell by its page marks what lies in between. Raises Malformed for a sight
     of too many pieces.
@@ -52,8 +57,8 @@ def sight(authority: Authority, kid: str, within: Scope, now: int) -> Sight:
         place = str(within if scope.covers(within) else scope)
         if grant.resource is None:
             below.add(place)
-        else:
-            things.add((place, grant.resource))
+        elif grant.resource.startswith(_CONNECTOR) == connectors:
+            things.add((place, grant.resource.removeprefix(_CONNECTOR)))
     if len(below) > MOST_PLACES or len({scope for scope, _ in things}) > MOST_PLACES:
         raise Malformed("too_many", "your grants are for too many scopes to list them together", "ask for one scope")
     return Sight(tuple(sorted(below)), (), tuple(sorted(things)))
@@ -61,14 +66,14 @@ def sight(authority: Authority, kid: str, within: Scope, now: int) -> Sight:
 
 def connector_sight(authority: Authority, kid: str, within: Scope, now: int) -> Sight:
     """As `sight`, and the connectors of the scopes above: whoever holds something in a scope may use them there."""
-    seen = sight(authority, kid, within, now)
+    seen = sight(authority, kid, within, now, connectors=True)
     above = {within} if authority.is_administrator(kid) else set(_above(authority, kid, now))
     return Sight(seen.below, tuple(sorted(str(one) for one in above if within.covers(one))), seen.things)
 
 
 def may_use(authority: Authority, kid: str, scope: str, id: str, now: int) -> bool:
     """Whether `kid` may see a connector."""
-    return may_see(authority, kid, scope, id, now) or Scope.parse(scope) in _above(authority, kid, now)
+    return may_see(authority, kid, scope, f"{_CONNECTOR}{id}", now) or Scope.parse(scope) in _above(authority, kid, now)
 
 
 def _above(authority: Authority, kid: str, now: int) -> set[Scope]:

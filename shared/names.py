@@ -20,6 +20,7 @@ IDENTIFIER = r"^[a-zA-Z_][0-9a-zA-Z_]{0,127}$(?!\n)"
 NAME = r"^[a-zA-Z_0-9\-.][\-0-9a-zA-Z_ .]{0,127}$(?!\n)"
 ACCOUNT = r"^[a-z2-7]{52}$(?!\n)"
 OPAQUE = r"^[a-z2-7]{26}$(?!\n)"
+RESOURCE = r"^(connector/)?[a-z2-7]{26}$(?!\n)"
 SCOPE = r"^(account|org/[a-zA-Z_][0-9a-zA-Z_]{0,127}(/project/[a-zA-Z_][0-9a-zA-Z_]{0,127})?)$(?!\n)"
 SECRET_REFERENCE = r"^((account|org)\.)?[a-zA-Z_][0-9a-zA-Z_]{0,127}$(?!\n)"  # noqa: S105 (a form, no secret)
 

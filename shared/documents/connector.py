@@ -53,6 +53,11 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     deleted: bool = False
 
     @property
+    def resource(self) -> str:
+        """How a grant names it. Not by its id alone: who is granted one secret could else make a connector of that id."""
+        return f"connector/{self.id}"
+
+    @property
     def runs_on_delegate(self) -> bool:
         """False where the platform's own delegates are to do its work (`executeOnDelegate: false`)."""
         return self.spec.get("executeOnDelegate") is not False

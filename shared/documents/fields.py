@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.names import ACCOUNT, IDENTIFIER, NAME, OPAQUE, SCOPE, SECRET_REFERENCE
+from shared.names import ACCOUNT, IDENTIFIER, NAME, OPAQUE, RESOURCE, SCOPE, SECRET_REFERENCE
 from shared.selectors import SELECTOR
 
 Account = Annotated[str, Meta(pattern=ACCOUNT)]
@@ -15,6 +15,8 @@ Identifier = Annotated[str, Meta(pattern=IDENTIFIER)]
 Name = Annotated[str, Meta(pattern=NAME)]
 Opaque = Annotated[str, Meta(pattern=OPAQUE)]
 """A random id: 26 characters of base32."""
+ResourceText = Annotated[str, Meta(pattern=RESOURCE)]
+"""What a grant may be narrowed to: a secret by its id, or `connector/` and a connector's."""
 ScopeText = Annotated[str, Meta(pattern=SCOPE)]
 Selector = Annotated[str, Meta(pattern=SELECTOR)]
 # The last character leaves no stray bits, so that one value has one text and a key in a document always decodes.

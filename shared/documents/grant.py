@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.documents.fields import Key, Name, Opaque, Permission, Revisioned, ScopeText, Seconds
+from shared.documents.fields import Key, Name, Opaque, Permission, ResourceText, Revisioned, ScopeText, Seconds
 from shared.documents.usage import Usage
 
 DAY = 86_400
@@ -30,7 +30,7 @@ class Principal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GrantDocument(Revisioned, frozen=True, kw_only=True):
-    """`resource` narrows the grant to one secret or connector by its id; `parent` is the grantor's own grant.
+    """`resource` narrows the grant to one secret (its id) or connector (`connector/` and its id); `parent` is the grantor's own grant.
 
     `usage` narrows it to tasks that state that; such a grant carries no document but grants that are as narrow.
     """
@@ -39,7 +39,7 @@ class GrantDocument(Revisioned, frozen=True, kw_only=True):
     principal: Principal
     permissions: Annotated[tuple[Permission, ...], Meta(min_length=1, max_length=8)]
     scope: ScopeText
-    resource: Opaque | None = None
+    resource: ResourceText | None = None
     parent: Opaque | None = None
     usage: Usage | None = None
     exp: Seconds

@@ -218,7 +218,8 @@ class Book:
                 self._check_grant(cast(Verified[GrantDocument], new), now)
             case ConnectorDocument() | SecretDocument() as thing:
                 permission: Permission = "delete" if thing.deleted else "edit"
-                self.authority.chain(new.kid, permission, Scope.parse(thing.scope), thing.id, now)
+                resource = thing.resource if isinstance(thing, ConnectorDocument) else thing.id
+                self.authority.chain(new.kid, permission, Scope.parse(thing.scope), resource, now)
             case ScopeDocument() as scope:
                 self.authority.chain(new.kid, "admin", Scope.parse(scope.scope), None, now)
             case _:

@@ -170,7 +170,7 @@ class Judge:
         if target.n or target.version is not None:
             raise Malformed("task_malformed", "a check is of no version")
         connector = self.pinned.one(ConnectorDocument, target.connector)
-        self._check_signer(Scope.parse(connector.document.scope), connector.document.id)
+        self._check_signer(Scope.parse(connector.document.scope), connector.document.resource)
         self._check_connector(connector)
         return Use(target, None, connector)
 
@@ -199,7 +199,7 @@ class Judge:
     def _check_connector(self, connector: Verified[ConnectorDocument]) -> None:
         """(7) The connector counts, belongs to the task's keyring, and wants its delegates."""
         document = connector.document
-        self.authority.chain(connector.kid, "edit", Scope.parse(document.scope), document.id, self.now)
+        self.authority.chain(connector.kid, "edit", Scope.parse(document.scope), document.resource, self.now)
         if document.deleted:
             raise Conflict("connector_deleted", "the connector was deleted")
         if document.keyring != self.task.keyring:

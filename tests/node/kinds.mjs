@@ -135,7 +135,7 @@ export const KINDS = {
     principal: [object({ name: [Name], key: [Key], type: [oneOf("person", "service")] })],
     permissions: [list(oneOf(...permissions), 1, 8)],
     scope: [Scope],
-    resource: [Opaque, undefined],
+    resource: [text(/^(connector\/)?[a-z2-7]{26}$/), undefined],
     parent: [Opaque, undefined],
     usage: [Usage, undefined],
     exp: [Seconds],

@@ -154,7 +154,7 @@ export class Book {
       if (!this.isAdministrator(kid)) refuse("denied", "no administrator");
     } else if (kind === "grant") this.#grantIsFounded({ kid, payload }, now);
     else if (kind === "scope") this.chain(kid, "admin", payload.scope, undefined, now);
-    else this.chain(kid, payload.deleted ? "delete" : "edit", payload.scope, payload.id, now);
+    else this.chain(kid, payload.deleted ? "delete" : "edit", payload.scope, resourceOf(kind, payload), now);
   }
 
   #grantIsFounded(grant, now) {
@@ -244,3 +244,6 @@ export function checkCertificate(compact, keyring, status, now) {
   if (keys.includes(thumbprint(payload.key)) || keys.includes(kid)) refuse("denied", "revoked");
   return document;
 }
+
+/** How a grant names a thing: a secret by its id, a connector with its kind before it. */
+export const resourceOf = (kind, payload) => (kind === "connector" ? `connector/${payload.id}` : payload.id);

@@ -1,7 +1,7 @@
 // The warrant of a task: docs/formats.md section 11, step by step.
 import { parseAs } from "./documents.mjs";
 import { refuse } from "./bytes.mjs";
-import { allows, covers } from "./trust.mjs";
+import { allows, covers, resourceOf } from "./trust.mjs";
 
 const LONGEST = { any: 86400, never: 120 };
 const NEVER = ["delete", "exec"];
@@ -21,7 +21,7 @@ export function warrant(book, compact, now) {
     refuse("stale_recipient", "generation"); // (4)
   }
   const holds = (kid, permission, about, stated = undefined) =>
-    book.chain(kid, permission, about.payload.scope, about.payload.id, now, pinned.grants, stated);
+    book.chain(kid, permission, about.payload.scope, resourceOf(about.kind, about.payload), now, pinned.grants, stated);
   const judge = { task, pinned, status, keyring, holds };
   const connectors = asked.targets.map((target) => use(judge, target));
   if (asked.op === "store" && new Set(asked.targets.map((target) => target.secret)).size !== asked.targets.length) {

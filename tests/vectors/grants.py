@@ -114,6 +114,7 @@ def grants() -> dict[str, Any]:
         "one resource", [*basis, narrow],
         may("deputy", "reveal", a.PROJECT, resource=resource),
         may("deputy", "reveal", a.PROJECT, "denied/grant_missing", resource=a.opaque("x")),
+        may("deputy", "reveal", a.PROJECT, "denied/grant_missing", resource=f"connector/{resource}"),
         may("deputy", "reveal", a.PROJECT, "denied/grant_missing"),
     )  # fmt: skip
     for name, onward, expect in (("the same resource", resource, "accepted"), ("no resource", None, "denied/grant_exceeds"),
