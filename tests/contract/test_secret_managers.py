@@ -30,6 +30,12 @@ VALUES = {
     "JSON": b'{"value": "hunter2", "privyseal-secret": "another"}',
     "lines": b"-----BEGIN X-----\r\nab\r\n-----END X-----\r\n\n",
     "zeros": bytes(3),
+    "byte order mark and spaces around": "\ufeff \t hunter2 \n".encode(),
+    "a zero within text": b"hunter\x002\n",
+    "our own mark": b"privyseal:base64:aHVudGVyMg==",
+    "our own mark before something else": b"privyseal:base64:hunter2",
+    "JSON's and HTML's special characters": '"\\/<&>\u2028\u2029\x7f\uffff'.encode(),
+    "64 KiB of text": b'\xc3\xa4"\n' * 16_384,
     "64 KiB": secrets.token_bytes(65_536),
     "10 MB": bytes(10_000_000),
 }
