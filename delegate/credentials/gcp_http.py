@@ -25,7 +25,7 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from delegate.policy import LocalPolicy
-from shared.errors import Denied
+from shared.errors import Denied, Unavailable
 
 CONNECT_SECONDS = 5.0
 LARGEST_ANSWER = 1024 * 1024
@@ -155,11 +155,15 @@ class OwnRequests(Request):
         timeout: float | None = None,
         **_: Any,
     ) -> Response:
-        """Raises Denied, and the library's TransportError for all that went wrong on the way."""
+        """Raises Denied, Unavailable, and the library's TransportError for all that went wrong on the way."""
         try:
-            return _Given(self._http.ask(method, url, headers, body, own=True, seconds=timeout))
+            answer = self._http.ask(method, url, headers, body, own=True, seconds=timeout)
         except (RequestException, HTTPError, Slow, TooLong) as error:
             raise TransportError(type(error).__name__) from None  # type: ignore[no-untyped-call]
+        if answer.status >= 500 or answer.status == 429:
+            # The library would ask again by itself and sleep in between, in a thread that the delegate's end waits for.
+            raise Unavailable("gcp_unavailable", "what gives the delegate's own Google identity fails", "try again")
+        return _Given(answer)
 
 
 class _Given(Response):

@@ -290,7 +290,7 @@ class OwnIdentity:
                 "gcp_unreachable", f"{self.who} can't be obtained: what gives it doesn't answer", _HINT
             ) from None
         except RefreshError as error:
-            if error.retryable:
+            if error.retryable or isinstance(error.__cause__, TransportError):
                 raise Unavailable("gcp_unavailable", f"{self.who} can't be obtained for now", "try again") from None
             raise Denied("gcp_credentials_refused", f"Google gives no access token for {self.who}", _HINT) from None
         except (GoogleAuthError, ValueError, OSError):

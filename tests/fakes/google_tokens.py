@@ -59,6 +59,8 @@ class TokenServer:
     lifetime: int = 3600
     machine: str = ""
     """The service account of the machine whose metadata server this is; "" for none."""
+    broken: bool = False
+    """Whether that server gives no tokens."""
 
     def __post_init__(self) -> None:
         self._server = _Server(("127.0.0.1", 0), _handler(self))
@@ -87,7 +89,7 @@ class TokenServer:
         """No provider, fault or machine any more."""
         for forgotten in (self.providers, self.faults, self.paths):
             forgotten.clear()
-        self.machine, self.lifetime = "", 3600
+        self.machine, self.lifetime, self.broken = "", 3600, False
 
     def key_file(self, email: str, key: RSAPrivateKey, **changes: Any) -> bytes:
         """What `gcloud iam service-accounts keys create` would write for that key, which the account then has."""
@@ -200,7 +202,7 @@ class TokenServer:
     def metadata(self, path: str) -> str | dict[str, Any] | None:
         """What the machine's metadata server knows."""
         account = {"email": self.machine, "aliases": ["default"], "scopes": [CLOUD_PLATFORM]}
-        if not self.machine:
+        if not self.machine or (self.broken and path.endswith("/token")):
             return None
         if path == "/computeMetadata/v1/project/project-id":
             return PROJECT
@@ -249,7 +251,7 @@ def _handler(server: TokenServer) -> type[BaseHTTPRequestHandler]:
             with server.google.lock:
                 found = server.metadata(path) if self.headers.get("Metadata-Flavor") == "Google" else None
             if found is None:
-                self._send(404, b"not found", "text/plain")
+                self._send(503 if server.broken else 404, b"not found", "text/plain")
             elif isinstance(found, str):
                 self._send(200, found.encode(), "text/plain")
             else:

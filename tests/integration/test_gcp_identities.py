@@ -339,3 +339,27 @@ async def test_the_local_policy_also_holds_for_what_the_delegate_is(
     policy = LocalPolicy.parse('kinds = ["*"]\nhosts = ["elsewhere.example"]', [])
     assert (await failure(stage, OWN, policy=policy)).code == "local_policy"
     assert stage.google.http.paths == []
+
+
+async def test_a_metadata_server_that_fails_is_asked_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.google.http.machine, stage.google.http.broken = ROBOT, True
+    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", f"127.0.0.1:{stage.google.http.port}")
+    monkeypatch.setenv("GCE_METADATA_IP", f"127.0.0.1:{stage.google.http.port}")
+    why = await failure(stage, OWN)
+    assert (type(why), why.code) == (Unavailable, "gcp_unavailable")
+    tokens = [path for path in stage.google.http.paths if path.endswith("/token")]
+    assert len(tokens) == 3
+
+
+async def test_a_token_endpoint_that_does_not_answer_the_delegates_own_key_is_unreachable(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "key.json"
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(place))
+    place.write_bytes(changed(stage, token_uri="http://127.0.0.1:1/token"))
+    assert (await failure(stage, OWN)).code in {"gcp_unreachable", "gcp_unavailable"}
+    place.write_bytes(changed(stage, token_uri=f"http://127.0.0.1:{stage.google.http.port}/token"))
+    stage.google.http.faults.append((400, b'{"error": "invalid_grant", "error_description": "hunter2"}'))
+    why = await failure(stage, OWN)
+    assert (type(why), why.code) == (Denied, "gcp_credentials_refused")
+    assert "hunter2" not in repr(why.problem())
