@@ -31,6 +31,10 @@ from shared.values import Sealed
 TURN = 64
 """Targets of a task before heartbeats and other tasks get their turn."""
 
+LARGEST_TOGETHER = LARGEST_VALUE_BYTES + 4_096
+ROOM_OF_ONE = 1_024
+"""Bytes that the values of an answer have, and more for each: no fewer than the manager lets records have."""
+
 DONE = Plaintext(b"")
 
 _log = structlog.get_logger()
@@ -77,6 +81,7 @@ class _Act:
     ) -> None:
         self._progress = progress
         self._done = 0
+        self._given = 0
         self._task = granted.task.document
         self._digest = granted.task.digest
         self._uses = granted.uses
@@ -142,7 +147,12 @@ class _Act:
         raw = self._message.stored[at]
         if not raw:
             raise NotFound("version_missing", "the manager has no record of that version", "list the secret's versions")
-        return await manager.fetch(version_of(self._task, use, use.target.version or ""), read_stored(raw))
+        # Where values live at a provider, no record has told the manager how large they are together.
+        self._check_room(0)
+        value = await manager.fetch(version_of(self._task, use, use.target.version or ""), read_stored(raw))
+        self._check_room(len(value))
+        self._given += len(value)
+        return value
 
     async def delete(self, at: int, use: Use) -> Plaintext:
         """Have the provider forget it; where only the manager keeps something, that is the manager's part."""
@@ -156,6 +166,15 @@ class _Act:
         """Whether the connector works from here."""
         await self._manager(use).check()
         return DONE
+
+    def _check_room(self, more: int) -> None:
+        """Whether so many bytes more go into the answer; an answer without bounds would cost the delegate its stream."""
+        if self._given + more > LARGEST_TOGETHER + ROOM_OF_ONE * len(self._uses):
+            raise Malformed(
+                "values_too_large",
+                "the values asked for are larger than 10 MB together",
+                "ask for fewer at once; what a reference names may be large: select a part of it with #key",
+            )
 
     def _manager(self, use: Use) -> SecretManager:
         found = self._managers[use.connector.digest]

@@ -16,6 +16,7 @@ from delegate.secret_managers.selection import select, split
 from delegate.zone import Zone
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.reference import is_authentic, make
+from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Conflict, Denied, Malformed, Tampered
 from shared.values import LONGEST_LOCATOR, Reference, Stored
 
@@ -133,7 +134,14 @@ class Direct:
         reference = secret.secret.reference
         path, key = split(reference) if reference else (self._store.locator(secret), None)
         found = await self._store.read(path, version, secret)
-        return found if key is None else Found(select(found.value, key), found.version)
+        value = found.value if key is None else select(found.value, key)
+        if len(value) > LARGEST_VALUE_BYTES:
+            raise Malformed(
+                "value_too_large",
+                f"what the provider has for the secret {secret.secret.identifier} is longer than a secret may be: 10 MB",
+                "select a part of a JSON object with #key",
+            )
+        return Found(value, found.version)
 
     def _locator(self, secret: SecretVersion) -> str:
         locator = secret.secret.reference or self._store.locator(secret)

@@ -10,6 +10,8 @@ import pytest
 from msgspec import structs
 
 from delegate.policy import LocalPolicy
+from delegate.secret_managers.direct import Direct
+from delegate.secret_managers.registry import BUILT_IN
 from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.documents.answer import AnswerDocument
@@ -20,6 +22,7 @@ from shared.messages import Need, Progress, Result, Task
 from shared.values import Wrapped
 from tests.fakes.delegates import WorldClock, running
 from tests.fakes.manager import Answer, Connection, FakeManager, read_answer, until
+from tests.fakes.shelf import Shelf
 from tests.fakes.world import World, pins_of
 
 
@@ -112,6 +115,43 @@ async def test_a_value_over_the_limit_is_refused_and_nothing_is_stored(world: Wo
     async with linked(world) as link:
         answer = await ask(world, link, version.task, [version.input.raw])
         assert (answer.code, answer.stored, problem(answer).code) == ("malformed", (), "value_too_large")
+
+
+class Large:
+    """The kind `Shelf`, at a provider that has a value of six megabytes; also its entry point."""
+
+    def __init__(self) -> None:
+        self.shelf = Shelf()
+        self.shelf.place("theirs", bytes(6_000_000))
+        self.shelf.place("endless", bytes(10_000_001))
+
+    def load(self) -> object:
+        """The kind, as an entry point gives it."""
+        return lambda _, surroundings, __: Direct(self.shelf, surroundings.zone)
+
+
+async def test_references_to_values_that_are_large_together_break_no_stream(world: World) -> None:
+    large = Large()
+    connector = world.publish(world.connector_document("shelf", type="Shelf"))
+    references = {"a": "theirs", "b": "theirs", "c": "endless", "d": "theirs", "e": "theirs", "f": "theirs"}
+    versions = [
+        world.store(world.secret(name, connector=connector.document.id, reference=path), b"")
+        for name, path in references.items()
+    ]
+    policy = LocalPolicy.parse("", ["Local", "Shelf"])
+    async with linked(world, kinds={**BUILT_IN, "Shelf": large}, policy=policy) as link:
+        stored = [
+            (await ask(world, link, one.task, [one.input.raw])).stored[0] for one in versions if one != versions[2]
+        ]
+        refused = problem(await ask(world, link, versions[2].task, [versions[2].input.raw]))
+        assert refused.code == "value_too_large"
+        large.shelf.calls.clear()
+        answer = await ask(world, link, world.reveal([one for one in versions if one != versions[2]]), stored=stored)
+        assert answer.code == "partial"
+        assert answer.items.count(Plaintext(bytes(6_000_000))) == 1
+        assert {one.code for one in answer.items if isinstance(one, PrivySealError)} == {"values_too_large"}
+        one_by_one = await ask(world, link, world.reveal([versions[0]]), stored=stored[:1])
+        assert one_by_one.items == [Plaintext(bytes(6_000_000))]
 
 
 async def test_one_bad_record_in_a_batch_fails_alone(world: World) -> None:
