@@ -1,6 +1,6 @@
 """A process that uses one kind of secret manager as a delegate does, and then tells which modules it has loaded.
 
-    python -m tests.fakes.lone_kind < JSON of `Use`         # prints the modules' names, one a line
+    python -m tests.fakes.lone_kind < JSON of `Use`         # writes the names of the modules, one a line
 
 The kind comes through the registry, as in a delegate; a value is stored and fetched. It must import nothing that knows more
 than one kind: that is what it is there to show.
@@ -72,4 +72,4 @@ async def use(told: Use) -> None:
 
 if __name__ == "__main__":
     asyncio.run(use(msgspec.json.decode(sys.stdin.buffer.read(), type=Use)))
-    print("\n".join(sorted(sys.modules)))
+    sys.stdout.write("\n".join(sorted(sys.modules)))
