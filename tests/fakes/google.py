@@ -108,9 +108,9 @@ class Issued:
 
 
 class Google:
-    """The parts that all services share. `clock` gives seconds since 1970."""
+    """The parts that all services share. `clock` gives seconds since 1970, `tls` (private key, certificate)."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, tls: tuple[bytes, bytes] | None = None) -> None:
         # Here, since each imports this module.
         from tests.fakes.google_kms import Keys
         from tests.fakes.google_secrets import Secrets
@@ -134,6 +134,8 @@ class Google:
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.NAME, handlers),))
         self.port = self._server.add_insecure_port("127.0.0.1:0")
+        if tls is not None:
+            self.secure_port = self._server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([tls]))
 
     def __enter__(self) -> Self:
         self._server.start()
