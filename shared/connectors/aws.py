@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from shared.connectors.fields import Forms, Refused
+from shared.connectors.fields import Forms, Refused, Way
 from shared.connectors.model import Text
 from shared.documents.fields import SecretReference
 
@@ -93,6 +93,7 @@ FORMS = Forms(
     named={"credential.type": "Invalid credential type"},
     forms={
         "credential.spec.accessKey": SECRET,
+        "credential.spec.delegateSelectors": "selectors of the delegates whose AWS identity is used",
         "credential.spec.secretKey": SECRET,
         "credential.spec.roleArn": "the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME",
         "credential.spec.iamRoleArn": "the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME",
@@ -107,6 +108,14 @@ FORMS = Forms(
         "credential.spec.roleArn": "Role Arn cannot be Empty",
         "credential.spec.iamRoleArn": "Iam Role Arn cannot be Empty",
         "region": "Region cannot be empty",
+    },
+    ways={
+        "credential.type": {
+            "ManualConfig": Way(),
+            "AssumeIAMRole": Way(needs=("credential.spec.delegateSelectors",)),
+            "AssumeSTSRole": Way(needs=("credential.spec.delegateSelectors",)),
+            "OidcAuthentication": Way(),
+        },
     },
 )
 """Of the fields `credential` and `region`."""

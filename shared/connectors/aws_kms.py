@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.connectors.aws import FORMS, OIDC_AUDIENCE, SECRET, Credential, OidcAuthentication, Region, check_credential
-from shared.connectors.fields import Forms, Refused
+from shared.connectors.fields import Forms, Refused, Way
 from shared.connectors.model import Model
 from shared.documents.fields import SecretReference
 
@@ -40,6 +40,7 @@ class AwsKmsSettings(Model, frozen=True, kw_only=True):
             "kmsArnInPlainText": "the ARN of a key: arn:aws:kms:REGION:ACCOUNT:key/ID",
             "previousKmsArns": f"at most {MOST_PREVIOUS} ARNs of keys, none of an alias: arn:aws:kms:REGION:ACCOUNT:key/ID",
         },
+        ways={**FORMS.ways, "The key's ARN": {"kmsArnInPlainText": Way(), "kmsArn": Way()}},
     )
 
     credential: Credential

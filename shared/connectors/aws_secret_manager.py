@@ -25,7 +25,7 @@ from shared.connectors.aws import (
     check_credential,
 )
 from shared.connectors.aws import Credential as CredentialOfAws
-from shared.connectors.fields import Forms, Refused
+from shared.connectors.fields import Forms, Refused, Way
 from shared.connectors.model import Model, Text
 from shared.documents.fields import SecretReference
 
@@ -127,6 +127,11 @@ class AwsSecretManagerSettings(Model, frozen=True, kw_only=True):
             "credential.spec.accessKey": _KEYS_MISSING,
             "credential.spec.secretKey": _KEYS_MISSING,
         },
+        ways={
+            **FORMS.ways,
+            "The access key's id": {"credential.spec.accessKey": Way(), "credential.spec.accessKeyPlainText": Way()},
+        },
+        unasked=("credential.spec.externalName",),
     )
 
     credential: Credential

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 
 from msgspec import Meta
 
-from shared.connectors.fields import Forms, Refused
+from shared.connectors.fields import Forms, Refused, Way
 from shared.connectors.model import Model
 from shared.documents.fields import SecretReference
 
@@ -49,6 +49,8 @@ _IDENTITY_MISSING = (
     "the identity is missing: give secretKey or certificate (each a secret), useOidc or useManagedIdentity"
 )
 
+_REGISTERED = Way(needs=("tenantId", "clientId"))
+
 FORMS = Forms(
     choices={
         "azureEnvironmentType": get_args(Environment),
@@ -67,6 +69,18 @@ FORMS = Forms(
         "vaultName": "the name of a vault, not its URL: 3 to 24 letters, digits and single hyphens, a letter first",
     },
     missing={"vaultName": "Vault name cannot be empty"},
+    ways={
+        "Identity": {
+            "secretKey": _REGISTERED,
+            "certificate": _REGISTERED,
+            "useOidc": _REGISTERED,
+            "useManagedIdentity": Way(needs=("azureManagedIdentityType",)),
+        },
+        "azureManagedIdentityType": {
+            "SystemAssignedManagedIdentity": Way(),
+            "UserAssignedManagedIdentity": Way(needs=("managedClientId",)),
+        },
+    },
 )
 
 

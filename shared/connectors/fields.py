@@ -36,14 +36,28 @@ class Refused(ValueError):
         self.allowed = allowed
 
 
+class Way(msgspec.Struct, frozen=True):
+    """One of several ways to do the same: the fields that it `needs`, and those that it `takes`, by their paths."""
+
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+
 class Forms(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of fields by their paths: the only `choices`, what a value `is`, and the text when it is `missing`."""
+    """What is said of fields by their paths: the only `choices`, what a value `is`, and the text when it is `missing`.
+
+    `ways` and `unasked` are for whoever asks a person for the fields one by one; what is allowed is the model's alone.
+    """
 
     choices: Mapping[str, tuple[str, ...]] = {}
     named: Mapping[str, str] = {}
     """How a field with choices is called in errors."""
     forms: Mapping[str, str] = {}
     missing: Mapping[str, str] = {}
+    ways: Mapping[str, Mapping[str, Way]] = {}
+    """By the field whose value chooses; or in words, where the field that is given chooses. Fields of other ways mean nothing."""
+    unasked: tuple[str, ...] = ()
+    """Other words for what another field says, and what no person sets."""
 
 
 def read(cls: type[S], value: Mapping[str, Any], forms: Forms) -> S:

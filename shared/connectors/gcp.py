@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from shared.connectors.fields import Forms, Refused
+from shared.connectors.fields import Forms, Refused, Way
 from shared.documents.fields import SecretReference
 
 _PROJECT = r"(([a-z0-9.\-]{1,63}:)?[a-z][a-z0-9\-]{4,28}[a-z0-9]|[0-9]{1,19})"
@@ -81,7 +81,17 @@ def forms(federation: str, key: str) -> Forms:
             f"{federation}.gcpProjectId": "the number of the pool's project",
             f"{federation}.serviceAccountEmail": "the e-mail address of a service account: NAME@PROJECT.iam.gserviceaccount.com",
             "projectId": PROJECT_FORM,
-        }
+        },
+        ways={
+            "Identity": {
+                key: Way(),
+                federation: Way(
+                    needs=tuple(f"{federation}.{name}" for name in ("gcpProjectId", "workloadPoolId", "providerId")),
+                    takes=(f"{federation}.serviceAccountEmail",),
+                ),
+                "assumeCredentialsOnDelegate": Way(),
+            },
+        },
     )
 
 

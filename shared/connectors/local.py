@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from shared.connectors.fields import Forms
 from shared.connectors.model import Model
 from shared.errors import Denied
 
 
 class LocalSettings(Model, frozen=True, kw_only=True):
     """Nothing of its own but whether it takes new secrets: the keyring decides the rest."""
+
+    FORMS: ClassVar[Forms] = Forms(unasked=("disabled",))
 
     disabled: bool = False
 

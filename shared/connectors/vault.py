@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Meta, field
 
-from shared.connectors.fields import Forms, Refused
+from shared.connectors.fields import Forms, Refused, Way
 from shared.connectors.model import Model
 from shared.documents.fields import SecretReference
 from shared.errors import Malformed
@@ -92,6 +92,20 @@ _FORMS = Forms(
         "renewalIntervalMinutes": "Renewal interval cannot be empty: give minutes, 0 for no renewal",
         "vaultUrl": "Vault URL cannot be empty",
     },
+    ways={
+        "accessType": {
+            "TOKEN": Way(("authToken",)),
+            "APP_ROLE": Way(("appRoleId", "secretId"), ("appRolePath", "renewAppRoleToken")),
+            "VAULT_AGENT": Way(("sinkPath",)),
+            "AWS_IAM": Way(("vaultAwsIamRole", "awsRegion"), ("xvaultAwsIamServerId", "awsAuthPath")),
+            "K8s_AUTH": Way(("vaultK8sAuthRole",), ("serviceAccountTokenPath", "k8sAuthEndpoint")),
+            "JWT": Way(("jwtAuthRole", "jwtAuthPath")),
+            "CERT": Way((), ("certAuthRole", "certAuthPath")),
+            "USERPASS": Way(("username", "password"), ("userpassPath",)),
+            "LDAP": Way(("username", "password"), ("ldapAuthPath",)),
+        }
+    },
+    unasked=(*_FLAGS, "isReadOnly"),
 )
 
 

@@ -42,11 +42,11 @@ def written(path: Path) -> Any:
 CASES: dict[str, tuple[list[tuple[str, str]], dict[str, Any], bool]] = {
     "ManualConfig": (
         [
-            ("secret, or plain", "secret"),
-            ("holds the key's ARN", "account.wizardArn"),
-            ("Credential", "ManualConfig"),
-            ("holds the access key", "account.wizardAccess"),
-            ("holds the secret key", "account.wizardSecret"),
+            ("accessKey", "account.wizardAccess"),
+            ("secretKey", "account.wizardSecret"),
+            ("The key's ARN", "kmsArn"),
+            ("kmsArn (the reference of a secret", "account.wizardArn"),
+            ("More settings?", "n"),
             ("Selectors that its delegates carry", "wizard, eu"),
         ],
         {
@@ -61,10 +61,10 @@ CASES: dict[str, tuple[list[tuple[str, str]], dict[str, Any], bool]] = {
     ),
     "AssumeIAMRole": (
         [
-            ("secret, or plain", ""),
-            ("The key's ARN", KEY),
-            ("Credential", ""),
             ("whose AWS identity is used", "wizard"),
+            ("The key's ARN", "kmsArnInPlainText"),
+            ("kmsArnInPlainText (the ARN of a key", KEY),
+            ("More settings?", ""),
             ("Selectors that its delegates carry", ""),
         ],
         {
@@ -75,13 +75,14 @@ CASES: dict[str, tuple[list[tuple[str, str]], dict[str, Any], bool]] = {
     ),
     "AssumeSTSRole": (
         [
-            ("secret, or plain", "plain"),
-            ("The key's ARN", KEY),
-            ("Credential", "AssumeSTSRole"),
+            ("roleArn (the ARN of a role", ROLE),
             ("whose AWS identity is used", "wizard"),
-            ("The ARN of the role to assume", ROLE),
-            ("External id", "ext"),
-            ("Seconds that a session lasts", "900"),
+            ("The key's ARN", "kmsArnInPlainText"),
+            ("kmsArnInPlainText (the ARN of a key", KEY),
+            ("More settings?", "y"),
+            ("Which of them?", "externalName, assumeStsRoleDuration"),
+            ("externalName", "ext"),
+            ("assumeStsRoleDuration", "900"),
             ("Selectors that its delegates carry", ""),
         ],
         {
@@ -100,10 +101,10 @@ CASES: dict[str, tuple[list[tuple[str, str]], dict[str, Any], bool]] = {
     ),
     "OidcAuthentication": (
         [
-            ("secret, or plain", "plain"),
-            ("The key's ARN", KEY),
-            ("Credential", "OidcAuthentication"),
-            ("trusts the account's issuer", ROLE),
+            ("iamRoleArn (the ARN of a role", ROLE),
+            ("The key's ARN", "kmsArnInPlainText"),
+            ("kmsArnInPlainText (the ARN of a key", KEY),
+            ("More settings?", ""),
             ("through a delegate, or by the platform", "delegate"),
             ("Selectors that its delegates carry", "wizard"),
         ],
@@ -127,7 +128,8 @@ def test_each_credential_type_is_asked_for_made_tested_and_written(
     with person(installation, "--out", str(out)) as asked:
         overview(asked, f"wizard {kind}")
         asked.answers("Type", "AwsKms")
-        asked.answers("Region", "us-east-1")
+        asked.answers("region", "us-east-1")
+        asked.answers("credential.type", kind)
         for question, answer in questions:
             asked.answers(question, answer)
         asked.answers("Make wizard_", "y")
@@ -151,11 +153,71 @@ def test_a_local_connector_is_made_and_works(installation: Installation) -> None
     with person(installation) as asked:
         overview(asked, "wizard local")
         asked.answers("Type", "Local")
+        asked.answers("More settings?", "")
         asked.answers("Selectors that its delegates carry", "")
         asked.answers("Make wizard_local in account?", "y")
         assert asked.leaves() == 0, asked.screen
     assert "created account/wizard_local (Local)" in asked.screen
     assert "wizard_local in account works from the delegate" in asked.screen
+
+
+VAULT = "https://vault.example.com:8200"
+OTHERS: dict[str, tuple[list[tuple[str, tuple[str, ...]]], dict[str, Any]]] = {
+    "Vault": (
+        [
+            ("vaultUrl (a URL such as", ("http://vault.example.com",)),
+            ("renewalIntervalMinutes", ("often", "60")),
+            ("vaultUrl (a URL such as", (VAULT,)),
+            ("accessType (TOKEN, APP_ROLE", ("PASSWORD", "app_role")),
+            ("appRoleId", ("", "570a4ee9-cc7b-5bd4-4a36-9d1e7e0a7d6d")),
+            ("secretId (the reference of a secret", ("hvs.not-a-reference", "account.wizardSecret")),
+            ("More settings?", ("y",)),
+            ("Which of them?", ("secretEngineVersion, readOnly",)),
+            ("secretEngineVersion", ("3", "1")),
+            ("readOnly [y/N]", ("y",)),
+            ("Selectors that its delegates carry", ("wizard",)),
+        ],
+        {
+            "vaultUrl": VAULT,
+            "renewalIntervalMinutes": 60,
+            "accessType": "APP_ROLE",
+            "appRoleId": "570a4ee9-cc7b-5bd4-4a36-9d1e7e0a7d6d",
+            "secretId": "account.wizardSecret",
+            "secretEngineVersion": 1,
+            "readOnly": True,
+            "delegateSelectors": ["wizard"],
+        },
+    ),
+    "GcpSecretManager": (
+        [
+            ("Identity (credentialsRef, credential", ("assumeCredentialsOnDelegate",)),
+            ("More settings?", ("",)),
+            ("Selectors that its delegates carry", ("", "wizard")),
+        ],
+        {"assumeCredentialsOnDelegate": True, "delegateSelectors": ["wizard"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_kind_is_asked_for_by_what_its_model_says(installation: Installation, tmp_path: Path, kind: str) -> None:
+    questions, spec = OTHERS[kind]
+    out = tmp_path / "connector.yaml"
+    with person(installation, "--out", str(out), "--no-test") as asked:
+        overview(asked, f"wizard {kind}")
+        asked.answers("Type", kind)
+        for question, answers in questions:
+            asked.answers(question, *answers)
+        asked.answers("Make wizard_", "y")
+        assert asked.leaves() == 0, asked.screen
+    assert written(out)["spec"] == spec
+    assert b"unchanged" in installation.ok("apply", "-f", str(out)).out
+    if kind == "Vault":
+        for told in ("don't travel in the clear", "'PASSWORD' is not one of", "give 1 or 2", "give the reference of a"):
+            assert told in asked.screen, told
+        assert "authToken" not in asked.screen.partition("More settings")[0]
+    else:
+        assert "name the delegates whose Google identity is used" in asked.screen
 
 
 def test_wrong_input_is_asked_for_again_with_what_is_allowed(installation: Installation, tmp_path: Path) -> None:
@@ -166,15 +228,17 @@ def test_wrong_input_is_asked_for_again_with_what_is_allowed(installation: Insta
         asked.answers("Description", "")
         asked.answers("Tags", "a:1, a:2", "")
         asked.answers("Type", "Nothing", "AwsKms")
-        asked.answers("Region", "Europe", "us-east-1")
-        asked.answers("secret, or plain", "plain")
-        asked.answers("The key's ARN", "", "x", KEY.replace("east", "west"), KEY)
-        asked.answers("Credential", "Iam", "AssumeSTSRole")
-        asked.answers("whose AWS identity is used", "a b", "d1")
-        asked.answers("The ARN of the role to assume", "x", ROLE)
-        asked.answers("External id", "")
-        asked.answers("Seconds that a session lasts", "5", "long", "3600")
-        asked.answers("Selectors that its delegates carry", "")
+        asked.answers("region", "Europe", "us-east-1")
+        asked.answers("credential.type", "Iam", "AssumeSTSRole")
+        asked.answers("roleArn", "x", ROLE)
+        asked.answers("whose AWS identity is used", "d1")
+        asked.answers("The key's ARN", "kmsArnInPlainText")
+        asked.answers("kmsArnInPlainText (the ARN of a key", "", "x", KEY.replace("east", "west"), KEY)
+        asked.answers("More settings?", "y")
+        asked.answers("Which of them?", "external", "externalName, assumeStsRoleDuration")
+        asked.answers("externalName", "")
+        asked.answers("assumeStsRoleDuration", "5", "long", "3600")
+        asked.answers("Selectors that its delegates carry", "a b", "")
         asked.answers("Make wizard_again in account?", "y")
         assert asked.leaves() == 0, asked.screen
     for told in (
@@ -196,6 +260,7 @@ def test_whoever_gives_up_leaves_nothing_behind(installation: Installation, tmp_
         else:
             overview(asked, "wizard given up")
             asked.answers("Type", "Local")
+            asked.answers("More settings?", "")
             asked.answers("Selectors that its delegates carry", "")
             if how == "no":
                 asked.answers("Make wizard_given_up in account?", "n")
@@ -215,6 +280,7 @@ def test_a_file_that_is_there_is_not_overwritten_and_nothing_is_made(
     with person(installation, "--out", str(out)) as asked:
         overview(asked, "wizard kept")
         asked.answers("Type", "Local")
+        asked.answers("More settings?", "")
         asked.answers("Selectors that its delegates carry", "")
         asked.answers("Make wizard_kept in account?", "y")
         assert asked.leaves() == 2
