@@ -23,7 +23,7 @@ from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
 from client.manifest import Manifest, refuse_all
-from client.placement import check_keyring, keyring_for, usual_keyring
+from client.placement import check_keyring, check_unchanged, keyring_for, usual_keyring
 from client.publish import Publisher, Signable
 from client.readers import Readers
 from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
@@ -35,7 +35,6 @@ from shared.errors import Conflict, Denied, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
 MOST_AT_ONCE = 200
-IMMUTABLE = ("type", "keyring")
 FIELDS = ("name", "description", "tags", "selectors", "secrets", "spec", "usage")
 
 Action = Literal["create", "change", "none"]
@@ -180,17 +179,8 @@ class Connectors:
             "usage": wanted.usage,
         }
         if before is not None:
-            old = before.document
-            for field in IMMUTABLE:
-                given = getattr(wanted, field)
-                if given is not None and given != getattr(old, field):
-                    raise wanted.refused(
-                        field,
-                        f"the connector's {field} can't change: it is {getattr(old, field)}",
-                        "delete the connector and make a new one, or give it another identifier",
-                        code="field_immutable",
-                    )
-            changed = structs.replace(old, **fields)
+            check_unchanged(wanted, before.document)
+            changed = structs.replace(before.document, **fields)
             return Change(wanted, before, changed, self._usual(changed, own))
         document = ConnectorDocument(
             v=1,

@@ -1,14 +1,41 @@
-"""Placement: which keyring a connector belongs to, by who is to do its work (`executeOnDelegate`).
+"""Placement: which keyring a connector belongs to, by who is to do its work (`executeOnDelegate`), and what of it never moves.
 
 Promises: what the platform does belongs to a keyring of the platform and everything else never does, as delegates judge it
-too. Pure: it reads the book.
+too; what decides where values lie, and that no version names, doesn't change. Pure: it reads the book.
 """
 
 from __future__ import annotations
 
 from client.descriptions import Description
 from shared.documents.connector import ConnectorDocument
+from shared.errors import Malformed
 from shared.trust.book import Book
+
+
+IMMUTABLE = ("type", "keyring")
+FIXED = {"Vault": {"secretEngineName": "secret"}}
+"""Fields of a kind's `spec` with their defaults, all of them paths: values would be left behind, unread and undeleted."""
+
+
+def check_unchanged(wanted: Description, old: ConnectorDocument) -> None:
+    """Whether a description leaves alone what never changes of a connector. Raises Malformed."""
+    for field in IMMUTABLE:
+        given = getattr(wanted, field)
+        if given is not None and given != getattr(old, field):
+            raise _immutable(wanted, field, str(getattr(old, field)))
+    for field, default in FIXED.get(old.type, {}).items():
+        before, now = (str(spec.get(field) or default) for spec in (old.spec, wanted.spec))
+        if before.strip("/") != now.strip("/"):
+            raise _immutable(wanted, f"spec.{field}", before)
+
+
+def _immutable(wanted: Description, path: str, before: str) -> Malformed:
+    return wanted.refused(
+        path,
+        f"the connector's {path.rpartition('.')[2]} can't change: it is {before}",
+        "delete the connector and make a new one, or give it another identifier",
+        code="field_immutable",
+    )
 
 
 def usual_keyring(book: Book, *, runs_on_delegate: bool, own: str) -> str:

@@ -13,12 +13,13 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from client.descriptions import identifier_of, tags_of
+from client.descriptions import identifier_of, tags_of, usage_body
 from client.manifest import Manifest
 from shared.connectors.fields import Forms, Refused, read
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES
 from shared.documents.fields import Identifier, Line, Name, Tags
 from shared.documents.secret import SecretDocument
+from shared.documents.usage import Usage
 from shared.errors import Malformed
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
@@ -46,6 +47,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     org_identifier: Identifier | None = None
     project_identifier: Identifier | None = None
     tags: Tags = {}
+    usage: Usage | None = None
     spec: _Spec
 
 
@@ -59,6 +61,7 @@ _FORMS = Forms(
         "projectIdentifier": _IDENTIFIER,
         "description": "a text of at most 1,024 characters",
         "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
+        "usage": "applications and environments: lists of labels in order, each once, at least one of both",
         "spec.value": "where the provider has it: a text of at most 2,048 characters, PATH or PATH#KEY",
         "spec.additionalMetadata.values": "texts by name, such as version: latest",
     },
@@ -82,6 +85,7 @@ class SecretDescription:
     connector: Reference
     refers_to: str
     metadata: dict[str, str]
+    usage: Usage | None = None
 
     def refused(self, path: str, detail: str, hint: str = "", *, code: str = "secret_malformed") -> Malformed:
         """An error at one of the secret's fields."""
@@ -128,6 +132,7 @@ def describe_secret(manifest: Manifest) -> SecretDescription:
         _connector(manifest, spec.secret_manager_identifier, scope),
         spec.value or "" if refers else "",
         {name: _text(value) for name, value in spec.additional_metadata.values.items()},
+        body.usage,
     )
 
 
@@ -157,6 +162,7 @@ def secret_body(document: SecretDocument, connector: Reference) -> dict[str, Any
         "orgIdentifier": scope.org,
         "projectIdentifier": scope.project,
         "tags": dict(document.tags),
+        "usage": usage_body(document.usage),
     }
     spec: dict[str, Any] = {"secretManagerIdentifier": _seen_from(connector, scope)}
     if document.type == "SecretText":

@@ -26,10 +26,11 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.secret import SecretDocument
+from shared.documents.usage import TaskUsage, Usage
 from shared.errors import NotFound, PrivySealError
 from shared.names import Reference, Scope
 
-_FREE = ("name", "description", "tags")
+_FREE = ("name", "description", "tags", "usage")
 _BOUND = ("reference", "metadata")
 """What a version is bound to: changing it takes a new one."""
 
@@ -116,6 +117,7 @@ class SecretPlans:
             "name": wanted.name,
             "description": wanted.description,
             "tags": wanted.tags,
+            "usage": wanted.usage,
             "reference": wanted.refers_to,
             "metadata": wanted.metadata,
         }
@@ -196,4 +198,13 @@ class SecretPlans:
             connector=str(wanted.connector),
             refers_to=wanted.refers_to,
             metadata=wanted.metadata,
+            labels=wanted.usage,
+            usage=_first_of(wanted.usage),
         )
+
+
+def _first_of(usage: Usage | None) -> TaskUsage | None:
+    """What the fetch of a secret states that is for some usage alone: the first of them, which its signer has to be granted."""
+    if usage is None:
+        return None
+    return TaskUsage(application=next(iter(usage.applications), None), environment=next(iter(usage.environments), None))
