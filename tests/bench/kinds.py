@@ -61,13 +61,13 @@ async def measure(quick: bool) -> list[Row]:
 async def _kind(servers: Servers, name: str, provider: Provider, quick: bool) -> list[Row]:
     subject = SUBJECTS[name](World(), servers)
     async with counting(servers, provider.server, subject) as calls:
-        counts = await _counts(_Use(subject), calls)
-    use = _Use(SUBJECTS[name](World(), servers))
+        counted = await counts(Use(subject), calls)
+    use = Use(SUBJECTS[name](World(), servers))
     await use.store()
     opens = await provider.own(servers) if provider.own else None
-    taken = await _times(use, opens, "cached" in counts, quick)
+    taken = await _times(use, opens, "cached" in counted, quick)
     rows: list[Row] = []
-    for way, count in counts.items():
+    for way, count in counted.items():
         rows.append(info(f"{provider.kind}: calls of the provider, {way} use", count, "calls"))
         milliseconds = median(taken[way]) * 1000
         own = taken.get("own cold" if way == "cold" else "own")
@@ -79,7 +79,7 @@ async def _kind(servers: Servers, name: str, provider: Provider, quick: bool) ->
     return rows
 
 
-class _Use:
+class Use:
     """A stored value and managers that fetch it."""
 
     def __init__(self, subject: Subject) -> None:
@@ -115,7 +115,7 @@ class _Use:
             raise Unmeasured("another value came back")
 
 
-async def _counts(use: _Use, calls: Calls) -> dict[str, int]:
+async def counts(use: Use, calls: Calls) -> dict[str, int]:
     """Calls by the way of using; `cached` is there where a data key was kept."""
     await use.store()
     calls()
@@ -136,7 +136,7 @@ async def _counts(use: _Use, calls: Calls) -> dict[str, int]:
     return found
 
 
-async def _times(use: _Use, opens: Opens | None, keeps: bool, quick: bool) -> dict[str, list[float]]:
+async def _times(use: Use, opens: Opens | None, keeps: bool, quick: bool) -> dict[str, list[float]]:
     """Seconds by the way of using, the ways in turns."""
     taken: dict[str, list[float]] = {}
 
