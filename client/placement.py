@@ -11,7 +11,6 @@ from shared.documents.connector import ConnectorDocument
 from shared.errors import Malformed
 from shared.trust.book import Book
 
-
 IMMUTABLE = ("type", "keyring")
 FIXED = {"Vault": {"secretEngineName": "secret"}}
 """Fields of a kind's `spec` with their defaults, all of them paths: values would be left behind, unread and undeleted."""

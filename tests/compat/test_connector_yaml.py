@@ -151,6 +151,19 @@ async def test_a_field_that_never_changes_is_refused_by_name(environment: DevEnv
     assert "standard input:4: connector.type: the connector's type can't change: it is Local" in errors
 
 
+async def test_the_engine_of_a_vault_cannot_change_since_its_values_would_be_left_behind(
+    environment: DevEnvironment,
+) -> None:
+    given = (FOLDER / "vault_token.yaml").read_text().replace("vault_token", "vault_fixed")
+    assert (await privyseal(environment, "apply", "-f", "-", given=given))[0] == 0
+    same = given.replace("secretEngineName: secret", "secretEngineName: /secret/").replace("d1", "d2")
+    assert (await privyseal(environment, "apply", "-f", "-", given=same))[0] == 0
+    other = given.replace("secretEngineName: secret", "secretEngineName: kv")
+    status, _, errors = await privyseal(environment, "apply", "-f", "-", given=other)
+    assert status == Malformed.exit_status
+    assert "connector.spec.secretEngineName: the connector's secretEngineName can't change: it is /secret/" in errors
+
+
 async def test_a_connector_that_names_a_missing_secret_is_refused_at_its_line(environment: DevEnvironment) -> None:
     given = (FOLDER / "aws_kms_manual_config.yaml").read_text().replace("awsSecret", "nowhere")
     status, _, errors = await privyseal(environment, "apply", "-f", "-", given=given)
