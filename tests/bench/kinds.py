@@ -39,7 +39,7 @@ from tests.contract.subjects import SUBJECTS, Servers, Subject
 from tests.fakes.world import World
 
 FIRST = 3
-COLD, COLD_QUICK = 12, 5
+COLD, COLD_QUICK = 8, 5
 WARM, WARM_QUICK = 100, 40
 
 
