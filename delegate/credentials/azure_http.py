@@ -2,7 +2,8 @@
 
 Promises, for every request of the libraries, those for tokens included: its origin is one of those that were given, or it isn't
 made; the local policy allows the host that is really called; redirects aren't followed; certificates are verified, against the
-system's authorities or those of SSL_CERT_FILE. Addresses in documents and answers count for nothing.
+system's authorities or those of SSL_CERT_FILE; an answer is read up to a limit; of the environment only the proxy variables
+count, and not for this machine's own identity. Addresses in documents and answers count for nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ssl
 from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from azure.core.pipeline.transport import AioHttpTransport
@@ -20,6 +22,8 @@ from shared.errors import Denied, Overloaded, Unavailable
 
 CONNECTIONS = 16
 """Open at once, for one connector."""
+LARGEST_ANSWER = 1024 * 1024
+"""Bytes; a value has at most 25,000, and a page of versions 25 of them without values."""
 
 
 def origin_of(url: str) -> str:
@@ -50,8 +54,9 @@ class AzureHttp(AioHttpTransport):  # type: ignore[misc]
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=ssl.create_default_context()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                # Proxies are the environment's.
-                trust_env=True,
+                # netrc would speak for others.
+                trust_env=False,
+                response_class=_Bounded,
             )
         await super().open()
 
@@ -75,6 +80,10 @@ class AzureHttp(AioHttpTransport):  # type: ignore[misc]
             )
         url = request.url
         request.url = target + url[len("://".join(urlsplit(url)[:2])) :]
+        # What is packed could be of any size.
+        request.headers["Accept-Encoding"] = "identity"
+        # Behind a proxy somebody else's identity would be asked for, in plain text.
+        config["proxy"] = None if origin in self._own else _proxy_of(target)
         try:
             response: Any = await super().send(request, **config)
         finally:
@@ -96,3 +105,38 @@ class AzureHttp(AioHttpTransport):  # type: ignore[misc]
                 "look at the delegate's azure_endpoints and proxy",
             )
         return response
+
+
+class _Bounded(aiohttp.ClientResponse):
+    """Reads no more than the limit, and nothing that is packed."""
+
+    async def read(self) -> bytes:
+        """Raises Unavailable for what isn't so."""
+        if self._body is None:
+            body = bytearray()
+            try:
+                if self.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    raise _garbled(self.url.host or "")
+                async for piece in self.content.iter_any():
+                    body += piece
+                    if len(body) > LARGEST_ANSWER:
+                        raise _garbled(self.url.host or "")
+            except BaseException:
+                self.close()
+                raise
+            self._body = bytes(body)
+        return await super().read()
+
+
+def _proxy_of(url: str) -> str | None:
+    """The environment's for that address."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
+def _garbled(host: str) -> Unavailable:
+    return Unavailable(
+        "azure_garbled",
+        f"what answers at {host} doesn't speak as Azure does: its answer is too long, or packed",
+        "look at what stands between the delegate and Azure, and at the delegate's azure_endpoints",
+    )
