@@ -1,8 +1,9 @@
 """The few HTTPS requests that make somebody somebody at Google: token endpoints, and what the delegate's own identity needs.
 
 Promises, for every request: certificates are verified; redirects aren't followed; an answer is read within its time and up to
-a limit; of the environment only the proxy variables count; the local policy allows the host, but for the metadata server of
-the delegate's own machine, which only the delegate's own identity asks. Everything here blocks: it is called in threads.
+a limit; of the environment only the proxy variables count, and not for the metadata server; the local policy allows the host,
+but for the metadata server of the delegate's own machine, which only the delegate's own identity asks. Everything here
+blocks: it is called in threads.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class GcpHttp:
         Raises Denied for a host that the local policy refuses, Slow, TooLong, RequestException, HTTPError.
         """
         host = urlsplit(url).hostname or ""
-        if not (own and host in _METADATA):
+        machine = own and host in _METADATA
+        if not machine:
             check_host(self._policy, host)
         seconds = min(self._seconds, seconds or self._seconds)
         ends = time.monotonic() + seconds
@@ -95,7 +97,8 @@ class GcpHttp:
             data=body,
             headers=dict(headers or {}),
             timeout=(min(CONNECT_SECONDS, seconds), seconds),
-            proxies=get_environ_proxies(url),
+            # Behind a proxy somebody else's identity would be asked for, in plain text.
+            proxies={} if machine else get_environ_proxies(url),
             allow_redirects=False,
             stream=True,
         ) as response:

@@ -86,15 +86,20 @@ def chosen(secret: SecretVersion) -> str:
     return version
 
 
-def number_of(name: str, secret: str) -> str | None:
-    """The version's number in its resource name; None where that isn't a version of that secret.
-
-    Google answers with the project's number where it was asked by its id.
-    """
+def is_named(name: str, secret: str) -> bool:
+    """Whether that is the secret's resource name. Google answers with the project's number where it was asked by its id."""
     parts, wanted = name.split("/"), secret.split("/")
-    if len(parts) != 6 or parts[0] != "projects" or parts[2:5] != [*wanted[2:], "versions"]:
+    if len(parts) != 4 or parts[0] != "projects" or parts[2:] != wanted[2:]:
+        return False
+    return parts[1] == wanted[1] or parts[1].isdecimal() != wanted[1].isdecimal()
+
+
+def number_of(name: str, secret: str) -> str | None:
+    """The version's number in its resource name; None where that isn't a version of that secret."""
+    of, found, number = name.rpartition("/versions/")
+    if not found or not is_named(of, secret):
         return None
-    return parts[5] if _NUMBER.match(parts[5]) else None
+    return number if _NUMBER.match(number) else None
 
 
 def tasks_of(annotations: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ not keep a value longer than the call. Formats: Secret Manager API v1, `projects
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +35,7 @@ from delegate.credentials.gcp_calls import CONNECTIONS, Refusals
 from delegate.credentials.gcp_crc32c import crc32c
 from delegate.credentials.gcp_identities import OwnIdentity, ServiceAccount
 from delegate.credentials.gcp_tokens import CLOUD_PLATFORM, Refusal
+from delegate.pair import both
 from delegate.secret_managers.direct import Direct, Found, value_too_long
 from delegate.secret_managers.gcp_entry import (
     CHECKED,
@@ -44,6 +44,7 @@ from delegate.secret_managers.gcp_entry import (
     TASKS,
     check_metadata,
     chosen,
+    is_named,
     labels_of,
     number_of,
     project_of,
@@ -104,7 +105,7 @@ class GcpSecrets:
             check_metadata(secret)
             locator, version = self._located(secret, locator), chosen(secret)
         resource = await self._resource(locator)
-        described, found = await asyncio.gather(self._described(resource), self._accessed(resource, version))
+        described, found = await both(self._described(resource), self._accessed(resource, version))
         number, data = number_of(found.name, resource) or "", found.payload.data
         if reference:
             check_referable(described.labels)
@@ -216,7 +217,11 @@ class GcpSecrets:
         raise Conflict("secret_changing", "the secret is being changed by others at Google", "store it again")
 
     async def _described(self, resource: str) -> Secret:
-        found: Secret = await self._ask("get", resource, GetSecretRequest(name=resource))
+        def check(answer: Secret) -> None:
+            if not is_named(answer.name, resource):
+                raise _garbled("secretmanager.secrets.get")
+
+        found: Secret = await self._ask("get", resource, GetSecretRequest(name=resource), check=check)
         return found
 
     async def _accessed(self, resource: str, version: str = "latest") -> AccessSecretVersionResponse:

@@ -404,17 +404,43 @@ async def test_a_value_that_was_changed_on_its_way_is_not_taken(
     [
         lambda name: name.replace("/1", "/2"),
         lambda name: name.replace("acme-password", "acme-other"),
+        lambda name: name.replace(NUMBER, "another-project"),
         lambda name: name.replace("/versions/1", ""),
         lambda name: name.replace("/versions/1", "/versions/latest"),
         lambda _: "",
     ],
-    ids=["another version", "another secret", "no version", "no number", "nothing"],
+    ids=["another version", "another secret", "another project", "no version", "no number", "nothing"],
 )
 async def test_an_answer_about_something_else_is_not_taken(stage: Stage, manager: GcpSecretManager, name: Any) -> None:
     secret = stage.version()
     stored = await put(manager, secret, b"hunter2")
     stage.google.faults["AccessSecretVersion"].extend([change(name=name)] * 3)
     assert (await failure(manager.fetch(secret, stored))).code == "gcp_garbled"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"projects/{NUMBER}/secrets/other", "projects/another-project/secrets/acme-password", ""],
+    ids=["another secret", "another project", "nothing"],
+)
+async def test_labels_of_something_else_are_not_believed(stage: Stage, manager: GcpSecretManager, name: str) -> None:
+    secret = stage.version()
+    stored = await put(manager, secret, b"hunter2")
+    stage.google.faults["GetSecret"].extend([change(name=name)] * 3)
+    assert (await failure(manager.fetch(secret, stored))).code == "gcp_garbled"
+
+
+async def test_a_use_that_is_refused_leaves_nothing_under_way(stage: Stage, manager: GcpSecretManager) -> None:
+    secret, never = stage.version(), threading.Event()
+    stored = await put(manager, secret, b"hunter2")
+    stage.google.faults["GetSecret"].append(refuse(StatusCode.PERMISSION_DENIED))
+    stage.google.faults["AccessSecretVersion"].append(stall(never))
+    before = asyncio.all_tasks()
+    try:
+        assert (await failure(manager.fetch(secret, stored))).code == "gcp_denied"
+        assert not [one for one in asyncio.all_tasks() - before if "_accessed" in repr(one)]
+    finally:
+        never.set()
 
 
 async def test_a_version_that_was_not_verified_or_not_named_is_not_taken(
