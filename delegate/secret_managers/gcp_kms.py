@@ -143,7 +143,7 @@ def _is_of(key: str, version: str) -> bool:
     if found is None:
         return False
     name = version[: found.start()]
-    if _BY_NUMBER.match(key):
+    if _BY_NUMBER.match(key) and not _BY_NUMBER.match(name):
         return name.split("/", 2)[2:] == key.split("/", 2)[2:]
     return name == key
 

@@ -195,8 +195,10 @@ async def test_a_project_by_its_number_may_be_answered_by_its_id(stage: Stage) -
     for name in (lambda name: name, lambda name: name.replace(NUMBER, PROJECT)):
         stage.google.faults["Encrypt"].append(change(name=name))
         assert (await keys.generate(stage.place())).key_name == numbered
-    stage.google.faults["Encrypt"].extend([change(name=lambda name: name.replace("/ring/", "/rings/"))] * 3)
-    assert (await failure(keys)).code == "gcp_garbled"
+    for before, other in (("/ring/", "/rings/"), (NUMBER, "999999999999")):
+        astray = change(name=lambda name, before=before, other=other: name.replace(before, other))
+        stage.google.faults["Encrypt"].extend([astray] * 3)
+        assert (await failure(keys)).code == "gcp_garbled"
 
 
 @pytest.mark.parametrize(
