@@ -2,19 +2,22 @@
 
 Promises, for every request: certificates are verified; redirects aren't followed; an answer is read within its time and up to
 a limit; of the environment only the proxy variables count, and not for the metadata server; the local policy allows the host,
-but for the metadata server of the delegate's own machine, which only the delegate's own identity asks. Everything here
-blocks: it is called in threads.
+but for the metadata server of the delegate's own machine, which only the delegate's own identity asks. `ask`
+blocks: it is called by `run`, in threads of these connections.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from google.auth.exceptions import TransportError
@@ -30,8 +33,13 @@ from shared.errors import Denied, Unavailable
 
 CONNECT_SECONDS = 5.0
 LARGEST_ANSWER = 1024 * 1024
+THREADS = 2
+"""Of one identity; it asks for one token at a time, and a try that was given up may still hold the other."""
 _PIECE = 65_536
 _METADATA = frozenset({"metadata.google.internal", "169.254.169.254", "fd20:ce::254"})
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Slow(Exception):
@@ -70,6 +78,13 @@ class GcpHttp:
         self._seconds = seconds
         self._opening = threading.Lock()
         self._session: Session | None = None
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """`call(*args)`, which asks, in a thread of these connections: whoever doesn't answer holds nobody else's."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="gcp")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(call, *args, **kwargs))
 
     def ask(
         self,
@@ -112,7 +127,10 @@ class GcpHttp:
             return Answer(response.status_code, dict(response.headers), bytes(content))
 
     def close(self) -> None:
-        """Close the connections; a later call opens others."""
+        """Close connections and threads; a later call opens others."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
         with self._opening:
             if self._session is not None:
                 self._session.close()

@@ -259,14 +259,14 @@ class OwnIdentity:
     async def _look(self) -> tuple[Any, str]:
         if self._found is None:
             requests = OwnRequests(self._http)
-            credentials, project = await asyncio.to_thread(default, scopes=[self._scope], request=requests)
+            credentials, project = await self._http.run(default, scopes=[self._scope], request=requests)
             self._found = credentials, project or ""
         return self._found
 
     async def _obtain(self) -> Token:
         async def once() -> Token:
             credentials, _ = await self._looking.result()
-            await asyncio.to_thread(credentials.refresh, OwnRequests(self._http))
+            await self._http.run(credentials.refresh, OwnRequests(self._http))
             if credentials.expiry is None:
                 return Token(credentials.token, self._clock.now() + EARLY_SECONDS)
             return Token(credentials.token, credentials.expiry.replace(tzinfo=UTC).timestamp())

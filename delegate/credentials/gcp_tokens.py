@@ -8,7 +8,6 @@ Google's text is passed on. Formats: "Using OAuth 2.0 for Server to Server Appli
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ class TokenEndpoints:
 
         async def once() -> Any:
             try:
-                answer = await asyncio.to_thread(self._http.ask, "POST", url, headers, body)
+                answer = await self._http.run(self._http.ask, "POST", url, headers, body)
             except PrivySealError:
                 raise
             except Exception as error:  # noqa: BLE001 (the library stumbles in many ways over what Google wouldn't say)

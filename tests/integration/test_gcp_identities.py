@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,9 +11,7 @@ from typing import Any
 
 import pytest
 from google.auth.compute_engine import _metadata
-from requests.exceptions import ConnectionError as NotConnected
 
-from delegate.credentials.gcp_http import GcpHttp
 from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
 from shared import oidc
@@ -342,24 +339,6 @@ async def test_the_local_policy_also_holds_for_what_the_delegate_is(
     policy = LocalPolicy.parse('kinds = ["*"]\nhosts = ["elsewhere.example"]', [])
     assert (await failure(stage, OWN, policy=policy)).code == "local_policy"
     assert stage.google.http.paths == []
-
-
-async def test_no_proxy_is_asked_for_what_the_delegate_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    for name in ("HTTP_PROXY", "http_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{listener.getsockname()[1]}")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    # The delegate's machine may be one of Google's: whoever answers there, it isn't the proxy.
-    monkeypatch.setattr("delegate.credentials.gcp_http._METADATA", frozenset({"127.0.0.2"}))
-    http = GcpHttp(LocalPolicy.parse('kinds = ["*"]', []), 2.0)
-    with listener:
-        listener.setblocking(False)
-        with pytest.raises(NotConnected):
-            await asyncio.to_thread(http.ask, "GET", "http://127.0.0.2:1/computeMetadata/v1/", own=True)
-        with pytest.raises(BlockingIOError):
-            listener.accept()
-    http.close()
 
 
 async def test_a_metadata_server_that_fails_is_asked_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
