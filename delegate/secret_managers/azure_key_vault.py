@@ -179,7 +179,7 @@ class AzureSecrets:
             return [
                 (one.created_on, _Kept(one.version or "", one.tags or {}, None))
                 async for one in client.list_properties_of_secret_versions(name)
-                if one.created_on is not None
+                if one.created_on is not None and (one.name or "").lower() == name.lower()
             ]
 
         return await self._calls.ask("secrets/list", f"the versions of the secret {name}", call)
@@ -270,7 +270,10 @@ class AzureSecrets:
         """The tags of what is soft-deleted under that name."""
 
         async def call(client: SecretClient) -> Mapping[str, str]:
-            return (await client.get_deleted_secret(name)).properties.tags or {}
+            found = await client.get_deleted_secret(name)
+            if (found.name or "").lower() != name.lower():
+                raise _garbled(name)
+            return found.properties.tags or {}
 
         try:
             return await self._calls.ask("secrets/get", f"the deleted secret {name}", call)

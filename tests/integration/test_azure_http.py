@@ -15,10 +15,11 @@ from azure.core.rest import HttpRequest
 
 from delegate.credentials.azure import METADATA
 from delegate.credentials.azure_http import LARGEST_ANSWER
+from delegate.secret_managers.ownership import tags_of
 from shared.crypto.plaintext import Plaintext
 from shared.errors import PrivySealError, Unavailable
-from tests.fakes.azure import Stage
-from tests.servers.azure import Azure
+from tests.fakes.azure import Stage, whole
+from tests.servers.azure import CLIENT, VAULT, Azure
 
 MACHINE = {
     "useManagedIdentity": True,
@@ -118,3 +119,22 @@ async def test_a_proxy_is_never_asked_for_the_machines_own_identity(stage: Stage
     with pytest.raises(ServiceRequestError):
         await transport.send(HttpRequest("GET", f"{METADATA}/metadata/identity/oauth2/token"))
     assert proxy.asked == []
+
+
+async def test_an_answer_about_another_deleted_secret_recovers_and_purges_nothing(stage: Stage) -> None:
+    manager, secret = stage.manager(enablePurge=True), stage.version()
+    stage.azure.vault.put("acme-0db", "theirs")
+    deleted = stage.azure.vault
+    assert deleted.answer(CLIENT, "DELETE", "/secrets/acme-0db", {"api-version": "7.6"}, {})[0] == 200
+    other = {
+        "id": f"https://{VAULT}.vault.azure.net/secrets/other/{'0' * 32}",
+        "attributes": {},
+        "tags": tags_of(secret),
+    }
+    for call in (manager.store(secret, Plaintext(b"ours")), manager.delete(whole(secret), None)):
+        stage.azure.fail("/deletedsecrets/", 200, other, times=3, method="GET")
+        with pytest.raises(Unavailable) as caught:
+            await call
+        assert caught.value.code == "azure_garbled"
+        stage.azure.faults.clear()
+    assert "acme-0db" in deleted.deleted
