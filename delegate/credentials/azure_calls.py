@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -91,11 +92,14 @@ class AzureCalls(Generic[C]):
         """
         table = {**self._refusals, **(refusals or {})}
 
+        # What the caller is dealing with has nothing to do with what happens here.
+        before = sys.exception()
+
         async def once() -> R:
             try:
                 return await call(self._opened())
             except Exception as error:  # noqa: BLE001 (the libraries stumble in many ways over what Azure wouldn't say)
-                raise refused(error, right, about, self._identity.who, table) from None
+                raise refused(error, right, about, self._identity.who, table, before) from None
 
         def slow() -> Unavailable:
             return Unavailable(*_told(_SLOW, right, about, self._identity.who))
@@ -146,12 +150,20 @@ _login = msgspec.json.Decoder(_LoginAnswer)
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}\Z")
 
 
-def refused(error: Exception, right: str, about: str, who: str, table: Refusals | None = None) -> PrivySealError:
-    """What a failure of a call means; `table` goes before the general one."""
-    for one in _chain(error):
+def refused(
+    error: Exception,
+    right: str,
+    about: str,
+    who: str,
+    table: Refusals | None = None,
+    before: BaseException | None = None,
+) -> PrivySealError:
+    """What a failure of a call means; `table` goes before the general one. `before` failed before the call was made."""
+    chain = tuple(_chain(error, before))
+    for one in chain:
         if isinstance(one, PrivySealError):
             return one
-    for one in _chain(error):
+    for one in chain:
         if isinstance(one, HttpResponseError) and one.response is not None:
             if isinstance(error, CredentialUnavailableError) and int(one.status_code or 0) in {400, 403, 404}:
                 break
@@ -160,13 +172,13 @@ def refused(error: Exception, right: str, about: str, who: str, table: Refusals 
     if isinstance(error, ValueError) and "challenge" in str(error):
         # How the library says that a vault asks for a token for somewhere else.
         return Denied(*_told(_FOREIGN, right, about, who))
-    row = next(row for kind, row in _FAILURES if any(isinstance(one, kind) for one in _chain(error)))
+    row = next(row for kind, row in _FAILURES if any(isinstance(one, kind) for one in chain))
     return row.error(*_told(row, right, about, who), cause=type(error).__name__)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it came from."""
-    seen: set[int] = set()
+def _chain(error: BaseException | None, before: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it came from, up to what was `before`."""
+    seen: set[int] = {id(before)}
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error

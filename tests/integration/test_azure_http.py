@@ -17,7 +17,7 @@ from delegate.credentials.azure import METADATA
 from delegate.credentials.azure_http import LARGEST_ANSWER
 from delegate.secret_managers.ownership import tags_of
 from shared.crypto.plaintext import Plaintext
-from shared.errors import PrivySealError, Unavailable
+from shared.errors import NotFound, PrivySealError, Unavailable
 from tests.fakes.azure import Stage, whole
 from tests.servers.azure import CLIENT, VAULT, Azure
 
@@ -138,3 +138,15 @@ async def test_an_answer_about_another_deleted_secret_recovers_and_purges_nothin
         assert caught.value.code == "azure_garbled"
         stage.azure.faults.clear()
     assert "acme-0db" in deleted.deleted
+
+
+async def test_what_failed_before_a_call_is_not_taken_for_its_own_failure(stage: Stage) -> None:
+    manager = stage.manager()
+    stored = await manager.store(stage.version(), Plaintext(b"x"))
+    stage.azure.vault.secrets.clear()
+    try:
+        raise Unavailable("earlier", "something else failed")
+    except Unavailable:
+        with pytest.raises(NotFound) as caught:
+            await manager.fetch(stage.version(), stored)
+    assert caught.value.code == "secret_not_found"
