@@ -25,7 +25,7 @@ Email = Annotated[
 ]
 
 SECRET = "the reference of a secret: account.NAME, org.NAME or NAME"  # noqa: S105 (a form, no secret)
-PROJECT_FORM = "the id of a project, or its number"
+PROJECT_FORM = "the id of a project, or its number in quotes"
 _SELECTORS_EMPTY = "DelegateSelectors cannot be Empty: name the delegates whose Google identity is used"
 _REQUIRED = ("workload_pool_id", "provider_id", "gcp_project_id")
 
@@ -78,7 +78,7 @@ def forms(federation: str, key: str) -> Forms:
             key: f"{SECRET}; the service account's key, a JSON file, goes into that secret",
             f"{federation}.workloadPoolId": "the id of a pool: 4 to 32 lower-case letters, digits and -",
             f"{federation}.providerId": "the id of the pool's provider: 4 to 32 lower-case letters, digits and -",
-            f"{federation}.gcpProjectId": "the number of the pool's project",
+            f"{federation}.gcpProjectId": "the number of the pool's project, in quotes",
             f"{federation}.serviceAccountEmail": "the e-mail address of a service account: NAME@PROJECT.iam.gserviceaccount.com",
             "projectId": PROJECT_FORM,
         },
