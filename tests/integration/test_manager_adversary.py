@@ -185,10 +185,11 @@ async def test_a_grant_of_one_secret_makes_no_connector_of_its_id(running: Manag
     world = running.world
     lowly, secret = world.identity("lowly"), world.secret("one", "org/acme")
     await publish(running, secret, world.grant(lowly, ["edit", "use"], "org/acme", resource=secret.document.id))
-    # A narrowed grant names an id and no kind; a connector would have ID tokens, and a host of its author's choice.
+    # A connector would have ID tokens, and a host of its author's choice.
     prying = world.connector_with("prying", [], "org/acme", lowly, id=secret.document.id)
     status, problem = await running.call("POST", "documents", "lowly", json={"documents": [prying.compact]})
-    assert (status, problem["code"]) == (409, "field_immutable")
+    assert (status, problem["code"]) == (403, "grant_missing")
+    # Nor does who may make both give them one id.
     other = world.connector_with("other", [], "org/acme")
     twin = world.secret("twin", "org/acme", id=other.document.id)
     status, problem = await running.call("POST", "documents", json={"documents": [other.compact, twin.compact]})
