@@ -111,6 +111,18 @@ def test_connectors_above_may_be_used_and_those_beside_not(world: World) -> None
     assert connector_sight(authority, world.administrator.kid, Scope("acme"), world.now).below == ("org/acme",)
 
 
+def test_what_is_granted_singly_is_seen_among_its_own_kind(world: World) -> None:
+    reader = world.identity("reader")
+    secret, connector = world.secret("one"), world.publish(world.connector_document("other"))
+    world.grant(reader, ["view"], resource=secret.document.id, id=world.opaque("a"))
+    world.grant(reader, ["view"], resource=connector.document.resource, id=world.opaque("b"))
+    authority = world.book().authority
+    assert sight(authority, reader.kid, Scope(), world.now).things == (("account", secret.document.id),)
+    assert connector_sight(authority, reader.kid, Scope(), world.now).things == (("account", connector.document.id),)
+    assert may_see(authority, reader.kid, "account", connector.document.resource, world.now)
+    assert not may_see(authority, reader.kid, "account", connector.document.id, world.now)
+
+
 def test_a_key_stands_while_one_of_its_grants_lives(world: World) -> None:
     reader, revoked, late = world.identity("reader"), world.identity("revoked"), world.identity("late")
     first = world.grant(reader, ["view"], "org/acme")
