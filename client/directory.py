@@ -81,6 +81,9 @@ class Directory:
 
     def _is_known(self, reference: Reference) -> bool:
         """Whether nobody need be asked for it, nor for the credentials of its connector."""
+        first = self._known.get(reference)
+        if first is None or not first.connector.document.secrets:
+            return first is not None
         seen: set[Reference] = set()
         waiting = [reference]
         while waiting:

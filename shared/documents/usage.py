@@ -46,6 +46,8 @@ class TaskUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 def check_usage(usage: Usage | None, stated: TaskUsage | None, what: str) -> None:
     """Raises Denied (`usage_missing`, `usage_other`) where a task states nothing, or something else, of what `what` is for."""
+    if usage is None:
+        return
     for name, said, allowed in _both(usage, stated):
         if not allowed or said in allowed:
             continue
