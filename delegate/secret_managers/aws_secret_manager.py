@@ -18,6 +18,7 @@ from delegate.credentials import aws
 from delegate.credentials.aws_calls import Identity, Refusal, Refusals
 from delegate.credentials.aws_identities import AccessKey, secret_key_of
 from delegate.credentials.aws_session import CONNECTIONS
+from delegate.pair import both
 from delegate.secret_managers.direct import Direct, Found, value_too_long
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.secret_managers.ownership import (
@@ -90,7 +91,7 @@ class AwsSecrets:
             return Found(value_of(_kept(found)), version)
         _check_metadata(secret)
         self._check_reference(locator)
-        described, found = await asyncio.gather(
+        described, found = await both(
             self._described(locator), self._value(locator, _chosen(secret.secret.metadata.get("version", "")))
         )
         # The ARN of what was made anew under a name is another one.
