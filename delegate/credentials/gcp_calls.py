@@ -136,6 +136,26 @@ class GcpCalls:
         return self._client
 
 
+def astray(permission: str) -> Unavailable:
+    """An answer to another question than was asked."""
+    return Unavailable(
+        "gcp_garbled",
+        f"what answers {permission} doesn't answer what it was asked",
+        "look at what stands between the delegate and Google, and at the delegate's gcp_endpoints",
+        action=permission,
+    )
+
+
+def corrupted(permission: str) -> Unavailable:
+    """An answer, or a question as it arrived, whose checksum doesn't fit."""
+    return Unavailable(
+        "gcp_corrupted",
+        f"a checksum is wrong: something was changed on the way of {permission}",
+        "try again; if it stays so, look at what stands between the delegate and Google",
+        action=permission,
+    )
+
+
 def refused(
     error: GoogleAPICallError, table: Refusals, service: str, permission: str, about: str, who: str
 ) -> PrivySealError:

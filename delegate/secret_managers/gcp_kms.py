@@ -18,7 +18,7 @@ from google.cloud.kms_v1.types import DecryptRequest, DecryptResponse, EncryptRe
 from grpc import StatusCode, aio
 
 from delegate.credentials import gcp
-from delegate.credentials.gcp_calls import CONNECTIONS, Refusals
+from delegate.credentials.gcp_calls import CONNECTIONS, Refusals, astray, corrupted
 from delegate.credentials.gcp_crc32c import crc32c
 from delegate.credentials.gcp_tokens import Refusal
 from delegate.secret_managers.enveloped import Enveloped
@@ -28,7 +28,7 @@ from shared.connectors.gcp_kms import GcpKmsSettings
 from shared.connectors.kinds import settings
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
-from shared.errors import Denied, Malformed, NotFound, NotReady, Tampered, Unavailable
+from shared.errors import Denied, Malformed, NotFound, NotReady, Tampered
 from shared.labels import WRAP
 
 KEY_BYTES = 32
@@ -72,13 +72,13 @@ class GcpKeys:
 
         def check(answer: EncryptResponse) -> None:
             if not _is_of(self._key, answer.name) or not answer.ciphertext:
-                raise _garbled(_ENCRYPT)
+                raise astray(_ENCRYPT)
             if not (
                 answer.verified_plaintext_crc32c
                 and answer.verified_additional_authenticated_data_crc32c
                 and answer.ciphertext_crc32c == crc32c(answer.ciphertext)
             ):
-                raise _corrupted(_ENCRYPT)
+                raise corrupted(_ENCRYPT)
 
         request = EncryptRequest(
             name=self._key,
@@ -102,9 +102,9 @@ class GcpKeys:
 
         def check(answer: DecryptResponse) -> None:
             if answer.plaintext_crc32c != crc32c(answer.plaintext):
-                raise _corrupted(_DECRYPT)
+                raise corrupted(_DECRYPT)
             if len(answer.plaintext) != KEY_BYTES:
-                raise _garbled(_DECRYPT)
+                raise astray(_DECRYPT)
 
         request = DecryptRequest(
             name=key_name,
@@ -146,24 +146,6 @@ def _is_of(key: str, version: str) -> bool:
     if _BY_NUMBER.match(key) and not _BY_NUMBER.match(name):
         return name.split("/", 2)[2:] == key.split("/", 2)[2:]
     return name == key
-
-
-def _garbled(permission: str) -> Unavailable:
-    return Unavailable(
-        "gcp_garbled",
-        f"what answers {permission} doesn't answer what it was asked",
-        "look at what stands between the delegate and Google, and at the delegate's gcp_endpoints",
-        action=permission,
-    )
-
-
-def _corrupted(permission: str) -> Unavailable:
-    return Unavailable(
-        "gcp_corrupted",
-        f"a checksum is wrong: something was changed on the way of {permission}",
-        "try again; if it stays so, look at what stands between the delegate and Google",
-        action=permission,
-    )
 
 
 _ENCRYPT = "cloudkms.cryptoKeyVersions.useToEncrypt"

@@ -31,7 +31,7 @@ from google.cloud.secretmanager_v1.types import (
 from grpc import StatusCode, aio
 
 from delegate.credentials import gcp
-from delegate.credentials.gcp_calls import CONNECTIONS, Refusals
+from delegate.credentials.gcp_calls import CONNECTIONS, Refusals, astray, corrupted
 from delegate.credentials.gcp_crc32c import crc32c
 from delegate.credentials.gcp_identities import OwnIdentity, ServiceAccount
 from delegate.credentials.gcp_tokens import CLOUD_PLATFORM, Refusal
@@ -59,7 +59,7 @@ from shared.connectors.gcp_secret_manager import GcpSecretManagerSettings
 from shared.connectors.kinds import settings
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
-from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, Unavailable
+from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady
 
 LONGEST_VALUE = 65_536
 """Bytes: quotas of Secret Manager, "Secret version payload"."""
@@ -188,9 +188,9 @@ class GcpSecrets:
     async def _added(self, resource: str, data: bytes) -> str:
         def check(answer: Any) -> None:
             if not answer.client_specified_payload_checksum:
-                raise _corrupted("secretmanager.versions.add")
+                raise corrupted("secretmanager.versions.add")
             if number_of(answer.name, resource) is None:
-                raise _garbled("secretmanager.versions.add")
+                raise astray("secretmanager.versions.add")
 
         payload = SecretPayload(data=data, data_crc32c=crc32c(data))
         answer = await self._ask(
@@ -219,7 +219,7 @@ class GcpSecrets:
     async def _described(self, resource: str) -> Secret:
         def check(answer: Secret) -> None:
             if not is_named(answer.name, resource):
-                raise _garbled("secretmanager.secrets.get")
+                raise astray("secretmanager.secrets.get")
 
         found: Secret = await self._ask("get", resource, GetSecretRequest(name=resource), check=check)
         return found
@@ -228,9 +228,9 @@ class GcpSecrets:
         def check(answer: AccessSecretVersionResponse) -> None:
             number = number_of(answer.name, resource)
             if number is None or version not in {"latest", number}:
-                raise _garbled("secretmanager.versions.access")
+                raise astray("secretmanager.versions.access")
             if answer.payload.data_crc32c != crc32c(answer.payload.data):
-                raise _corrupted("secretmanager.versions.access")
+                raise corrupted("secretmanager.versions.access")
 
         request = AccessSecretVersionRequest(name=f"{resource}/versions/{version}")
         found: AccessSecretVersionResponse = await self._ask("access", resource, request, check=check)
@@ -308,24 +308,6 @@ def _replication(regions: tuple[str, ...]) -> Replication:
 
 def _regions(described: Secret) -> tuple[str, ...]:
     return tuple(sorted(one.location for one in described.replication.user_managed.replicas))
-
-
-def _garbled(permission: str) -> Unavailable:
-    return Unavailable(
-        "gcp_garbled",
-        f"what answers {permission} doesn't answer what it was asked",
-        "look at what stands between the delegate and Google, and at the delegate's gcp_endpoints",
-        action=permission,
-    )
-
-
-def _corrupted(permission: str) -> Unavailable:
-    return Unavailable(
-        "gcp_corrupted",
-        f"a checksum is wrong: something was changed on the way of {permission}",
-        "try again; if it stays so, look at what stands between the delegate and Google",
-        action=permission,
-    )
 
 
 UNUSABLE = "version_unusable"
