@@ -18,7 +18,7 @@ from client.directory import Directory, Known
 from client.dispatch import Part, output, perform, submit
 from client.outcomes import Opened
 from client.readers import Readers
-from client.tasks import SignedTask, Subject, sign_task
+from client.tasks import SignedTask, sign_task
 from shared.canonical import blob_digest
 from shared.command import Command, Finished, finished_from
 from shared.crypto.stream import OutputOpener
@@ -88,7 +88,7 @@ class Commands:
         chosen = await self._candidate(known, selectors)
 
         def make() -> SignedTask:
-            subjects = [self._subject(place) for place in places]
+            subjects = [self._directory.newest(place) for place in places]
             return sign_task(
                 self._account.book,
                 self._account.identity,
@@ -119,12 +119,6 @@ class Commands:
         used = [one.connector for one in known]
         used += [one.connector for one in self._directory.credentials(used)]
         return await candidate(self._account, used, known[0].secret.document.scope, selectors, runs_commands=True)
-
-    def _subject(self, place: Reference) -> Subject:
-        known = self._directory.current(place)
-        if not known.n:
-            raise NotFound("version_unknown", f"the secret {place} has no version yet", "privyseal secret set")
-        return Subject(known.secret, known.connector, known.n, known.version, latest=True)
 
 
 class _Run:

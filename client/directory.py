@@ -264,6 +264,13 @@ class Directory:
                 waiting.append(known.connector)
         return list(found.values())
 
+    def newest(self, reference: Reference, *, excluded: bool = False) -> Subject:
+        """The newest version of a secret as a task's target; `excluded` is as in `Target`. Raises NotFound where there is none."""
+        known = self.current(reference)
+        if not known.n:
+            raise NotFound("version_unknown", f"the secret {reference} has no version yet", "privyseal secret set")
+        return Subject(known.secret, known.connector, known.n, known.version, latest=True, excluded=excluded)
+
     def current(self, reference: Reference) -> Known:
         """What is known of a place, in the newest revisions that the book holds. Raises NotFound when it was deleted."""
         known = self._known.get(reference)

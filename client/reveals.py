@@ -95,13 +95,7 @@ class Reveals:
         self, places: list[Reference], selectors: Sequence[str], excluded: bool, usage: TaskUsage | None
     ) -> dict[Reference, Item]:
         def make() -> SignedTask:
-            subjects = []
-            for place in places:
-                known = self._directory.current(place)
-                if not known.n:
-                    raise NotFound("version_unknown", "the secret has no version yet", "privyseal secret set")
-                one = Subject(known.secret, known.connector, known.n, known.version, latest=True, excluded=excluded)
-                subjects.append(one)
+            subjects = [self._directory.newest(place, excluded=excluded) for place in places]
             account = self._account
             return sign_task(
                 account.book,
