@@ -20,7 +20,8 @@ IDENTIFIER = r"^[a-zA-Z_][0-9a-zA-Z_]{0,127}$(?!\n)"
 NAME = r"^[a-zA-Z_0-9\-.][\-0-9a-zA-Z_ .]{0,127}$(?!\n)"
 ACCOUNT = r"^[a-z2-7]{52}$(?!\n)"
 OPAQUE = r"^[a-z2-7]{26}$(?!\n)"
-RESOURCE = r"^(connector/)?[a-z2-7]{26}$(?!\n)"
+RESOURCE = r"^([a-z2-7]{26}|connector/[a-z2-7]{26}(/(?!\.\.?(/|$))[^/#\u0000-\u001f\u007f]+)*)$(?!\n)"
+PATH = r"^[^/#\u0000-\u001f\u007f]+(/[^/#\u0000-\u001f\u007f]+)*$(?!\n)"
 SCOPE = r"^(account|org/[a-zA-Z_][0-9a-zA-Z_]{0,127}(/project/[a-zA-Z_][0-9a-zA-Z_]{0,127})?)$(?!\n)"
 SECRET_REFERENCE = r"^((account|org)\.)?[a-zA-Z_][0-9a-zA-Z_]{0,127}$(?!\n)"  # noqa: S105 (a form, no secret)
 
@@ -28,6 +29,7 @@ _identifier = re.compile(IDENTIFIER)
 _name = re.compile(NAME)
 _account = re.compile(ACCOUNT)
 _opaque = re.compile(OPAQUE)
+_path = re.compile(PATH)
 _scope = re.compile(SCOPE)
 _expression = re.compile(r"""^<\+secrets\.getValue\((?P<quote>["'])(?P<reference>[^"'<>]{1,300})(?P=quote)\)>\Z""")
 
@@ -42,6 +44,11 @@ def opaque_id(randomness: bytes) -> str:
 def is_opaque(text: str) -> bool:
     """Whether it has the form of such an id."""
     return _opaque.match(text) is not None
+
+
+def has_path_form(text: str) -> bool:
+    """Whether it is parts joined by `/`, none of them empty, `.` or `..`, without control characters."""
+    return _path.match(text) is not None and not {".", ".."} & set(text.split("/"))
 
 
 def check_identifier(text: str, what: str) -> str:

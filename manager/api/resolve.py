@@ -28,7 +28,7 @@ from shared.documents.task import MOST_CREDENTIALS
 from shared.errors import Conflict, Denied, Malformed
 from shared.names import Reference, Scope, check_identifier, is_opaque
 from shared.trust.book import Book
-from shared.trust.uses import LONGEST_CHAIN
+from shared.trust.credentials import LONGEST_CHAIN
 
 D = TypeVar("D", bound=Revisioned)
 

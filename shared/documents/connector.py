@@ -16,7 +16,9 @@ from shared.documents.fields import (
     SecretReference,
     Selector,
     Tags,
+    is_plain,
 )
+from shared.documents.template import TemplateUse
 from shared.documents.usage import Usage
 
 BUILT_IN = "local"
@@ -26,15 +28,16 @@ BUILT_IN_ALIASES = frozenset({BUILT_IN, "harnessSecretManager"})
 """What users may call it; `harnessSecretManager` is what their YAML says today."""
 
 
-DEEPEST = 16
-"""Levels of objects and lists in `spec`, itself included."""
+CUSTOM = "CustomSecretManager"
+"""The kind that runs templates."""
 
 
 class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     """`type` is the kind, by its YAML name; `spec` its settings, which the kind itself validates.
 
     `secrets` are the references in `spec`, sorted, each once: the secrets that the kind gets the values of, and no others.
-    They mean what they mean in the connector's own scope, and who signs it holds `use` on each.
+    They mean what they mean in the connector's own scope, and who signs it holds `use` on each. `template` is what a custom
+    secret manager runs; the secrets that it names are among them.
     `usage` is what it is for: a task that goes through it has to state it.
     """
 
@@ -49,6 +52,7 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     selectors: Annotated[tuple[Selector, ...], Meta(max_length=64)] = ()
     spec: dict[str, Any] = {}
     secrets: Annotated[tuple[SecretReference, ...], Meta(max_length=64)] = ()
+    template: TemplateUse | None = None
     usage: Usage | None = None
     deleted: bool = False
 
@@ -80,23 +84,9 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if list(self.secrets) != sorted(set(self.secrets)):
             raise ValueError("Expected references in order, each once - at `$.secrets`")
+        if self.template is not None and self.type != CUSTOM:
+            raise ValueError(f"Expected no template but in a {CUSTOM} - at `$.template`")
         if self.scope == "account" and any(one.startswith("org.") for one in self.secrets):
             raise ValueError("Expected no organisation's secret in the account's connector - at `$.secrets`")
-        if not _is_plain(self.spec):
+        if not is_plain(self.spec):
             raise ValueError("Expected texts, whole numbers, booleans, lists and objects - at `$.spec`")
-
-
-def _is_plain(value: object, levels: int = DEEPEST) -> bool:
-    """JSON whose text form is the same everywhere: no fractions, no integers beyond 2**53, no keys outside of ASCII.
-
-    And not so deep that one reader gives up where another doesn't.
-    """
-    match value:
-        case dict():
-            return levels > 0 and all(
-                str(key).isascii() and _is_plain(member, levels - 1) for key, member in value.items()
-            )
-        case list():
-            return levels > 0 and all(_is_plain(member, levels - 1) for member in value)
-        case _:
-            return value is None or isinstance(value, str | bool) or (type(value) is int and abs(value) < 2**53)

@@ -15,8 +15,8 @@ Identifier = Annotated[str, Meta(pattern=IDENTIFIER)]
 Name = Annotated[str, Meta(pattern=NAME)]
 Opaque = Annotated[str, Meta(pattern=OPAQUE)]
 """A random id: 26 characters of base32."""
-ResourceText = Annotated[str, Meta(pattern=RESOURCE)]
-"""What a grant may be narrowed to: a secret by its id, or `connector/` and a connector's."""
+ResourceText = Annotated[str, Meta(pattern=RESOURCE, max_length=2_200)]
+"""What a grant may be narrowed to: a secret by its id, or `connector/` and a connector's, and a path that it reads below that."""
 ScopeText = Annotated[str, Meta(pattern=SCOPE)]
 Selector = Annotated[str, Meta(pattern=SELECTOR)]
 # The last character leaves no stray bits, so that one value has one text and a key in a document always decodes.
@@ -34,7 +34,7 @@ SecretReference = Annotated[str, Meta(pattern=SECRET_REFERENCE)]
 """A secret by its place: `account.NAME`, `org.NAME`, or `NAME` in the scope of what names it."""
 Line = Annotated[str, Meta(max_length=1024)]
 Tags = dict[Annotated[str, Meta(pattern=r"^[!-~]{1,128}$(?!\n)")], Annotated[str, Meta(max_length=256)]]
-Permission = Literal["view", "use", "reveal", "edit", "delete", "exec", "renew", "admin"]
+Permission = Literal["view", "use", "reveal", "edit", "delete", "exec", "fetch", "renew", "admin"]
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -50,3 +50,23 @@ class Revisioned(Payload, frozen=True, kw_only=True):
     rev: Number
     prev: Digest | None = None
     iat: Seconds
+
+
+DEEPEST = 16
+"""Levels of objects and lists in a `spec`, itself included."""
+
+
+def is_plain(value: object, levels: int = DEEPEST) -> bool:
+    """JSON whose text form is the same everywhere: no fractions, no integers beyond 2**53, no keys outside of ASCII.
+
+    And not so deep that one reader gives up where another doesn't.
+    """
+    match value:
+        case dict():
+            return levels > 0 and all(
+                str(key).isascii() and is_plain(member, levels - 1) for key, member in value.items()
+            )
+        case list():
+            return levels > 0 and all(is_plain(member, levels - 1) for member in value)
+        case _:
+            return value is None or isinstance(value, str | bool) or (type(value) is int and abs(value) < 2**53)

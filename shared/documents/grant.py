@@ -17,7 +17,7 @@ DAY = 86_400
 LONGEST_SECONDS = {"person": 90 * DAY, "service": 400 * DAY}
 """How long a grant may last, by the kind of principal."""
 
-PERMISSIONS: tuple[Permission, ...] = ("admin", "delete", "edit", "exec", "renew", "reveal", "use", "view")
+PERMISSIONS: tuple[Permission, ...] = ("admin", "delete", "edit", "exec", "fetch", "renew", "reveal", "use", "view")
 """All of them, in the order in which a grant lists them."""
 
 
@@ -30,14 +30,16 @@ class Principal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GrantDocument(Revisioned, frozen=True, kw_only=True):
-    """`resource` narrows the grant to one secret (its id) or connector (`connector/` and its id); `parent` is the grantor's own grant.
+    """`resource` narrows the grant to one secret (its id), connector (`connector/` and its id) or path of that (`/` and the path).
+
+    It covers what lies below it by `/`. `parent` is the grantor's own grant.
 
     `usage` narrows it to tasks that state that; such a grant carries no document but grants that are as narrow.
     """
 
     id: Opaque
     principal: Principal
-    permissions: Annotated[tuple[Permission, ...], Meta(min_length=1, max_length=8)]
+    permissions: Annotated[tuple[Permission, ...], Meta(min_length=1, max_length=9)]
     scope: ScopeText
     resource: ResourceText | None = None
     parent: Opaque | None = None

@@ -32,6 +32,7 @@ from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
 from shared.documents.task import TaskDocument
+from shared.documents.template import TemplateDocument
 from shared.errors import Malformed, Tampered
 
 P = TypeVar("P", bound=Payload)
@@ -50,8 +51,9 @@ KINDS: Mapping[str, type[Payload]] = {
     "secret": SecretDocument,
     "status": StatusDocument,
     "task": TaskDocument,
+    "template": TemplateDocument,
 }
-RESERVED = frozenset({"binding", "definition", "group", "order", "template"})
+RESERVED = frozenset({"binding", "definition", "group", "order"})
 """Kinds that have a name but no form yet; they are refused."""
 
 LARGEST_CHARACTERS = 1_048_576

@@ -11,7 +11,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from shared.documents.fields import Count, Digest, Identifier, Number, Opaque, Payload, SealingKey, Seconds, Selector
+from shared.documents.fields import (
+    Count,
+    Digest,
+    Identifier,
+    Number,
+    Opaque,
+    Payload,
+    SealingKey,
+    Seconds,
+    Selector,
+    Tags,
+)
 from shared.documents.usage import TaskUsage
 
 OPERATIONS = ("check", "delete", "exec", "reveal", "store")
@@ -30,7 +41,11 @@ LONGEST_COMMAND_SECONDS = 86_400
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """What the task is about, or needs as a credential: version `n` of a secret, or (for check) a connector.
+    """What the task is about, or needs as a credential: version `n` of a secret, a connector, or what a connector can read.
+
+    A check is of a connector, or of an SSHKey at the host that `reference` names. A reveal or exec of a connector is of what
+    `reference` (PATH or PATH#KEY) and `metadata` mean to it, without a secret document: it takes `fetch` besides. Among
+    credentials an SSHKey has n = 0 and no version.
 
     `version` is the digest of the store task that made version n; for a store, of the one before n. `latest` says that the
     signer meant the newest version, so that a manager that knows a newer one answers Conflict. `excluded` (only for reveal)
@@ -39,6 +54,8 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     secret: Opaque | None = None
     connector: Opaque | None = None
+    reference: Annotated[str, Meta(max_length=2_048)] = ""
+    metadata: Tags = {}
     n: Count = 0
     version: Digest | None = None
     latest: bool = False
@@ -48,7 +65,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Pin(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """`[kind, id, rev, sha256]` of a document that the task acts on."""
 
-    kind: Literal["account", "keyring", "grant", "connector", "secret"]
+    kind: Literal["account", "keyring", "grant", "connector", "secret", "template"]
     id: Annotated[str, Meta(max_length=128)]
     rev: Number
     digest: Digest

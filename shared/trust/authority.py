@@ -95,7 +95,7 @@ class Authority:
             document = grant.document
             if permission not in document.permissions or not Scope.parse(document.scope).covers(scope):
                 continue
-            if document.resource is not None and document.resource != resource:
+            if not _lies_below(resource, document.resource):
                 continue
             if usage != "any" and not covers(document.usage, usage):
                 refusal = _not_granted(grant.document)
@@ -187,11 +187,16 @@ class Authority:
             or "admin" not in held.permissions
             or not set(given.permissions) <= set(held.permissions)
             or not Scope.parse(held.scope).covers(Scope.parse(given.scope))
-            or (held.resource is not None and held.resource != given.resource)
+            or not _lies_below(given.resource, held.resource)
             or not lies_within(given.usage, held.usage)
             or given.exp > held.exp
         ):
             raise Denied("grant_exceeds", "the signer's grant gives more than its grantor holds")
+
+
+def _lies_below(resource: str | None, above: str | None) -> bool:
+    """Whether it is `above` or a path below that; no resource is everything."""
+    return above is None or (resource is not None and (resource == above or resource.startswith(f"{above}/")))
 
 
 def _not_granted(grant: GrantDocument) -> Denied:

@@ -21,6 +21,7 @@ from shared.documents.keyring import KeyringDocument
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
+from shared.documents.template import TemplateDocument
 from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError, Tampered, Unauthenticated
 from shared.names import Scope
 from shared.trust.account import accept_account
@@ -31,7 +32,7 @@ from shared.trust.status import accept_status
 P = TypeVar("P", bound=Payload)
 
 CAPACITY = 100_000
-"""Secrets, connectors and scopes that a book remembers; account, keyrings, grants and status it never forgets."""
+"""Secrets, connectors, templates and scopes that a book remembers; account, keyrings, grants and status it never forgets."""
 
 _PASSES = 8
 """Rounds of `admit_all`: a grant chain has four links, and a status may wait for its base and signer."""
@@ -220,6 +221,10 @@ class Book:
                 permission: Permission = "delete" if thing.deleted else "edit"
                 resource = thing.resource if isinstance(thing, ConnectorDocument) else thing.id
                 self.authority.chain(new.kid, permission, Scope.parse(thing.scope), resource, now)
+            case TemplateDocument() as template:
+                needed: tuple[Permission, ...] = ("delete",) if template.deleted else ("edit", "exec")
+                for one in needed:
+                    self.authority.chain(new.kid, one, Scope.parse(template.scope), None, now)
             case ScopeDocument() as scope:
                 self.authority.chain(new.kid, "admin", Scope.parse(scope.scope), None, now)
             case _:

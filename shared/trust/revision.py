@@ -11,12 +11,14 @@ from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
+from shared.documents.template import TemplateDocument
 from shared.errors import Conflict, Malformed, Tampered
 
 _FIXED: Mapping[type[Revisioned], tuple[str, ...]] = {
     ConnectorDocument: ("scope", "identifier", "type", "keyring"),
     ScopeDocument: ("scope", "identifier"),
     SecretDocument: ("scope", "identifier", "type", "connector"),
+    TemplateDocument: ("scope", "identifier", "version", "content"),
 }
 """What makes a thing what it is."""
 

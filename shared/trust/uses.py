@@ -1,24 +1,24 @@
 """Uses: what a task may touch, each with the documents that say what it is and the authority of those who signed them.
 
-The steps are those of docs/formats.md ("The warrant"). A credential is a use too, on behalf of the connector that names it:
-not the task's signer but the connector's must be allowed to use it.
+The steps are those of docs/formats.md ("The warrant"). What its connectors stand on is `shared.trust.credentials`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from shared.documents.connector import ConnectorDocument
+from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.fields import Permission
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
-from shared.documents.secret import SecretDocument
+from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.documents.status import StatusDocument
-from shared.documents.task import Target, TaskDocument
+from shared.documents.task import EXEC, Target, TaskDocument
+from shared.documents.template import TemplateDocument, TemplateUse, content_digest
 from shared.documents.usage import check_usage
 from shared.errors import Conflict, Denied, Malformed
-from shared.names import Reference, Scope
+from shared.names import Reference, Scope, has_path_form
 from shared.trust.authority import Authority
 from shared.trust.pinned import Pinned
 
@@ -31,22 +31,33 @@ PERMISSIONS: Mapping[str, tuple[Permission, ...]] = {
 }
 """What an operation takes, all of it."""
 
-LONGEST_CHAIN = 4
-"""Connectors that stand on each other's secrets: one, that which holds its credentials, and so on."""
+TEMPLATE_PERMISSIONS: tuple[Permission, ...] = ("edit", "exec")
+"""What who signs a template holds over its scope."""
+
+FETCH: Permission = "fetch"
+"""What it takes besides to have a connector read what no secret document names."""
+
+DIRECT_METADATA = frozenset({"version"})
+"""What may be said besides the path of what is fetched directly: a grant is for a path, so nothing that leads elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One target or credential with the documents that say what it is; `secret` is None for a check."""
+    """One target or credential with the documents that say what it is; `secret` is None for a connector itself."""
 
     target: Target
     secret: Verified[SecretDocument] | None
     connector: Verified[ConnectorDocument]
 
+    @property
+    def is_login(self) -> bool:
+        """Whether it is an SSHKey, whose connector only says whose delegates it is for."""
+        return self.secret is not None and self.secret.document.type == SSH_KEY
+
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges one task's uses."""
+    """Judges one task's uses; `templates` are those of the connectors that it has judged, by the connectors' ids."""
 
     task: TaskDocument
     kid: str
@@ -55,6 +66,7 @@ class Judge:
     authority: Authority
     status: StatusDocument
     now: int
+    templates: dict[str, Verified[TemplateDocument]] = field(default_factory=dict)
 
     def use(self, target: Target) -> Use:
         """A target of the task. Raises Malformed, Denied, Conflict."""
@@ -62,124 +74,66 @@ class Judge:
             raise Malformed("task_malformed", "only a reveal or exec accepts records of an excluded generation")
         if self.task.op == "check":
             return self._checked(target)
-        if target.secret is None or target.connector is not None:
+        if target.reference and self.task.op in {EXEC, "reveal"}:
+            return self._fetched(target)
+        if target.secret is None or target.connector is not None or target.reference or target.metadata:
             raise Malformed("task_malformed", "the task's target is not a secret")
         self._check_version(target)
         secret = self.pinned.one(SecretDocument, target.secret)
         connector = self.pinned.one(ConnectorDocument, secret.document.connector)
+        if secret.document.type == SSH_KEY:
+            raise Malformed("task_malformed", "an SSHKey has no value", "it is for connectors: name it in connectorRef")
         self._check_signer(Scope.parse(secret.document.scope), secret.document.id)
         # A version below the floor may still be deleted, and so may the whole secret (n is 0).
-        self._check_secret(target, secret, connector, floor=self.task.op != "delete")
-        self._check_connector(connector)
+        self.check_secret(target, secret, connector, floor=self.task.op != "delete")
+        self.check_connector(connector)
         return Use(target, secret, connector)
 
-    def credentials(self, uses: Iterable[Use]) -> dict[str, dict[str, Use]]:
-        """(10) The credentials of the connectors in use, and of those that hold them: connector id, reference, use.
-
-        Raises Malformed for one that is missing, doubled, unneeded, or needed for itself, Denied where the signer of a
-        connector may not use what it names.
-        """
-        places = self._places()
-        judged: dict[Reference, Use] = {}
-        found: dict[str, dict[str, Use]] = {}
-        heights: dict[str, int] = {}
-
-        def resolve(connector: Verified[ConnectorDocument], above: tuple[str, ...]) -> int:
-            """How many others the connector stands on, one upon the other; each is resolved once."""
-            document = connector.document
-            if document.id in above:
-                raise Malformed(
-                    "credential_cycle",
-                    f"Detected cyclic dependency in credentials of secret manager {document.identifier}",
-                    "keep one of the credentials in another secret manager, such as the built-in one",
-                )
-            height = heights.get(document.id)
-            if len(above) + (height or 0) >= LONGEST_CHAIN:
-                raise Malformed(
-                    "credential_chain_long",
-                    f"the credentials of secret manager {document.identifier} stand on each other too deeply",
-                    "keep them in the built-in secret manager",
-                )
-            if height is not None:
-                return height
-            height = 0
-            for reference in document.secrets:
-                place = Reference.parse(reference, Scope.parse(document.scope))
-                if place not in places:
-                    raise Malformed(
-                        "pin_missing", f"the task doesn't name the credential {reference} of {document.identifier}"
-                    )
-                target, secret = places[place]
-                self._check_user(connector, reference, secret)
-                # Once for all connectors that name it: a task may have a thousand.
-                if place not in judged:
-                    judged[place] = self._credential(target, secret)
-                use = judged[place]
-                height = max(height, 1 + resolve(use.connector, (*above, document.id)))
-                found.setdefault(document.id, {})[reference] = use
-            heights[document.id] = height
-            return height
-
-        for connector in {use.connector.document.id: use.connector for use in uses}.values():
-            resolve(connector, ())
-        if places.keys() - judged.keys():
-            raise Malformed("task_malformed", "the task names a credential that none of its connectors needs")
-        return found
-
-    def _places(self) -> dict[Reference, tuple[Target, Verified[SecretDocument]]]:
-        """The credentials that the task names, by where they live."""
-        places: dict[Reference, tuple[Target, Verified[SecretDocument]]] = {}
-        for target in self.task.credentials:
-            if target.secret is None or target.connector is not None or target.n < 1 or target.version is None:
-                raise Malformed("task_malformed", "a credential of the task is not a version of a secret")
-            # Neither an older credential nor one that may be forged is for the task's signer to choose: it isn't his.
-            if not target.latest or target.excluded:
-                raise Malformed(
-                    "task_malformed", "a credential of the task is not meant to be the newest, or may be forged"
-                )
-            secret = self.pinned.one(SecretDocument, target.secret)
-            place = Reference(Scope.parse(secret.document.scope), secret.document.identifier)
-            if place in places:
-                raise Malformed("task_malformed", "the task has two credentials of one name")
-            places[place] = target, secret
-        return places
-
-    def _check_user(
-        self, connector: Verified[ConnectorDocument], reference: str, secret: Verified[SecretDocument]
-    ) -> None:
-        """Whoever signed the connector, in its newest revision, may use what it names."""
-        document = secret.document
-        try:
-            self.authority.chain(connector.kid, "use", Scope.parse(document.scope), document.id, self.now)
-        except Denied as why:
-            raise Denied(
-                why.code,
-                f"who signed secret manager {connector.document.identifier} may not use {reference}: {why.detail}",
-                "somebody who may use that secret signs the connector anew",
-            ) from None
-
-    def _credential(self, target: Target, secret: Verified[SecretDocument]) -> Use:
-        holder = self.pinned.one(ConnectorDocument, secret.document.connector)
-        self._check_secret(target, secret, holder, floor=True)
-        self._check_connector(holder)
-        return Use(target, secret, holder)
-
     def _checked(self, target: Target) -> Use:
-        if target.secret is not None or target.connector is None:
-            raise Malformed("task_malformed", "a check is of a connector")
-        if target.n or target.version is not None:
+        if target.n or target.version is not None or target.metadata:
             raise Malformed("task_malformed", "a check is of no version")
+        if target.secret is not None:
+            return self._checked_login(target, target.secret)
+        if target.connector is None or target.reference:
+            raise Malformed("task_malformed", "a check is of a connector")
         connector = self.pinned.one(ConnectorDocument, target.connector)
         self._check_signer(Scope.parse(connector.document.scope), connector.document.resource)
-        self._check_connector(connector)
+        self.check_connector(connector)
         return Use(target, None, connector)
 
-    def _check_signer(self, scope: Scope, resource: str) -> None:
+    def _checked_login(self, target: Target, id: str) -> Use:
+        """A check of an SSHKey at the host that the target names."""
+        if target.connector is not None or not target.reference:
+            raise Malformed("task_malformed", "a check of an SSHKey names a host")
+        secret = self.pinned.one(SecretDocument, id)
+        if secret.document.type != SSH_KEY:
+            raise Malformed("task_malformed", "a check is of a connector or of an SSHKey")
+        holder = self.pinned.one(ConnectorDocument, secret.document.connector)
+        self._check_signer(Scope.parse(secret.document.scope), secret.document.id)
+        self.check_secret(target, secret, holder, floor=False)
+        self.check_connector(holder)
+        return Use(target, secret, holder)
+
+    def _fetched(self, target: Target) -> Use:
+        """What a connector is to read without a secret document, by whoever is granted that over the path."""
+        if target.secret is not None or target.connector is None or target.n or target.version or target.latest:
+            raise Malformed("task_malformed", "what is fetched directly is read by a connector, in no version of ours")
+        if target.excluded or target.metadata.keys() - DIRECT_METADATA:
+            raise Malformed(
+                "task_malformed", "what is fetched directly has no record, and only a version besides its path"
+            )
+        connector = self.pinned.one(ConnectorDocument, target.connector)
+        resource = fetched_resource(connector.document, target.reference)
+        self._check_signer(Scope.parse(connector.document.scope), resource, FETCH)
+        self.check_connector(connector)
+        return Use(target, None, connector)
+
+    def _check_signer(self, scope: Scope, resource: str, *besides: Permission) -> None:
         """(5) Whoever signed the task holds all that its operation takes, for what it states."""
-        for permission in PERMISSIONS[self.task.op]:
+        for permission in (*PERMISSIONS[self.task.op], *besides):
             self.authority.chain(self.kid, permission, scope, resource, self.now, self.task.usage)
 
-    def _check_secret(
+    def check_secret(
         self, target: Target, secret: Verified[SecretDocument], connector: Verified[ConnectorDocument], *, floor: bool
     ) -> None:
         """(6) The secret counts, and so does the version that is meant."""
@@ -196,7 +150,7 @@ class Judge:
             raise Denied("version_excluded", "the version is below the floor that the account's status sets")
         check_usage(document.usage, self.task.usage, f"the secret {document.identifier}")
 
-    def _check_connector(self, connector: Verified[ConnectorDocument]) -> None:
+    def check_connector(self, connector: Verified[ConnectorDocument]) -> None:
         """(7) The connector counts, belongs to the task's keyring, and wants its delegates."""
         document = connector.document
         self.authority.chain(connector.kid, "edit", Scope.parse(document.scope), document.resource, self.now)
@@ -218,6 +172,34 @@ class Judge:
                 "choose a keyring that was made with: privyseal keyring new NAME --platform; or leave executeOnDelegate out",
             )
         check_usage(document.usage, self.task.usage, f"secret manager {document.identifier}")
+        if document.template is not None and document.id not in self.templates:
+            self.templates[document.id] = self._template(document, document.template)
+
+    def _template(self, connector: ConnectorDocument, wanted: TemplateUse) -> Verified[TemplateDocument]:
+        """What the connector runs: by those who may make it run, and what the connector's signer has seen."""
+        template = self.pinned.one(TemplateDocument, wanted.id)
+        document, scope = template.document, Scope.parse(template.document.scope)
+        for permission in TEMPLATE_PERMISSIONS:
+            self.authority.chain(template.kid, permission, scope, None, self.now)
+        if document.deleted:
+            raise Conflict("template_deleted", f"the template of secret manager {connector.identifier} was deleted")
+        if content_digest(document) != wanted.content:
+            raise Denied(
+                "template_changed",
+                f"the template {document.identifier} isn't the one that who signed secret manager {connector.identifier} has seen",
+                "somebody looks at it and signs the connector anew: privyseal template reconcile",
+            )
+        here = Scope.parse(connector.scope)
+        if not scope.covers(here):
+            raise Denied("template_out_of_scope", "the connector's template lives in a scope that doesn't cover it")
+        named = {Reference.parse(one, here) for one in connector.secrets}
+        if not named.issuperset(Reference.parse(one, scope) for one in document.content.secrets):
+            raise Malformed(
+                "template_secret_unnamed",
+                f"secret manager {connector.identifier} doesn't name every secret that its template needs",
+                "sign the connector anew: privyseal apply",
+            )
+        return template
 
     def _check_version(self, target: Target) -> None:
         """(8) A store makes n from the version before it; the other operations name the version itself."""
@@ -228,3 +210,20 @@ class Judge:
             fits = target.n > 0 and (target.version is None) == first
         if not fits:
             raise Malformed("task_malformed", "the task's version doesn't fit its operation")
+
+
+def fetched_resource(connector: ConnectorDocument, reference: str) -> str:
+    """What a grant has to cover for a connector to read `reference`: the connector and the path; its key counts for nothing.
+
+    Inputs of a script are no path, so that they take the whole connector. Raises Malformed for a path that could lead elsewhere.
+    """
+    path = reference.partition("#")[0]
+    if connector.type == CUSTOM:
+        return connector.resource
+    if not has_path_form(path):
+        raise Malformed(
+            "path_malformed",
+            "the path of what is fetched directly has an empty part, . or .., or a control character",
+            "write it as the provider does: a/b/c, without a slash at its beginning or end",
+        )
+    return f"{connector.resource}/{path}"

@@ -15,10 +15,12 @@ from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.status import StatusDocument
 from shared.documents.task import LONGEST_SECONDS, REPEAT, TaskDocument
+from shared.documents.template import TemplateDocument
 from shared.errors import Denied, Expired, Malformed, NotReady, StaleRecipient, Tampered
 from shared.selectors import effective
 from shared.trust.authority import SKEW_SECONDS
 from shared.trust.book import Book
+from shared.trust.credentials import Credentials
 from shared.trust.pinned import Pinned
 from shared.trust.status import live
 from shared.trust.uses import Judge, Use
@@ -28,7 +30,8 @@ from shared.trust.uses import Judge, Use
 class Warrant:
     """A task that may be acted on, and exactly what it may touch.
 
-    `credentials` are the uses that each connector's secrets stand for: connector id, reference, use.
+    `credentials` are the uses that the secrets of each connector and SSHKey stand for: its id, reference, use; `templates` are
+    what connectors run, by the connectors' ids.
     """
 
     task: Verified[TaskDocument]
@@ -36,12 +39,13 @@ class Warrant:
     uses: tuple[Use, ...]
     selectors: frozenset[str]
     credentials: Mapping[str, Mapping[str, Use]]
+    templates: Mapping[str, Verified[TemplateDocument]]
 
     @property
     def connectors(self) -> tuple[Verified[ConnectorDocument], ...]:
         """All that are used, those that hold credentials included, each once."""
         held = (use for secrets in self.credentials.values() for use in secrets.values())
-        return tuple({use.connector.digest: use.connector for use in (*self.uses, *held)}.values())
+        return tuple({one.connector.digest: one.connector for one in (*self.uses, *held) if not one.is_login}.values())
 
 
 def warrant(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
@@ -65,8 +69,8 @@ def warrant(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
         raise Malformed("task_malformed", "the task has another number of inputs than its operation takes")
     if (document.seconds is None) == (document.op == "exec"):
         raise Malformed("task_malformed", "a time limit is for a command, and a command has one")
-    credentials = judge.credentials(uses)  # (10)
-    granted = Warrant(task, keyring, uses, frozenset(), credentials)
+    credentials = Credentials(judge, uses).found  # (10)
+    granted = Warrant(task, keyring, uses, frozenset(), credentials, judge.templates)
     selectors = effective(
         ((wanted.selector, wanted.origin) for wanted in document.selectors),
         (selector for connector in granted.connectors for selector in connector.document.selectors),

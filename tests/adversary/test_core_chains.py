@@ -11,6 +11,7 @@ from shared.documents.jws import Verified
 from shared.documents.task import Target, TaskDocument
 from shared.errors import Conflict, Denied, Malformed
 from shared.trust.authority import Authority, Chain
+from shared.trust.credentials import Credentials
 from shared.trust.pinned import Pinned
 from shared.trust.uses import Judge
 from tests.adversary.judging import ORG, credential, editor_of, held, judge, only
@@ -146,7 +147,7 @@ def test_many_ways_to_one_credential_are_gone_once() -> None:
     )
     uses = [counted.use(target) for target in task.document.targets]
     asked.clear()
-    assert sum(len(found) for found in counted.credentials(uses).values()) == 3 * width * width
+    assert sum(len(found) for found in Credentials(counted, uses).found.values()) == 3 * width * width
     # Each reference once; each credential's signer and its holder's once.
     assert (asked.count("use"), asked.count("edit")) == (3 * width * width, 2 * 3 * width)
 

@@ -94,7 +94,7 @@ def test_the_refusal_names_the_connector_and_not_who_asks() -> None:
     with pytest.raises(Denied) as caught:
         judge(world, world.reveal([version]))
     assert caught.value.detail.startswith("who signed secret manager kms may not use account.key: ")
-    assert "signs the connector anew" in caught.value.hint
+    assert "signs it anew" in caught.value.hint
 
 
 @pytest.mark.parametrize("permission", ["view", "reveal", "edit", "delete", "exec", "renew", "admin"])

@@ -16,8 +16,8 @@ from shared.crypto.identity import Identity
 from shared.documents import jws
 from shared.documents.account import AccountDocument, account_id
 from shared.documents.checked import CheckedDocument
-from shared.documents.connector import DEEPEST, ConnectorDocument
-from shared.documents.fields import Payload
+from shared.documents.connector import ConnectorDocument
+from shared.documents.fields import DEEPEST, Payload
 from shared.documents.jws import KINDS, LARGEST_CHARACTERS, RESERVED, header_bytes, kind_of, parse, parse_as, peek_kind
 from shared.documents.output import OutputDocument
 from shared.documents.secret import SecretDocument
