@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from delegate.credentials.aws_calls import AwsCalls, Identity, Refusals
-from delegate.credentials.aws_identities import AccessKey, OwnIdentity, Signing
+from delegate.credentials.aws_identities import AccessKey, OwnIdentity, Signing, secret_key_of
 from delegate.credentials.aws_roles import assumed, trusting
 from delegate.credentials.aws_session import AwsSession
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.connectors.aws import AssumeIAMRole, AssumeSTSRole, Credential, ManualConfig, OidcAuthentication
+from shared.connectors.aws_secret_manager import AccessKeyConfig, AssumeExternalRole, credential_of
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 
 
 def identity(
-    credential: Credential,
+    credential: Credential | AccessKeyConfig | AssumeExternalRole,
     region: str,
     connector: ConnectorDocument,
     surroundings: Surroundings,
@@ -26,10 +27,18 @@ def identity(
     match credential:
         case ManualConfig(spec=key):
             return AccessKey.held(key.access_key, key.secret_key, secrets)
+        case AccessKeyConfig(spec=either):
+            if either.access_key is not None:
+                return AccessKey.held(either.access_key, either.secret_key, secrets)
+            plain = either.access_key_plain_text
+            assert plain is not None
+            return AccessKey(plain, secret_key_of(secrets, either.secret_key), f"the access key {plain}")
         case AssumeIAMRole():
             return OwnIdentity(region, surroundings)
         case AssumeSTSRole(spec=role):
             return assumed(role, region, connector, surroundings)
+        case AssumeExternalRole():
+            return identity(credential_of(credential), region, connector, surroundings, secrets)
         case OidcAuthentication(spec=trust):
             return trusting(trust, region, connector, surroundings)
 

@@ -154,6 +154,15 @@ def unanswered(error: Exception, action: str, who: str) -> PrivySealError:
     )
 
 
+def garbled(action: str) -> Unavailable:
+    """The error for an answer that isn't about what was asked."""
+    return Unavailable(
+        "aws_garbled",
+        f"what answers {action} doesn't answer what it was asked",
+        "look at what stands between the delegate and AWS, and at the delegate's aws_endpoints",
+    )
+
+
 def _slow(action: str) -> Unavailable:
     return Unavailable(
         "aws_slow",

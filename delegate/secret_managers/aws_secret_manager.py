@@ -15,8 +15,7 @@ from typing import Any
 import structlog
 
 from delegate.credentials import aws
-from delegate.credentials.aws_calls import Identity, Refusal, Refusals
-from delegate.credentials.aws_identities import AccessKey, secret_key_of
+from delegate.credentials.aws_calls import Refusal, Refusals, garbled
 from delegate.credentials.aws_session import CONNECTIONS
 from delegate.pair import both
 from delegate.secret_managers.direct import Direct, Found, value_too_long
@@ -34,7 +33,7 @@ from delegate.secret_managers.ownership import (
 )
 from delegate.secret_managers.texts import foreign, text_or_bytes, value_of
 from shared.canonical import is_digest
-from shared.connectors.aws_secret_manager import ARN, NAME, AccessKeyConfig, AwsSecretManagerSettings, credential_of
+from shared.connectors.aws_secret_manager import ARN, NAME, AwsSecretManagerSettings
 from shared.connectors.kinds import settings
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
@@ -66,7 +65,7 @@ class AwsSecrets:
         told = settings("AwsSecretManager", connector.spec)
         assert isinstance(told, AwsSecretManagerSettings)
         self._settings = told
-        who = _identity(told, connector, surroundings, secrets)
+        who = aws.identity(told.credential, told.region, connector, surroundings, secrets)
         self._calls = aws.calls("secretsmanager", who, told.region, surroundings, _REFUSALS)
 
     def locator(self, secret: SecretVersion) -> str:
@@ -87,7 +86,7 @@ class AwsSecrets:
         if not secret.secret.reference:
             found = await self._value(locator, {"VersionId": version})
             if found["VersionId"] != version:
-                raise _garbled("secretsmanager:GetSecretValue")
+                raise garbled("secretsmanager:GetSecretValue")
             return Found(value_of(_kept(found)), version)
         _check_metadata(secret)
         self._check_reference(locator)
@@ -217,7 +216,7 @@ class AwsSecrets:
     async def _value(self, locator: str, which: Mapping[str, str]) -> Mapping[str, Any]:
         found = await self._ask("GetSecretValue", locator, which)
         if "VersionId" not in found or not {"SecretString", "SecretBinary"} & found.keys():
-            raise _garbled("secretsmanager:GetSecretValue")
+            raise garbled("secretsmanager:GetSecretValue")
         return found
 
     async def _ask(
@@ -250,23 +249,6 @@ class AwsSecretManager(Direct):
         self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
     ) -> None:
         super().__init__(AwsSecrets(connector, surroundings, secrets), surroundings.zone)
-
-
-def _identity(
-    told: AwsSecretManagerSettings,
-    connector: ConnectorDocument,
-    surroundings: Surroundings,
-    secrets: Mapping[str, Plaintext],
-) -> Identity:
-    credential = told.credential
-    if not isinstance(credential, AccessKeyConfig):
-        return aws.identity(credential_of(credential), told.region, connector, surroundings, secrets)
-    key = credential.spec
-    if key.access_key is not None:
-        return AccessKey.held(key.access_key, key.secret_key, secrets)
-    plain = key.access_key_plain_text
-    assert plain is not None
-    return AccessKey(plain, secret_key_of(secrets, key.secret_key), f"the access key {plain}")
 
 
 def _check_metadata(secret: SecretVersion) -> None:
@@ -307,14 +289,6 @@ def _tags(described: Mapping[str, Any]) -> dict[str, str]:
 
 def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _garbled(action: str) -> Unavailable:
-    return Unavailable(
-        "aws_garbled",
-        f"what answers {action} doesn't answer what it was asked",
-        "look at what stands between the delegate and AWS, and at the delegate's aws_endpoints",
-    )
 
 
 NAME_TAKEN = "name_taken"

@@ -7,6 +7,7 @@ stand in plain text, and the external id of a role is called `externalId` (the w
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -109,29 +110,47 @@ def credential_of(role: Role) -> CredentialOfAws:
     )
 
 
+CREDENTIAL_FORMS = msgspec.structs.replace(
+    FORMS,
+    forms={
+        **FORMS.forms,
+        "credential.spec.accessKey": f"{SECRET}; an id itself goes into accessKeyPlainText",
+        "credential.spec.accessKeyPlainText": "the id of an access key: 16 to 128 letters, digits and _",
+        "credential.spec.externalId": "a text of 1 to 2,048 characters",
+    },
+    missing={
+        **FORMS.missing,
+        "credential.spec.accessKey": _KEYS_MISSING,
+        "credential.spec.secretKey": _KEYS_MISSING,
+    },
+    ways={
+        **FORMS.ways,
+        "The access key's id": {"credential.spec.accessKey": Way(), "credential.spec.accessKeyPlainText": Way()},
+    },
+    unasked=("credential.spec.externalName",),
+)
+"""Of the fields `credential` and `region`, in this kind's words."""
+
+
+def check_given(credential: Credential, delegate_selectors: Collection[str]) -> None:
+    """As `check_credential`, of a credential in this kind's words. Raises Refused."""
+    if isinstance(credential, AccessKeyConfig):
+        _check_key(credential.spec)
+    else:
+        _check_words(credential)
+        check_credential(credential_of(credential), delegate_selectors)
+
+
 class AwsSecretManagerSettings(Model, frozen=True, kw_only=True):
     """How a deletion goes is `recovery_days`: None is at once and for good."""
 
     FORMS: ClassVar[Forms] = msgspec.structs.replace(
-        FORMS,
+        CREDENTIAL_FORMS,
         forms={
-            **FORMS.forms,
-            "credential.spec.accessKey": f"{SECRET}; an id itself goes into accessKeyPlainText",
-            "credential.spec.accessKeyPlainText": "the id of an access key: 16 to 128 letters, digits and _",
-            "credential.spec.externalId": "a text of 1 to 2,048 characters",
+            **CREDENTIAL_FORMS.forms,
             "recoveryWindowInDays": f"{SHORTEST_WINDOW} to {LONGEST_WINDOW} days",
             "secretNamePrefix": f"at most {LONGEST_PREFIX} letters, digits and / _ + = . @ -",
         },
-        missing={
-            **FORMS.missing,
-            "credential.spec.accessKey": _KEYS_MISSING,
-            "credential.spec.secretKey": _KEYS_MISSING,
-        },
-        ways={
-            **FORMS.ways,
-            "The access key's id": {"credential.spec.accessKey": Way(), "credential.spec.accessKeyPlainText": Way()},
-        },
-        unasked=("credential.spec.externalName",),
     )
 
     credential: Credential
@@ -142,11 +161,7 @@ class AwsSecretManagerSettings(Model, frozen=True, kw_only=True):
     recovery_window_in_days: Annotated[int, Meta(ge=SHORTEST_WINDOW, le=LONGEST_WINDOW)] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.credential, AccessKeyConfig):
-            _check_key(self.credential.spec)
-        else:
-            _check_words(self.credential)
-            check_credential(credential_of(self.credential), self.delegate_selectors)
+        check_given(self.credential, self.delegate_selectors)
         if self.force_delete_without_recovery and self.recovery_window_in_days is not None:
             raise Refused("recoveryWindowInDays", _EXCLUSIVE)
 
