@@ -59,7 +59,7 @@ RULES = [
     Rule("client", SDKS, "a client never calls a cloud: the delegate does, inside the network"),
     Rule(
         "delegate", (*SERVERS, "aiohttp", "click", "yaml"), "the core of a delegate stays small in memory",
-        ("delegate/credentials/azure_http.py",),
+        ("delegate/credentials/azure_http.py", "delegate/credentials/rest.py"),
     ),
     Rule("delegate", ("jwt",), "loaded by the first ID token, and by nothing else", ("delegate/tokens.py",)),
     Rule("client", SERVERS, "the command line starts quickly and installs little"),
@@ -169,6 +169,7 @@ LATER = (
     "delegate.credentials.",  # kinds at a cloud load these
     "delegate.secret_managers.aws_",  # and the registry loads those
     "delegate.secret_managers.azure_",
+    "delegate.secret_managers.cyberark_",
     "delegate.secret_managers.gcp_",
     "delegate.secret_managers.vault",
 )
