@@ -27,6 +27,7 @@ from client.placement import check_keyring, check_unchanged, keyring_for, usual_
 from client.publish import Publisher, Signable
 from client.readers import Readers
 from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
+from shared.connectors.catalogue import Catalogue
 from shared.documents.connector import BUILT_IN, ConnectorDocument
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import SecretDocument
@@ -96,12 +97,19 @@ class Connectors:
     """One account's. `here` is where bare names live."""
 
     def __init__(
-        self, account: Account, publisher: Publisher, directory: Directory, readers: Readers, here: Scope
+        self,
+        account: Account,
+        publisher: Publisher,
+        directory: Directory,
+        readers: Readers,
+        here: Scope,
+        kinds: Catalogue,
     ) -> None:
         self._account = account
         self._publisher = publisher
         self._directory = directory
         self._readers = readers
+        self._kinds = kinds
         self._credentials = Credentials(account, directory)
         self._defaults = Defaults(account, directory)
         self.here = here
@@ -114,7 +122,7 @@ class Connectors:
         Raises Malformed for wrong fields (file, line, path; more of them in the fact `problems`), Denied for what this
         identity may not sign or use, NotFound for a secret or keyring that isn't there.
         """
-        described = _described(manifests)
+        described = _described(manifests, self._kinds)
         await self._account.sync(force=True)
         own = await self.default_keyring()
         changes = [await self._change(one, own, keyring) for one in described]
@@ -122,7 +130,7 @@ class Connectors:
         # What gives the flag up comes behind, so that each of the manifests finds its change at its place.
         changes += [
             Change(one.description, one.before, one.wanted, self._usual(one.wanted, own))
-            for one in await self._defaults.demoted(wanted)
+            for one in await self._defaults.demoted(wanted, self._kinds)
         ]
         planned = {one.wanted.id: one.wanted for one in changes}
         for one in changes:
@@ -351,14 +359,14 @@ class Connectors:
         return cast("Verified[ConnectorDocument] | None", found) or one
 
 
-def _described(manifests: Sequence[Manifest]) -> list[Description]:
+def _described(manifests: Sequence[Manifest], kinds: Catalogue) -> list[Description]:
     """Every manifest's description, or all that is wrong with all of them."""
     found: list[Description] = []
     wrong: list[PrivySealError] = []
     places: dict[Reference, Manifest] = {}
     for manifest in manifests:
         try:
-            one = describe(manifest)
+            one = describe(manifest, kinds)
             first = places.setdefault(one.place, manifest)
             if first is not manifest:
                 raise one.refused(

@@ -15,6 +15,7 @@ from client.account import Account
 from client.descriptions import KIND, Description, body_of, describe
 from client.directory import Directory
 from client.manifest import Manifest
+from shared.connectors.catalogue import Catalogue
 from shared.connectors.model import DEFAULT_ALIAS
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified, parse_as
@@ -84,7 +85,9 @@ class Defaults:
                 "name a connector with --connector, or find out why: it lies outside of your grants now, or it is withheld",
             )
 
-    async def demoted(self, wanted: Mapping[str, tuple[Description, ConnectorDocument]]) -> list[Demotion]:
+    async def demoted(
+        self, wanted: Mapping[str, tuple[Description, ConnectorDocument]], kinds: Catalogue
+    ) -> list[Demotion]:
         """The connectors that lose the flag to those that are wanted (by their ids).
 
         Raises Malformed where two of them are to be the default of one scope.
@@ -99,19 +102,19 @@ class Defaults:
                     "spec.default", f"a scope has one default, and {first} is one too", "leave it out of one of them"
                 )
         return [
-            _demotion(one)
+            _demotion(one, kinds)
             for scope in winners
             for one in await self.living(Scope.parse(scope))
             if one.document.id not in wanted
         ]
 
 
-def _demotion(before: Verified[ConnectorDocument]) -> Demotion:
+def _demotion(before: Verified[ConnectorDocument], kinds: Catalogue) -> Demotion:
     document = before.document
     spec = {key: value for key, value in document.spec.items() if key not in {"default", DEFAULT_ALIAS}}
     wanted = structs.replace(document, spec=spec)
     source = f"the account's {document.identifier}"
-    return Demotion(before, describe(Manifest(source, 1, KIND, body_of(wanted, ""), {})), wanted)
+    return Demotion(before, describe(Manifest(source, 1, KIND, body_of(wanted, ""), {}), kinds), wanted)
 
 
 def _upwards(scope: Scope) -> list[Scope]:

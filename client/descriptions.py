@@ -15,8 +15,8 @@ import msgspec
 import yaml
 
 from client.manifest import Manifest
+from shared.connectors.catalogue import Catalogue
 from shared.connectors.fields import Forms, Refused, read
-from shared.connectors.kinds import KINDS, settings
 from shared.connectors.model import Model
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
 from shared.documents.fields import Identifier, Line, Name, Tags
@@ -43,11 +43,10 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 _IDENTIFIER = "an identifier: letters, digits and _, not beginning with a digit, at most 128"
 _FORMS = Forms(
-    choices={"type": tuple(sorted(KINDS))},
-    named={"type": "the connector's type is not a known kind"},
     forms={
         "name": "a name: up to 128 letters, digits, spaces and the characters - _ .",
         "identifier": _IDENTIFIER,
+        "type": "the name of a kind",
         "orgIdentifier": _IDENTIFIER,
         "projectIdentifier": _IDENTIFIER,
         "keyring": _IDENTIFIER,
@@ -79,7 +78,7 @@ class Description:
         return self.manifest.refused(f"{KIND}.{path}", detail, hint, code=code)
 
 
-def describe(manifest: Manifest) -> Description:
+def describe(manifest: Manifest, kinds: Catalogue) -> Description:
     """The connector that a manifest describes. Raises Malformed with file, line, path and what is allowed."""
     given = dict(manifest.body)
     given["tags"] = tags_of(manifest, KIND, given.get("tags"))
@@ -87,11 +86,16 @@ def describe(manifest: Manifest) -> Description:
     try:
         body = read(_Body, given, _FORMS)
     except Refused as why:
+        if why.path == "type":
+            what = why.detail if given.get("type") is None else "the connector's type is not a known kind"
+            raise _kindless(manifest, what, kinds) from None
         raise _refused(manifest, f"{KIND}.{why.path}", why.detail, why.allowed) from None
-    if body.type not in KINDS:
-        allowed = tuple(sorted(KINDS))
-        detail = f"the connector's type is not a known kind: give one of {', '.join(allowed)}"
-        raise _refused(manifest, f"{KIND}.type", detail, allowed)
+    try:
+        kinds.model(body.type)
+    except Malformed as why:
+        if why.code == "kind_unknown":
+            raise _kindless(manifest, "the connector's type is not a known kind", kinds) from None
+        raise manifest.refused(f"{KIND}.type", why.detail.removeprefix("type: "), why.hint, code=why.code) from None
     if body.project_identifier and not body.org_identifier:
         raise manifest.refused(
             f"{KIND}.projectIdentifier", "a project is named without its organisation", "add orgIdentifier"
@@ -105,13 +109,17 @@ def describe(manifest: Manifest) -> Description:
             "leave the document out, or choose another identifier",
         )
     try:
-        model = settings(body.type, spec)
+        model = kinds.settings(body.type, spec)
     except Malformed as why:
         path, allowed = str(why.facts.get("path", "")), tuple(why.facts.get("allowed", ()))
         raise _refused(manifest, f"{KIND}.{path}", why.detail.rpartition(" connector: ")[2], allowed) from None
     return Description(
         manifest, place, body.name, body.description, body.tags, body.type, body.keyring, dict(spec), model, body.usage
     )
+
+
+def _kindless(manifest: Manifest, what: str, kinds: Catalogue) -> Malformed:
+    return _refused(manifest, f"{KIND}.type", f"{what}: give one of {', '.join(kinds.names)}", kinds.names)
 
 
 def _refused(manifest: Manifest, path: str, detail: str, allowed: tuple[str, ...]) -> Malformed:

@@ -26,7 +26,7 @@ from client.directory import Directory
 from client.drafts import next_revision
 from client.publish import Publisher, Signable
 from shared.canonical import unb64u
-from shared.connectors.kinds import settings
+from shared.connectors.catalogue import Catalogue
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.keyring import ISSUER, LONGEST_ISSUER, KeyringDocument
@@ -85,10 +85,11 @@ class Site:
 class Issuers:
     """One account's."""
 
-    def __init__(self, account: Account, publisher: Publisher, directory: Directory) -> None:
+    def __init__(self, account: Account, publisher: Publisher, directory: Directory, kinds: Catalogue) -> None:
         self._account = account
         self._publisher = publisher
         self._directory = directory
+        self._kinds = kinds
 
     async def all(self) -> list[Issuer]:
         """Every keyring's, by name, with the keys that still count."""
@@ -172,7 +173,7 @@ class Issuers:
                 continue
             # A kind that this client doesn't know yet says nothing of tokens.
             with suppress(PrivySealError):
-                audience = settings(one.document.type, one.document.spec).oidc_audience
+                audience = self._kinds.settings(one.document.type, one.document.spec).oidc_audience
                 if audience is not None:
                     found.append(Holder(one.document, subject(one.document), audience))
         return sorted(found, key=lambda one: (one.connector.scope, one.connector.identifier))

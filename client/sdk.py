@@ -29,6 +29,7 @@ from client.grants import Grants
 from client.home import Home
 from client.identities import Identities, Passphrase, from_environment
 from client.keyrings import Keyrings
+from client.kinds import installed_kinds
 from client.oidc import Issuers
 from client.publish import Publisher
 from client.readers import Readers
@@ -38,6 +39,7 @@ from client.secrets import Secrets, SecretType, Stored
 from client.state import State
 from client.transport import Transport
 from client.views import Views
+from shared.connectors.catalogue import Catalogue
 from shared.crypto.identity import Identity
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
@@ -50,7 +52,8 @@ __all__ = ["Client", "Plaintext"]
 class Client:
     """Made by `open` from a stored context, or directly for programs that bring their own identity.
 
-    `home` None keeps nothing between runs: then what was seen before can't be compared, so give one where you can.
+    `home` None keeps nothing between runs: then what was seen before can't be compared, so give one where you can. `kinds`
+    are those that connectors are described of, by default those that are installed.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Client:
         ca_file: str = "",
         home: Home | None = None,
         clock: Clock = system_clock,
+        kinds: Catalogue | None = None,
     ) -> None:
         origin, account = parse_origin(manager), check_account(account)
         self.transport = Transport(origin, account, identity, clock, ca_file=ca_file)
@@ -72,14 +76,15 @@ class Client:
         self.publisher = Publisher(self.account)
         self.here = parse_here(org, project)
         readers = Readers()
+        self.kinds = kinds or installed_kinds()
         self.secrets = Secrets(self.account, self.directory, readers, self.here)
         self.secret_plans = SecretPlans(self.account, self.publisher, self.directory, self.secrets)
         self.commands = Commands(self.account, self.directory, readers, self.here)
-        self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here)
+        self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here, self.kinds)
         self.built_in = BuiltIn(self.account, self.publisher, self.directory)
         self.grants = Grants(self.account, self.publisher, self.directory)
         self.keyrings = Keyrings(self.account, self.publisher, self.directory)
-        self.issuers = Issuers(self.account, self.publisher, self.directory)
+        self.issuers = Issuers(self.account, self.publisher, self.directory, self.kinds)
         self.administrators = Administrators(self.account, self.publisher, self.directory)
         self.scopes = Scopes(self.publisher, self.directory)
         self.audit = Audit(self.account)

@@ -292,9 +292,10 @@ def _asked(run: Session) -> Manifest:
         )
     from client.cli.wizard import Terminal, Wizard
     from client.descriptions import yaml_of
+    from client.kinds import installed_kinds
     from client.manifest import parse
 
-    (manifest,) = parse(yaml_of(Wizard(Terminal()).ask(run.here())).encode(), "your answers")
+    (manifest,) = parse(yaml_of(Wizard(Terminal(), installed_kinds()).ask(run.here())).encode(), "your answers")
     return manifest
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import NODEFAULT, inspect
 
 from shared.connectors.fields import Way
-from shared.connectors.kinds import KINDS
+from shared.connectors.model import Model
 
 Spec = dict[str, Any]
 
@@ -75,8 +75,7 @@ class Choice:
 class Questions:
     """What is asked of one kind. `chosen` are the ways that were chosen, by the keys of their choices."""
 
-    def __init__(self, kind: str) -> None:
-        model = KINDS[kind]
+    def __init__(self, model: type[Model]) -> None:
         found = inspect.type_info(model)
         assert isinstance(found, inspect.StructType)
         self._model, self._forms = found, model.FORMS

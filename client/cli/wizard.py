@@ -15,7 +15,7 @@ import click
 from client.cli.questions import CONNECTIVITY, SELECTORS, Choice, Question, Questions, Spec, words
 from client.descriptions import KIND, describe, identifier_of
 from client.manifest import Manifest
-from shared.connectors.kinds import KINDS, settings
+from shared.connectors.catalogue import Catalogue
 from shared.errors import Malformed
 from shared.names import Scope
 
@@ -69,10 +69,11 @@ class Terminal:
 
 
 class Wizard:
-    """Asks one person for one connector."""
+    """Asks one person for one connector of those kinds."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, kinds: Catalogue) -> None:
         self._asker = asker
+        self._kinds = kinds
 
     def ask(self, here: Scope) -> Body:
         """The connector's body, at the scope `here`."""
@@ -87,8 +88,16 @@ class Wizard:
         if here.project:
             body["projectIdentifier"] = here.project
         self._asker.title("Details")
-        body["type"] = self._asker.ask("Type", "AwsKms", sorted(KINDS))
-        body["spec"] = _Details(self._asker, body["type"]).ask()
+        while True:
+            body["type"] = self._asker.ask("Type", "AwsKms", self._kinds.names)
+            try:
+                self._kinds.model(body["type"])
+            except Malformed as why:
+                # A package that doesn't work here: another kind may do.
+                self._asker.say(f"{why.detail.removeprefix('type: ')} ({why.hint})")
+            else:
+                break
+        body["spec"] = _Details(self._asker, body["type"], self._kinds).ask()
         return body
 
     def _overview(
@@ -110,17 +119,17 @@ class Wizard:
                 self._asker.say(_NEEDED)
                 continue
             body[name] = read(text)
-            why = _wrong(body, name)
+            why = _wrong(body, name, self._kinds)
             if why is None:
                 return
             del body[name]
             self._asker.say(why)
 
 
-def _wrong(body: Body, name: str) -> str | None:
+def _wrong(body: Body, name: str, kinds: Catalogue) -> str | None:
     """What is wrong with that field, whatever is still missing elsewhere."""
     try:
-        describe(Manifest("your answers", 1, KIND, {"name": "x", "type": "Local", **body}))
+        describe(Manifest("your answers", 1, KIND, {"name": "x", "type": "Local", **body}), kinds)
     except Malformed as why:
         told = str(why.facts.get("path", ""))
         if told == f"{KIND}.{name}" or told.startswith((f"{KIND}.{name}[", f"{KIND}.{name}.")):
@@ -131,17 +140,18 @@ def _wrong(body: Body, name: str) -> str | None:
 class _Details:
     """Asks for a `spec`: what the model needs, a way where there are several, and more where it is wanted."""
 
-    def __init__(self, asker: Asker, kind: str) -> None:
+    def __init__(self, asker: Asker, kind: str, kinds: Catalogue) -> None:
         self._asker = asker
+        self._kinds = kinds
         self._kind = kind
-        self._questions = Questions(kind)
+        self._questions = Questions(kinds.model(kind))
         self._spec: Spec = {}
 
     def ask(self) -> Spec:
         """The spec that the model takes."""
         self._complete()
         self._more()
-        model = settings(self._kind, self._stood_in())
+        model = self._kinds.settings(self._kind, self._stood_in())
         if model.oidc_audience is not None:
             self._asker.title("Connectivity")
             answer = self._asker.ask(
@@ -212,7 +222,7 @@ class _Details:
         question = self._questions.field(path)
         if question is None:
             # The model wants what no question can give: its own error says more than a guess.
-            settings(self._kind, self._stood_in())
+            self._kinds.settings(self._kind, self._stood_in())
             return
         while True:
             value = self._answer(question, required=required)
@@ -268,7 +278,7 @@ class _Details:
     def _refused(self, spec: Spec) -> tuple[str, str] | None:
         """The path, without places in a list, and the model's own words."""
         try:
-            settings(self._kind, spec)
+            self._kinds.settings(self._kind, spec)
         except Malformed as why:
             path = str(why.facts["path"]).removeprefix("spec").lstrip(".")
             return path.partition("[")[0], why.detail.partition(" connector: ")[2]

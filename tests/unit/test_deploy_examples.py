@@ -20,6 +20,7 @@ from delegate.policy import _KEYS as POLICY_KEYS
 from delegate.policy import LocalPolicy
 from shared.connectors.aws import CREDENTIAL_TYPES
 from shared.connectors.aws_kms import AwsKmsSettings
+from shared.connectors.catalogue import Catalogue
 from shared.connectors.kinds import KINDS
 from shared.connectors.local import LocalSettings
 from shared.settings import Program
@@ -39,7 +40,7 @@ def manifests(*files: Path) -> list[Manifest]:
 
 def described(file: Path) -> Description:
     (one,) = manifests(file)
-    return describe(one)
+    return describe(one, Catalogue())
 
 
 def paths(value: Any, above: str = "") -> Iterator[str]:
@@ -97,7 +98,7 @@ def test_there_is_an_example_of_every_kind_and_every_way_to_be_somebody() -> Non
 
 
 def test_all_of_them_can_be_applied_together() -> None:
-    every = [describe(one) for one in manifests(*CONNECTORS)]
+    every = [describe(one, Catalogue()) for one in manifests(*CONNECTORS)]
     assert len(every) == len(CONNECTORS) == len({one.place for one in every})
 
 

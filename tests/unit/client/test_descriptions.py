@@ -12,6 +12,7 @@ from msgspec import structs
 from client.connectors import Change, _described
 from client.descriptions import Description, body_of, describe, identifier_of, yaml_of
 from client.manifest import Manifest, parse
+from shared.connectors.catalogue import Catalogue
 from shared.connectors.kinds import KINDS
 from shared.documents.connector import ConnectorDocument
 from shared.errors import Malformed
@@ -26,7 +27,7 @@ def manifest(**body: Any) -> Manifest:
 
 
 def described(**body: Any) -> Description:
-    return describe(manifest(**{"name": "x", "type": "Local", **body}))
+    return describe(manifest(**{"name": "x", "type": "Local", **body}), Catalogue())
 
 
 def refused(**body: Any) -> Malformed:
@@ -54,7 +55,7 @@ def document_of(world: World, one: Description) -> ConnectorDocument:
 def test_what_is_written_reads_as_what_was_read(file: Path) -> None:
     world = World()
     for one in parse(file.read_bytes(), file.name):
-        document = world.sign(document_of(world, describe(one)), world.administrator).document
+        document = world.sign(document_of(world, describe(one, Catalogue())), world.administrator).document
         text = yaml_of(body_of(document, KEYRING))
         # An empty description and empty tags mean the same as none.
         said = {name: value for name, value in one.body.items() if value or name not in {"description", "tags"}}
@@ -136,13 +137,13 @@ def test_a_keyring_is_written_where_it_is_not_the_accounts_own() -> None:
 def test_one_batch_names_a_connector_once_and_tells_all_that_is_wrong() -> None:
     twice = [manifest(name="x", type="Local"), Manifest("other.yaml", 3, "connector", {"name": "x", "type": "Local"})]
     with pytest.raises(Malformed) as caught:
-        _described([*twice, manifest(name="y", type="Vault9")])
+        _described([*twice, manifest(name="y", type="Vault9")], Catalogue())
     assert "the connector stands twice, first at file.yaml:7" in caught.value.detail
     assert [one.partition(": give")[0] for one in caught.value.facts["problems"]] == [
         "file.yaml:7: connector.type: the connector's type is not a known kind"
     ]
     with pytest.raises(Malformed, match="more than 200 connectors"):
-        _described([manifest(name=f"x{at}", type="Local") for at in range(201)])
+        _described([manifest(name=f"x{at}", type="Local") for at in range(201)], Catalogue())
 
 
 def test_a_change_says_what_it_does_and_shows_it() -> None:

@@ -13,6 +13,7 @@ from client.cli.questions import Questions
 from client.cli.wizard import Body, Wizard
 from client.descriptions import describe
 from client.manifest import Manifest
+from shared.connectors.catalogue import Catalogue
 from shared.connectors.kinds import KINDS
 from shared.names import Scope
 
@@ -73,9 +74,9 @@ class Reader(Typist):
 def asked(*answers: str, here: Scope | None = None) -> tuple[Typist, Body]:
     """The body after these answers, an empty one for the default; all of them are asked for."""
     typist = Typist(*answers)
-    body = Wizard(typist).ask(here or Scope())
+    body = Wizard(typist, Catalogue()).ask(here or Scope())
     assert typist.left == []
-    describe(Manifest("answers", 1, "connector", body))
+    describe(Manifest("answers", 1, "connector", body), Catalogue())
     return typist, body
 
 
@@ -222,7 +223,7 @@ def test_scripted_answers_give_the_connector_of_a_compat_document(name: str) -> 
     tags = ",".join(f"{key}:{value}" for key, value in (wanted.get("tags") or {}).items())
     overview = (wanted["name"], wanted["identifier"], wanted.get("description", ""), tags)
     _, body = asked(*overview, *KIND_ANSWERS[name], here=here)
-    made, meant = (describe(Manifest("x", 1, "connector", one)) for one in (body, wanted))
+    made, meant = (describe(Manifest("x", 1, "connector", one), Catalogue()) for one in (body, wanted))
     assert (made.place, made.name, made.description, made.tags) == (
         meant.place,
         meant.name,
@@ -295,8 +296,8 @@ def test_each_way_of_each_kind_is_made_of_what_it_needs(kind: str, key: str, way
     (tmp_path / "certificate.pem").write_text(PEM)
     answers = {**SAMPLES, "clientCertificate": f"@{tmp_path / 'certificate.pem'}", "Type": kind}
     typist = Reader({**answers, **OUTER.get(key, {}), key: way.rpartition(".")[2]})
-    body = Wizard(typist).ask(Scope())
-    describe(Manifest("answers", 1, "connector", body))
+    body = Wizard(typist, Catalogue()).ask(Scope())
+    describe(Manifest("answers", 1, "connector", body), Catalogue())
     assert not [one for one in typist.told if "needed" in one]
     # Few questions: what belongs to other ways isn't asked for.
     assert len(typist.asked) <= 16
@@ -318,7 +319,7 @@ def test_every_field_that_a_form_names_is_one_of_the_model(kind: str) -> None:
     named = {path for names in forms.ways.values() for way in names.values() for path in (*way.needs, *way.takes)}
     # Two kinds may share one table.
     for other in [one for one, model in KINDS.items() if model.FORMS.ways == forms.ways]:
-        questions = Questions(other)
+        questions = Questions(KINDS[other])
         for tag in forms.ways.get("credential.type", ("",)):
             questions.chosen["credential.type"] = tag
             known |= {path for path in (*named, *forms.unasked) if questions.field(path)}
@@ -329,13 +330,13 @@ def test_every_field_that_a_form_names_is_one_of_the_model(kind: str) -> None:
 def test_all_more_settings_keep_their_defaults_by_nothing_but_enter(kind: str) -> None:
     first = {key: next(iter(names)).rpartition(".")[2] for key, names in KINDS[kind].FORMS.ways.items()}
     plain, all_of_them = (
-        Wizard(Reader({**SAMPLES, **first, "Type": kind, **more})).ask(Scope())
+        Wizard(Reader({**SAMPLES, **first, "Type": kind, **more}), Catalogue()).ask(Scope())
         for more in ({}, {"More settings?": "y"})
     )
     assert {key for key in all_of_them["spec"] if key not in plain["spec"]} <= {"readOnly"}
     assert (
-        describe(Manifest("x", 1, "connector", all_of_them)).settings.references()
-        == describe(Manifest("x", 1, "connector", plain)).settings.references()
+        describe(Manifest("x", 1, "connector", all_of_them), Catalogue()).settings.references()
+        == describe(Manifest("x", 1, "connector", plain), Catalogue()).settings.references()
     )
 
 
