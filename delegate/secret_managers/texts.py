@@ -31,6 +31,11 @@ def text(value: Plaintext) -> str:
     return plain if isinstance(plain, str) else _marked(plain)
 
 
+def marked(value: Plaintext) -> str:
+    """For text that a provider wouldn't take, or not as it is."""
+    return _marked(value.reveal())
+
+
 def value_of(kept: str | bytes) -> Plaintext:
     """What `text` or `text_or_bytes` was given. Raises Malformed for a mark before something else than base64."""
     if isinstance(kept, bytes) or not kept.startswith(MARK):
