@@ -114,6 +114,11 @@ def _known_fields(cls: type[msgspec.Struct], value: Mapping[str, Any], path: str
         value = value[step]
         (field,) = (one for one in msgspec.structs.fields(cls) if one.encode_name == step)
         members = tuple(one for one in get_args(field.type) if one is not type(None)) or (field.type,)
-        (cls,) = (one for one in members if len(members) == 1 or one.__struct_config__.tag == value["type"])
+        (cls,) = (one for one in members if len(members) == 1 or _is_chosen(one, value))
     tag = cls.__struct_config__.tag_field
     return (*([tag] if tag else []), *(field.encode_name for field in msgspec.structs.fields(cls)))
+
+
+def _is_chosen(cls: type[msgspec.Struct], value: Mapping[str, Any]) -> bool:
+    config = cls.__struct_config__
+    return bool(value[str(config.tag_field)] == config.tag)
