@@ -42,6 +42,7 @@ class Loadable(Protocol):
 
 
 BUILT_IN: Mapping[str, EntryPoint] = {
+    "AgeFile": EntryPoint("AgeFile", "delegate.secret_managers.age_file:AgeFile", GROUP),
     "AwsKms": EntryPoint("AwsKms", "delegate.secret_managers.aws_kms:AwsKms", GROUP),
     "AwsSecretManager": EntryPoint(
         "AwsSecretManager", "delegate.secret_managers.aws_secret_manager:AwsSecretManager", GROUP

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.connectors.age_file import AgeFileSettings
 from shared.connectors.aws_kms import AwsKmsSettings
 from shared.connectors.aws_secret_manager import AwsSecretManagerSettings
 from shared.connectors.azure_key_vault import AzureKeyVaultSettings
@@ -17,6 +18,7 @@ from shared.connectors.vault import VaultSettings, VaultTransitSettings
 from shared.errors import Malformed
 
 KINDS: Mapping[str, type[Model]] = {
+    "AgeFile": AgeFileSettings,
     "AwsKms": AwsKmsSettings,
     "AwsSecretManager": AwsSecretManagerSettings,
     "AzureKeyVault": AzureKeyVaultSettings,

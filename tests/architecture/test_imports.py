@@ -12,6 +12,7 @@ from tests.architecture.source import COMPUTED, PACKAGES, ROOT, belongs_to, impo
 
 SDKS = (
     "aioboto3", "aiobotocore", "azure", "boto3", "botocore", "google.api_core", "google.auth", "google.cloud", "hvac", "msal",
+    "pyrage",
 )  # fmt: skip
 CIPHERS = (
     "Crypto", "nacl", "cryptography.fernet", "cryptography.hazmat.primitives.asymmetric.mlkem",
@@ -167,7 +168,8 @@ print("\\n".join(sys.modules))
 LATER = (
     "manager.migrations.",  # alembic runs those itself
     "delegate.credentials.",  # kinds at a cloud load these
-    "delegate.secret_managers.aws_",  # and the registry loads those
+    "delegate.secret_managers.age_",  # and the registry loads those
+    "delegate.secret_managers.aws_",
     "delegate.secret_managers.azure_",
     "delegate.secret_managers.cyberark_",
     "delegate.secret_managers.gcp_",

@@ -16,6 +16,7 @@ EXITS = {
     "delegate/commands.py": "gives it to the command that a granted person signed, in its environment",
     "delegate/executor.py": "the command in an opened input",
     "delegate/masking.py": "its guises are what is masked in a command's output",
+    "delegate/secret_managers/age_file.py": "an identity of age, held as a secret, decrypts files",
     "delegate/secret_managers/enveloped.py": "a data key opens its record",
     "delegate/secret_managers/selection.py": "selects one member of a JSON value",
     "delegate/secret_managers/texts.py": "gives it the form that a provider keeps",

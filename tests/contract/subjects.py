@@ -8,16 +8,19 @@
     subject = SUBJECTS["AwsKms at moto"](World(), servers)
     manager = subject.manager()                      # another one each time: what one stored the next can fetch
 
-A kind joins by a row in `SUBJECTS`.
+A kind joins by a row in `SUBJECTS`, or in `READERS` where it never writes; `EVERY` has both.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,6 +28,7 @@ import pytest
 
 from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
+from delegate.secret_managers.age_file import AgeFile
 from delegate.secret_managers.aws_kms import AwsKms
 from delegate.secret_managers.aws_secret_manager import LONGEST_VALUE as LONGEST_OF_AWS
 from delegate.secret_managers.aws_secret_manager import AwsSecretManager
@@ -45,6 +49,7 @@ from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
+from tests.fakes.age import age_file, new_identity
 from tests.fakes.google import PROJECT, Google
 from tests.fakes.issuers import ISSUER_KEYS
 from tests.fakes.world import World
@@ -112,6 +117,11 @@ class Servers:
         return self._kms_keys[server.url]
 
     @cached_property
+    def folder(self) -> Path:
+        """An empty folder of this machine."""
+        return Path(self._started(TemporaryDirectory(prefix="privyseal-")))
+
+    @cached_property
     def google(self) -> Google:
         """A stand-in for Google Cloud, where the service account `ROBOT` may use keys and secrets."""
         server = self._started(Google())
@@ -144,7 +154,8 @@ class Subject:
     """One configured instance of a kind in a world.
 
     `longest`: what it takes, in bytes. `history`: whether each earlier version can be read once there are newer ones.
-    `remote`: whether its provider keeps the values, so that what was deleted is gone.
+    `remote`: whether its provider keeps the values, so that what was deleted is gone. `files`: what the delegate's policy lets
+    connectors name. `lay`, of a kind that only reads: puts a value where its provider has it, and gives the reference to it.
     """
 
     world: World
@@ -157,13 +168,20 @@ class Subject:
     longest: int = LARGEST_VALUE_BYTES
     history: bool = True
     remote: bool = False
+    files: tuple[str, ...] = ()
+    lay: Callable[[bytes], str] | None = None
     opened: list[SecretManager] = field(default_factory=list)
+
+    @property
+    def policy(self) -> str:
+        """The text of the delegate's policy file."""
+        return f'kinds = ["*"]\nfiles = {json.dumps(self.files)}\n'
 
     def manager(self, keyring: Keyring | None = None) -> SecretManager:
         """A new manager, as this delegate's or (with another keyring of that name) as somebody else's."""
         surroundings = Surroundings(
             Zone(keyring or self.world.keyring, self.world.book()),
-            LocalPolicy.parse('kinds = ["*"]', []),
+            LocalPolicy.parse(self.policy, []),
             secrets.token_bytes,
             endpoints=self.endpoints,
             gcp_endpoints=self.gcp_endpoints,
@@ -179,6 +197,12 @@ class Subject:
         signed = self.world.sign(secret, self.world.administrator)
         aad = self.world.place(signed, n, digest(task or f"the store task of {secret.id} {n}"))
         return SecretVersion(secret, self.connector, n, aad)
+
+    def holding(self, value: bytes, identifier: str = "password") -> tuple[SecretVersion, Plaintext]:
+        """A version of a secret that has that value, and what is given to `store` for it: nothing, for one that is read."""
+        if self.lay is None:
+            return self.version(identifier), Plaintext(value)
+        return self.version(identifier, reference=self.lay(value)), Plaintext(b"")
 
     async def close(self) -> None:
         """Closes all managers."""
@@ -297,3 +321,29 @@ SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
         world, servers.openbao, VaultTransit, "VaultTransit", secretEngineName="transit", keyName="main"
     ),
 }
+"""Kinds that write, with all of the contract."""
+
+
+def _age(world: World, servers: Servers) -> Subject:
+    folder = servers.folder / f"age-{secrets.token_hex(8)}"
+    folder.mkdir()
+    recipient, identity = new_identity()
+
+    def lay(value: bytes) -> str:
+        name = f"{secrets.token_hex(8)}.age"
+        (folder / name).write_bytes(age_file(value, recipient))
+        return name
+
+    spec = {"directory": str(folder), "identity": "account.identity", "delegateSelectors": ["here"]}
+    values = {"account.identity": identity.encode()}
+    made = Subject(world, AgeFile, connector(world, "AgeFile", spec, *values), values)
+    made.files, made.lay = (f"{folder}/*",), lay
+    return made
+
+
+READERS: Mapping[str, Callable[[World, Servers], Subject]] = {
+    "AgeFile": _age,
+}
+"""Kinds that only read what is there."""
+
+EVERY: Mapping[str, Callable[[World, Servers], Subject]] = {**SUBJECTS, **READERS}

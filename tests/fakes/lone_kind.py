@@ -32,13 +32,18 @@ VALUE = b"hunter2"
 
 @dataclass
 class Use:
-    """A connector of `World()`, its credentials by their references, and the delegate's endpoints by provider."""
+    """A connector of `World()`, its credentials by their references, and the delegate's endpoints by provider.
+
+    `policy`: the text of its policy file. `reference`: where the value is already, for a kind that only reads.
+    """
 
     connector: ConnectorDocument
     credentials: dict[str, str] = field(default_factory=dict)
     aws: dict[str, str] = field(default_factory=dict)
     gcp: dict[str, str] = field(default_factory=dict)
     azure: dict[str, str] = field(default_factory=dict)
+    policy: str = ""
+    reference: str = ""
 
 
 async def use(told: Use) -> None:
@@ -46,14 +51,14 @@ async def use(told: Use) -> None:
     world = World()
     surroundings = Surroundings(
         Zone(world.keyring, world.book()),
-        LocalPolicy.parse("", ["Local", told.connector.type]),
+        LocalPolicy.parse(told.policy, ["Local", told.connector.type]),
         secrets.token_bytes,
         endpoints=Endpoints(told.aws),
         gcp_endpoints=Endpoints(told.gcp),
         azure_endpoints=Endpoints(told.azure),
     )
     connector = world.publish(told.connector)
-    secret = world.secret_document("password", "org/acme", connector=connector.document.id)
+    secret = world.secret_document("password", "org/acme", connector=connector.document.id, reference=told.reference)
     place = world.place(world.sign(secret, world.administrator), 1, digest("the store task"))
     version = SecretVersion(secret, connector.document, 1, place)
     registry = Registry(installed_kinds(), surroundings)
@@ -63,7 +68,7 @@ async def use(told: Use) -> None:
 
     try:
         async with registry.lend(connector, tuple(told.credentials), credentials) as manager:
-            stored = await manager.store(version, Plaintext(VALUE))
+            stored = await manager.store(version, Plaintext(b"" if told.reference else VALUE))
             if (await manager.fetch(version, stored)).reveal() != VALUE:
                 raise SystemExit("another value came back")
     finally:

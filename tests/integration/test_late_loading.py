@@ -13,19 +13,21 @@ import pytest
 from delegate.secret_managers.registry import BUILT_IN
 from tests.architecture.source import ROOT, belongs_to
 from tests.architecture.test_imports import SDKS
-from tests.contract.subjects import SUBJECTS, Servers, Subject
-from tests.fakes.lone_kind import Use
+from tests.contract.subjects import EVERY, Servers, Subject
+from tests.fakes.lone_kind import VALUE, Use
 from tests.fakes.world import World
 
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     # whose; the packages that nobody loads but for that provider
+    "age": ("pyrage",),
     "Amazon": ("aioboto3", "aiobotocore", "boto3", "botocore", "jmespath", "s3transfer"),
     "Google": ("google.api_core", "google.auth", "google.cloud", "google.oauth2", "opentelemetry", "proto"),
     "HashiCorp": ("hvac",),
     "Microsoft": ("azure", "msal"),
 }
 SUBJECT_OF: Mapping[str, tuple[str, str]] = {
-    # kind: whose libraries it may load, and the row of the contract's table that it is used with
+    # kind: whose libraries it may load, and the row of the contract's tables that it is used with
+    "AgeFile": ("age", "AgeFile"),
     "AwsKms": ("Amazon", "AwsKms at moto"),
     "AwsSecretManager": ("Amazon", "AwsSecretManager at moto"),
     "AzureKeyVault": ("Microsoft", "AzureKeyVault"),
@@ -54,7 +56,7 @@ def test_every_kind_and_every_library_has_its_row() -> None:
 @pytest.mark.parametrize("kind", list(SUBJECT_OF))
 async def test_a_delegate_that_uses_one_kind_loads_no_other_providers_library(kind: str, servers: Servers) -> None:
     own, row = SUBJECT_OF[kind]
-    loaded = await modules_of(SUBJECTS[row](World(), servers))
+    loaded = await modules_of(EVERY[row](World(), servers))
     for whose, names in LIBRARIES.items():
         found = sorted(one for one in loaded if belongs_to(one, names))
         assert bool(found) == (whose == own), (whose, found[:5])
@@ -67,7 +69,11 @@ async def modules_of(subject: Subject) -> set[str]:
     told = Use(
         subject.connector,
         {name: value.decode() for name, value in subject.credentials.items()},
-        *(dict(one.urls) for one in (subject.endpoints, subject.gcp_endpoints, subject.azure_endpoints)),
+        dict(subject.endpoints.urls),
+        dict(subject.gcp_endpoints.urls),
+        dict(subject.azure_endpoints.urls),
+        policy=subject.policy,
+        reference=subject.lay(VALUE) if subject.lay else "",
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "tests.fakes.lone_kind"),
