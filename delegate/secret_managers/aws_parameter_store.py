@@ -106,12 +106,7 @@ class AwsParameters:
             raise value_too_long(secret, (longest - len(MARK)) // 4 * 3 if kept.startswith(MARK) else longest)
         number = await self._created(locator, secret, kept) if secret.n == 1 else None
         if number is None:
-            try:
-                number = await self._renewed(locator, secret, kept)
-            except NotFound:
-                number = await self._created(locator, secret, kept)
-                if number is None:
-                    raise _taken(locator) from None
+            number = await self._renewed(locator, secret, kept)
         if number:
             labels = [LABEL + secret.aad.version]
             told = await self._ask("LabelParameterVersion", locator, {"ParameterVersion": number, "Labels": labels})
@@ -152,8 +147,19 @@ class AwsParameters:
             return None
 
     async def _renewed(self, locator: str, secret: SecretVersion, kept: str) -> int:
-        """A further version; 0 where the store task's own is there and labelled. Raises NotFound."""
-        tags, found = await both(self._tags(locator), self._labelled(locator, secret.aad.version))
+        """A further version, or a first one where there is none; 0 where the store task's own is there and labelled."""
+        try:
+            tags, found = await both(self._tags(locator), self._labelled(locator, secret.aad.version))
+        except NotFound:
+            number = await self._created(locator, secret, kept)
+            if number is None:
+                raise _taken(locator) from None
+            return number
+        if not tags:
+            # Nobody's, or nothing at all: only a call that overwrites nothing tells.
+            number = await self._created(locator, secret, kept)
+            if number is not None:
+                return number
         check_owner(secret, tags)
         if found is not None:
             if found["Value"] != kept:

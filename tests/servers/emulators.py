@@ -130,7 +130,7 @@ class MiniStack(Emulator):
             raise SkipTest("MiniStack isn't there: make setup")
         given = {
             "BIND_HOST": "127.0.0.1",
-            "SERVICES": "iam,kms,secretsmanager,sts",
+            "SERVICES": "iam,kms,secretsmanager,ssm,sts",
             "AUTH": "true" if auth else "false",
             "LOG_LEVEL": "WARNING",
             # Its other listeners bind all interfaces.
