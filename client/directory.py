@@ -22,7 +22,7 @@ from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocu
 from shared.documents.fields import Count, Revisioned
 from shared.documents.jws import Verified, parse
 from shared.documents.scope import ScopeDocument
-from shared.documents.secret import SecretDocument
+from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.errors import Malformed, NotFound, PrivySealError, Tampered
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
@@ -82,7 +82,7 @@ class Directory:
     def _is_known(self, reference: Reference) -> bool:
         """Whether nobody need be asked for it, nor for the credentials of its connector."""
         first = self._known.get(reference)
-        if first is None or not first.connector.document.secrets:
+        if first is None or not (first.connector.document.secrets or first.secret.document.secrets):
             return first is not None
         seen: set[Reference] = set()
         waiting = [reference]
@@ -94,7 +94,7 @@ class Directory:
             if known is None:
                 return False
             seen.add(place)
-            waiting += places_of(known.connector.document)
+            waiting += (*places_of(known.connector.document), *places_of(known.secret.document))
         return True
 
     async def one(self, reference: Reference, *, fresh: bool = False) -> Known:
@@ -162,14 +162,16 @@ class Directory:
         """Keeps what was asked for and the credentials that came with it."""
         latest = _read_latest(body.get("latest"))
         connectors = {one.document.id: one for one in self._believed(body, ConnectorDocument)}
-        places = {*wanted, *(place for one in connectors.values() for place in places_of(one.document))}
+        secrets = self._believed(body, SecretDocument)
+        holders = (*(one.document for one in connectors.values()), *(one.document for one in secrets))
+        places = {*wanted, *(place for one in holders for place in places_of(one))}
         found: dict[Reference, Known | PrivySealError] = {}
         for compact, why in refused.items():
             place = _place(parse(compact).document)
             if place is None:
                 raise why
             found[place] = why
-        for secret in self._believed(body, SecretDocument):
+        for secret in secrets:
             place = _place(secret.document)
             if place is None or place not in places:
                 raise Tampered("secret_unasked", "the manager answered with another secret than was asked for")
@@ -231,7 +233,11 @@ class Directory:
         users = {known.connector.document.id: place for place, known in self._known.items()}
         for place in users.values():
             connector = self._newest(self._known[place].connector)
-            if any(one not in self._known or self._is_stale(one, facts) for one in places_of(connector.document)):
+            below = [*places_of(connector.document)]
+            below += [
+                deep for one in below if one in self._known for deep in places_of(self._known[one].secret.document)
+            ]
+            if any(one not in self._known or self._is_stale(one, facts) for one in below):
                 await self._resolve([place])
 
     def _is_stale(self, place: Reference, facts: Mapping[str, Any]) -> bool:
@@ -240,33 +246,44 @@ class Directory:
         id = self._known[place].secret.document.id
         return isinstance(stale, list) and ["secret", id] in stale
 
-    def credentials(self, connectors: Iterable[Verified[ConnectorDocument]]) -> list[Subject]:
-        """The newest versions of the secrets that the connectors name, and of those that their holders name, each once.
+    def credentials(
+        self, connectors: Iterable[Verified[ConnectorDocument]], logins: Iterable[SecretDocument] = ()
+    ) -> list[Subject]:
+        """The newest versions of the secrets that connectors and SSHKeys name, and of those that their holders name, each once.
 
         Raises NotFound for one that isn't there or has no value.
         """
         found: dict[Reference, Subject] = {}
-        waiting = [*{one.digest: one for one in connectors}.values()]
+        waiting: list[ConnectorDocument | SecretDocument] = [
+            *{one.digest: one.document for one in connectors}.values(),
+            *logins,
+        ]
         while waiting:
-            connector = waiting.pop()
-            for place in places_of(connector.document):
+            holder = waiting.pop()
+            for place in places_of(holder):
                 if place in found:
                     continue
                 try:
                     known = self.current(place)
                 except NotFound:
-                    raise _lacking(
-                        connector.document, place, "isn't there or may not be used by who signed the connector"
-                    ) from None
-                if not known.n:
-                    raise _lacking(connector.document, place, "has no value yet")
+                    raise _lacking(holder, place, "isn't there or may not be used by who signed that") from None
+                secret = known.secret.document
+                if not known.n and secret.type != SSH_KEY:
+                    raise _lacking(holder, place, "has no value yet")
                 found[place] = Subject(known.secret, known.connector, known.n, known.version, latest=True)
-                waiting.append(known.connector)
+                # Who holds an SSHKey keeps nothing of it.
+                waiting.append(secret if secret.type == SSH_KEY else known.connector.document)
         return list(found.values())
 
     def newest(self, reference: Reference, *, excluded: bool = False) -> Subject:
         """The newest version of a secret as a task's target; `excluded` is as in `Target`. Raises NotFound where there is none."""
         known = self.current(reference)
+        if known.secret.document.type == SSH_KEY:
+            raise Malformed(
+                "secret_is_login",
+                f"{reference} is an SSHKey: it has no value of its own",
+                "try it at a host: privyseal secret test; or name one of the secrets that it refers to",
+            )
         if not known.n:
             raise NotFound("version_unknown", f"the secret {reference} has no version yet", "privyseal secret set")
         return Subject(known.secret, known.connector, known.n, known.version, latest=True, excluded=excluded)
@@ -340,10 +357,11 @@ def _read_latest(told: object) -> dict[str, Latest]:
         ) from None
 
 
-def _lacking(connector: ConnectorDocument, place: Reference, what: str) -> NotFound:
+def _lacking(holder: ConnectorDocument | SecretDocument, place: Reference, what: str) -> NotFound:
+    kind = "connector" if isinstance(holder, ConnectorDocument) else "SSHKey"
     return NotFound(
         "credential_unknown",
-        f"the connector {connector.identifier} needs the secret {place.identifier} in {place.scope}, which {what}",
+        f"the {kind} {holder.identifier} needs the secret {place.identifier} in {place.scope}, which {what}",
         f"store it: privyseal secret set {place}",
     )
 

@@ -6,9 +6,9 @@ exchange a document. Time, randomness and the reader key are arguments; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
 
 from client.drafts import new_id
 from shared.aad import Aad
@@ -23,6 +23,7 @@ from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.task import LONGEST_SECONDS, REPEAT, KnownStatus, Pin, Target, TaskDocument, WantedSelector
+from shared.documents.template import TemplateDocument
 from shared.documents.usage import TaskUsage, check_usage
 from shared.errors import Denied, NotReady
 from shared.labels import INPUT
@@ -31,7 +32,7 @@ from shared.selectors import effective, normalise_all
 from shared.trust.authority import Authority
 from shared.trust.book import Book
 from shared.trust.status import live
-from shared.trust.uses import PERMISSIONS
+from shared.trust.uses import FETCH, PERMISSIONS, TEMPLATE_PERMISSIONS, fetched_resource
 from shared.values import recipient_of_keyring
 
 LASTING_SECONDS = 900
@@ -42,7 +43,7 @@ Operation = Literal["check", "delete", "exec", "reveal", "store"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One target with its documents. `n`, `version`, `latest`, `excluded` are as in `Target`; `secret` is None for a check."""
+    """One target with its documents; the rest is as in `Target`. `secret` is None for a connector itself, or what it reads."""
 
     secret: Verified[SecretDocument] | None
     connector: Verified[ConnectorDocument]
@@ -50,13 +51,16 @@ class Subject:
     version: str | None = None
     latest: bool = False
     excluded: bool = False
+    reference: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def target(self) -> Target:
         """The task's words for it."""
+        told: dict[str, Any] = {"reference": self.reference, "metadata": dict(self.metadata)}
         if self.secret is None:
-            return Target(connector=self.connector.document.id)
+            return Target(connector=self.connector.document.id, **told)
         id = self.secret.document.id
-        return Target(secret=id, n=self.n, version=self.version, latest=self.latest, excluded=self.excluded)
+        return Target(secret=id, n=self.n, version=self.version, latest=self.latest, excluded=self.excluded, **told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +215,11 @@ def _pins(
         _pin(pins, document)
     for subject in subjects:
         about = (subject.secret or subject.connector).document
-        scope, resource = Scope.parse(about.scope), _resource(about)
-        for permission in PERMISSIONS[op]:
+        scope, resource, permissions = Scope.parse(about.scope), _resource(about), PERMISSIONS[op]
+        if subject.secret is None and subject.reference:
+            resource = fetched_resource(subject.connector.document, subject.reference)
+            permissions += (FETCH,)
+        for permission in permissions:
             _pin_chain(pins, authority, kid, permission, scope, resource, now, usage)
     for subject in (*subjects, *credentials):
         for thing in (subject.secret, subject.connector):
@@ -220,20 +227,47 @@ def _pins(
                 _pin(pins, thing)
                 scope, resource = Scope.parse(thing.document.scope), _resource(thing.document)
                 _pin_chain(pins, authority, thing.kid, "edit", scope, resource, now)
+    templates = {
+        one.document.template.id: template_of(book, one.document)
+        for one in (subject.connector for subject in (*subjects, *credentials))
+        if one.document.template is not None
+    }
+    for template in templates.values():
+        _pin(pins, template)
+        for permission in TEMPLATE_PERMISSIONS:
+            _pin_chain(pins, authority, template.kid, permission, Scope.parse(template.document.scope), None, now)
     held = {place_of(one.secret.document): one.secret.document for one in credentials if one.secret is not None}
-    for connector in {one.connector.digest: one.connector for one in (*subjects, *credentials)}.values():
-        for place in places_of(connector.document):
+    connectors = {one.connector.digest: one.connector for one in (*subjects, *credentials)}.values()
+    logins = {
+        one.secret.digest: one.secret for one in (*subjects, *credentials) if one.secret and one.secret.document.secrets
+    }
+    for one in (*connectors, *templates.values(), *logins.values()):
+        document: ConnectorDocument | SecretDocument | TemplateDocument = one.document
+        for place in places_of(document):
             if (secret := held.get(place)) is not None:
                 try:
-                    _pin_chain(pins, authority, connector.kid, "use", Scope.parse(secret.scope), secret.id, now)
+                    _pin_chain(pins, authority, one.kid, "use", Scope.parse(secret.scope), secret.id, now)
                 except Denied as why:
                     raise Denied(
                         why.code,
-                        f"whoever signed the connector {connector.document.identifier} may not use the secret {place} that it "
+                        f"whoever signed the {one.kind} {document.identifier} may not use the secret {place} that it "
                         f"names ({why.detail})",
-                        "somebody who may use it signs the connector anew: privyseal apply",
+                        "somebody who may use it signs it anew: privyseal apply",
                     ) from None
     return tuple(pins.values())
+
+
+def template_of(book: Book, connector: ConnectorDocument) -> Verified[TemplateDocument]:
+    """The template that a connector runs. Raises NotReady where it isn't known."""
+    assert connector.template is not None
+    found = book.head("template", connector.template.id)
+    if found is None or not isinstance(found.document, TemplateDocument):
+        raise NotReady(
+            "template_missing",
+            f"the template of the connector {connector.identifier} isn't known",
+            "look whether it was deleted or lies outside of your grants: privyseal template list",
+        )
+    return cast("Verified[TemplateDocument]", found)
 
 
 def _resource(document: SecretDocument | ConnectorDocument) -> str:
@@ -245,10 +279,11 @@ def place_of(document: SecretDocument | ConnectorDocument) -> Reference:
     return Reference(Scope.parse(document.scope), document.identifier)
 
 
-def places_of(connector: ConnectorDocument) -> tuple[Reference, ...]:
-    """The secrets that a connector names."""
-    here = Scope.parse(connector.scope)
-    return tuple(Reference.parse(one, here) for one in connector.secrets)
+def places_of(document: ConnectorDocument | SecretDocument | TemplateDocument) -> tuple[Reference, ...]:
+    """The secrets that a connector, a template or an SSHKey names."""
+    here = Scope.parse(document.scope)
+    named = document.content.secrets if isinstance(document, TemplateDocument) else document.secrets
+    return tuple(Reference.parse(one, here) for one in named)
 
 
 def _pin_chain(
@@ -257,7 +292,7 @@ def _pin_chain(
     kid: str,
     permission: Permission,
     scope: Scope,
-    resource: str,
+    resource: str | None,
     now: int,
     usage: TaskUsage | None = None,
 ) -> None:
@@ -267,5 +302,5 @@ def _pin_chain(
 
 def _pin(pins: dict[str, Pin], one: Verified[Revisioned]) -> None:
     kind = one.kind
-    assert kind in {"account", "keyring", "grant", "connector", "secret"}
+    assert kind in {"account", "keyring", "grant", "connector", "secret", "template"}
     pins.setdefault(one.digest, Pin(kind, getattr(one.document, "id", ""), one.document.rev, one.digest))  # type: ignore[arg-type]

@@ -112,6 +112,8 @@ class Checks:
             self._watched.popitem(last=False)
         if granted.task.document.op == "check":
             for use, item in zip(granted.uses, items, strict=False):
+                if use.is_login:
+                    continue
                 self._tell(self._watched.get(use.connector.document.id), item)
 
     async def run(self) -> None:
@@ -128,7 +130,9 @@ class Checks:
         now = self._clock.monotonic()
         for name in [name for name, one in self._watched.items() if now - one.last_used > WATCHED_SECONDS]:
             del self._watched[name]
-        tested = {name: one for name, one in self._watched.items() if one.connector.document.is_tested}
+        # What runs a script is tested when a person asks for it.
+        documents = {name: one.connector.document for name, one in self._watched.items()}
+        tested = {name: self._watched[name] for name, one in documents.items() if one.is_tested and not one.template}
         # Between two tests it isn't idle, and of many the one that no task used for longest goes first.
         self._registry.hold([one.connector for one in tested.values()])
         if not self._outlet.is_open or self._trust.problem() is not None:

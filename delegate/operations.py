@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from delegate.keychain import Keychain, internal, place_of, read_stored, version_of
+from delegate.keychain import Keychain, fetched, internal, place_of, read_stored, version_of
+from delegate.logins import check_login
 from delegate.secret_managers.interface import SecretManager, stored_bytes
 from delegate.secret_managers.registry import Registry
 from delegate.threads import compute
@@ -57,9 +58,9 @@ async def operate(
     """
     async with AsyncExitStack() as stack:
         keychain = Keychain(granted, message.credentials, registry, stack)
-        connectors = {use.connector.digest: use.connector for use in granted.uses}
+        connectors = {use.connector.digest: use.connector for use in granted.uses if not use.is_login}
         managers = {digest: await keychain.manager(connector) for digest, connector in connectors.items()}
-        act = _Act(granted, message, zone, managers, progress)
+        act = _Act(granted, message, zone, keychain, managers, progress)
         steps = {"store": act.store, "reveal": act.reveal, "exec": act.reveal, "delete": act.delete, "check": act.check}
         items = await act.each(steps[granted.task.document.op])
     stored: tuple[bytes, ...] = ()
@@ -76,6 +77,7 @@ class _Act:
         granted: Warrant,
         message: Task,
         zone: Zone,
+        keychain: Keychain,
         managers: Mapping[str, SecretManager | PrivySealError],
         progress: Callable[[int], None],
     ) -> None:
@@ -87,6 +89,7 @@ class _Act:
         self._uses = granted.uses
         self._message = message
         self._zone = zone
+        self._keychain = keychain
         self._managers = managers
         self.stored = [b""] * (len(granted.uses) if self._task.op == "store" else 0)
 
@@ -142,14 +145,19 @@ class _Act:
         return DONE
 
     async def reveal(self, at: int, use: Use) -> Plaintext:
-        """The value of the version that the signer named."""
+        """The value of the version that the signer named, or what the connector reads there."""
         manager = self._manager(use)
-        raw = self._message.stored[at]
-        if not raw:
-            raise NotFound("version_missing", "the manager has no record of that version", "list the secret's versions")
         # Where values live at a provider, no record has told the manager how large they are together.
         self._check_room(0)
-        value = await manager.fetch(version_of(self._task, use, use.target.version or ""), read_stored(raw))
+        if use.secret is None:
+            value = await manager.look_up(fetched(self._task, use))
+        else:
+            raw = self._message.stored[at]
+            if not raw:
+                raise NotFound(
+                    "version_missing", "the manager has no record of that version", "list the secret's versions"
+                )
+            value = await manager.fetch(version_of(self._task, use, use.target.version or ""), read_stored(raw))
         self._check_room(len(value))
         self._given += len(value)
         return value
@@ -163,7 +171,10 @@ class _Act:
         return DONE
 
     async def check(self, at: int, use: Use) -> Plaintext:
-        """Whether the connector works from here."""
+        """Whether the connector, or the SSHKey at the host that is named, works from here."""
+        if use.is_login:
+            await check_login(await self._keychain.login(use), use.target.reference, self._keychain.surroundings)
+            return DONE
         await self._manager(use).check()
         return DONE
 

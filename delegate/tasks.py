@@ -31,6 +31,7 @@ from shared.crypto.identity import Identity
 from shared.crypto.output import Item, pack
 from shared.crypto.seal import seal
 from shared.documents.answer import AnswerDocument, Code
+from shared.documents.connector import CUSTOM
 from shared.documents.jws import Unverified, Verified, parse_as
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.documents.task import EXEC, TaskDocument
@@ -194,11 +195,12 @@ class Tasks:
         """(7) The local veto, which no signature overrules."""
         task = granted.task.document
         scopes = {(use.secret or use.connector).document.scope for use in granted.uses}
-        kinds = {connector.document.type for connector in granted.connectors}
-        for scope, kind in sorted((scope, kind) for scope in scopes for kind in kinds):
-            self._policy.check(op=task.op, scope=Scope.parse(scope), kind=kind, keyring=task.keyring)
+        for scope, kind in sorted((scope, kind) for scope in scopes for kind in granted.kinds):
+            self._policy.check(
+                op=task.op, scope=Scope.parse(scope), kind=kind, keyring=task.keyring, scripts=kind == CUSTOM
+            )
         held = [use for secrets in granted.credentials.values() for use in secrets.values()]
-        calls = Counter(use.connector.document.identifier for use in (*granted.uses, *held))
+        calls = Counter(use.connector.document.identifier for use in (*granted.uses, *held) if not use.is_login)
         for identifier, count in calls.items():
             self.ledger.spend(self._policy, identifier, count, self._clock.monotonic())
 

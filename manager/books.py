@@ -25,6 +25,7 @@ from shared.documents.grant import GrantDocument
 from shared.documents.jws import Verified, parse, peek_kind
 from shared.documents.status import StatusDocument
 from shared.documents.task import Pin
+from shared.documents.template import TemplateDocument
 from shared.errors import Malformed, NotFound, PrivySealError
 from shared.names import check_account
 from shared.trust.book import Book
@@ -229,7 +230,9 @@ def row_of(document: Verified[Revisioned]) -> StoredDocument:
         digest=document.digest,
         prev=payload.prev or "",
         scope=str(getattr(payload, "scope", "")),
-        identifier=str(getattr(payload, "identifier", "")),
+        identifier=payload.place_name
+        if isinstance(payload, TemplateDocument)
+        else str(getattr(payload, "identifier", "")),
         signer=document.kid,
         parent=(payload.parent or "") if isinstance(payload, GrantDocument) else "",
         iat=payload.iat,

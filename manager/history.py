@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Sequence
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -15,6 +16,7 @@ from manager.dispatch import Assignment
 from manager.metrics import ManagerMetrics
 from manager.rows import TaskRow
 from manager.store import Store
+from shared.audit import TARGETS_LIMIT
 from shared.canonical import digest
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified
@@ -182,5 +184,14 @@ def publishing(document: Verified[Revisioned], principal: str, now: int) -> Entr
     }
 
 
-def _named(targets: Iterable[Target]) -> str:
+def _named(targets: Sequence[Target]) -> str:
+    named = ",".join(map(_place, targets))
+    if len(named) <= TARGETS_LIMIT:
+        return named
     return ",".join(target.secret or target.connector or "" for target in targets)
+
+
+def _place(target: Target) -> str:
+    """Its id; and what else it names: the path that a connector reads, or the host that an SSHKey logs in to."""
+    id = target.secret or target.connector or ""
+    return f"{id}/{quote(target.reference, safe='/')}" if target.reference else id

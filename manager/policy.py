@@ -12,7 +12,7 @@ from shared.errors import Denied, Malformed, NotFound
 from shared.names import ACCOUNT_SCOPE, Scope
 from shared.trust.authority import Authority
 
-_ANY: tuple[Permission, ...] = ("view", "use", "reveal", "edit", "delete", "exec", "admin")
+_ANY: tuple[Permission, ...] = ("view", "use", "reveal", "edit", "delete", "exec", "fetch", "admin")
 
 
 def may_see(authority: Authority, kid: str, scope: str, resource: str | None, now: int) -> bool:
@@ -58,7 +58,8 @@ def sight(authority: Authority, kid: str, within: Scope, now: int, *, connectors
         if grant.resource is None:
             below.add(place)
         elif grant.resource.startswith(_CONNECTOR) == connectors:
-            things.add((place, grant.resource.removeprefix(_CONNECTOR)))
+            # A path that a connector reads is the connector's.
+            things.add((place, grant.resource.removeprefix(_CONNECTOR).partition("/")[0]))
     if len(below) > MOST_PLACES or len({scope for scope, _ in things}) > MOST_PLACES:
         raise Malformed("too_many", "your grants are for too many scopes to list them together", "ask for one scope")
     return Sight(tuple(sorted(below)), (), tuple(sorted(things)))

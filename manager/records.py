@@ -94,6 +94,11 @@ class Records:
                 raise _other_newest("version_exists", newest, secret)
 
     async def _named(self, account: str, targets: Sequence[Target]) -> tuple[bytes, ...]:
+        """The records of versions; what is no version of ours, an SSHKey or what a connector reads directly, has an empty one."""
+        ours = iter(await self._versions(account, [one for one in targets if one.n]))
+        return tuple(next(ours) if one.n else b"" for one in targets)
+
+    async def _versions(self, account: str, targets: Sequence[Target]) -> tuple[bytes, ...]:
         secrets = [one.secret or "" for one in targets if one.latest]
         latest = await self._store.latest_many(account, secrets, SMALL_BYTES)
         places = [(one.secret or "", one.n) for one in targets if not one.latest]

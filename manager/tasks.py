@@ -232,8 +232,7 @@ class Tasks:
             wanted=Wanted(
                 task.document.keyring,
                 task.document.gen,
-                frozenset(connector.document.type for connector in allowed.connectors)
-                | ({EXEC} if task.document.op == EXEC else set()),
+                allowed.kinds | ({EXEC} if task.document.op == EXEC else set()),
                 allowed.selectors,
                 task.document.to,
             ),

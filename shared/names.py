@@ -22,6 +22,8 @@ ACCOUNT = r"^[a-z2-7]{52}$(?!\n)"
 OPAQUE = r"^[a-z2-7]{26}$(?!\n)"
 RESOURCE = r"^([a-z2-7]{26}|connector/[a-z2-7]{26}(/(?!\.\.?(/|$))[^/#\u0000-\u001f\u007f]+)*)$(?!\n)"
 PATH = r"^[^/#\u0000-\u001f\u007f]+(/[^/#\u0000-\u001f\u007f]+)*$(?!\n)"
+# White space is other characters to Python than to ECMAScript: what only one of them means by \s is named.
+VERSION_LABEL = r"^[0-9a-zA-Z][^\s\u0085\ufeff/&\u0000-\u001f\u007f]{0,63}$(?!\n)"
 SCOPE = r"^(account|org/[a-zA-Z_][0-9a-zA-Z_]{0,127}(/project/[a-zA-Z_][0-9a-zA-Z_]{0,127})?)$(?!\n)"
 SECRET_REFERENCE = r"^((account|org)\.)?[a-zA-Z_][0-9a-zA-Z_]{0,127}$(?!\n)"  # noqa: S105 (a form, no secret)
 
@@ -29,6 +31,7 @@ _identifier = re.compile(IDENTIFIER)
 _name = re.compile(NAME)
 _account = re.compile(ACCOUNT)
 _opaque = re.compile(OPAQUE)
+_version_label = re.compile(VERSION_LABEL)
 _path = re.compile(PATH)
 _scope = re.compile(SCOPE)
 _expression = re.compile(r"""^<\+secrets\.getValue\((?P<quote>["'])(?P<reference>[^"'<>]{1,300})(?P=quote)\)>\Z""")
@@ -58,6 +61,17 @@ def check_identifier(text: str, what: str) -> str:
             "identifier_malformed",
             f"the {what} is not a valid identifier",
             "an identifier starts with a letter or _ and has up to 128 letters, digits and _",
+        )
+    return text
+
+
+def check_version_label(text: str) -> str:
+    """`text` if it may be a template's version label. Raises Malformed."""
+    if not _version_label.match(text):
+        raise Malformed(
+            "version_label_malformed",
+            "the version label is malformed",
+            "a label has up to 64 characters, begins with a letter or digit, and has no spaces, / and &",
         )
     return text
 

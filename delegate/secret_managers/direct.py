@@ -111,6 +111,11 @@ class Direct:
         reference = self._authenticated(secret, stored)
         return (await self._read(secret, "" if secret.secret.reference else reference.version)).value
 
+    async def look_up(self, secret: SecretVersion) -> Plaintext:
+        """What a reference means now; there is no record of it that could be forged."""
+        self._zone.current()
+        return (await self._read(secret, "")).value
+
     async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
         """Remove what was written; where the document refers to what was there before, nothing is done.
 

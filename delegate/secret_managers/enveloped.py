@@ -89,6 +89,14 @@ class Enveloped:
         key = await self._key(record, secret.aad, size)
         return await compute(size, _decrypt, key, record, secret.aad)
 
+    async def look_up(self, secret: SecretVersion) -> Plaintext:
+        """Nothing: the provider keeps no values."""
+        raise Malformed(
+            "reference_impossible",
+            f"a {secret.connector.type} connector keeps no values at its provider: there is nothing to refer to",
+            "name a stored secret by its identifier",
+        )
+
     async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
         """Nothing to do: no provider keeps anything, and the manager forgets the record."""
 

@@ -25,6 +25,7 @@ from shared.crypto import record
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.secret import SecretDocument
+from shared.documents.template import TemplateDocument
 from shared.errors import Malformed
 from shared.values import Reference, Stored, Wrapped
 
@@ -64,6 +65,12 @@ class SecretManager(Protocol):
         """The value. Raises Tampered, NotFound, Denied, NotReady, Unavailable.
 
         What an excluded generation made is Denied unless `secret.excluded`.
+        """
+
+    async def look_up(self, secret: SecretVersion) -> Plaintext:
+        """What `secret.secret.reference` names, for whoever may have it without a secret document of ours.
+
+        Raises as `fetch`, and Malformed where no value lives at the provider.
         """
 
     async def delete(self, secret: SecretVersion, stored: Stored | None) -> None:
@@ -118,7 +125,8 @@ class Tokens(Protocol):
 class Surroundings:
     """What a kind may use of the delegate that it runs in.
 
-    Each host that it calls must pass `policy.allows_host`; `call_seconds` bounds one try of a call.
+    Each host that it calls must pass `policy.allows_host`; `call_seconds` bounds one try of a call. `template` is the verified
+    template that the connector names, for the one kind that runs one.
     """
 
     zone: Zone
@@ -132,6 +140,7 @@ class Surroundings:
     tokens: Tokens | None = None
     data_keys: DataKeys = field(default_factory=lambda: DataKeys(Clock()))
     call_seconds: float = 15.0
+    template: TemplateDocument | None = None
 
 
 class Kind(Protocol):

@@ -1,8 +1,8 @@
 """Finds the secret manager that a connector describes; its kind's code is imported when the first one names it.
 
-Promises: a kind that the local policy doesn't allow is never imported; no installed package can take the place of a
-built-in kind; a manager is closed when a newer revision of its connector or its credentials replaces it, or when nobody used
-it for long, and never while somebody uses it. Must not import a kind itself.
+Promises: a kind that the local policy doesn't allow is never imported, and another package's only where the policy names it;
+no installed package can take the place of a built-in kind; a manager is closed when a newer revision of its connector or its
+credentials replaces it, or when nobody used it for long, and never while somebody uses it. Must not import a kind itself.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
 from math import inf
-from typing import Any, Protocol
 
 import structlog
 
 from delegate.policy import ANY
 from delegate.secret_managers.interface import Kind, SecretManager, Surroundings
+from delegate.secret_managers.loading import LOAD_SECONDS, Loadable, Loading
+from delegate.secret_managers.plugins import GROUP, Plugin, plugins
 from shared.crypto.plaintext import Plaintext
-from shared.documents.connector import ConnectorDocument
+from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.jws import Verified
+from shared.documents.template import TemplateDocument
 from shared.errors import Denied, NotReady
 
-GROUP = "privyseal.secret_managers"
 MOST_MANAGERS = 1_000
 """Connectors whose managers are kept, the last used ones."""
 
@@ -35,15 +36,12 @@ IDLE_SECONDS = 900.0
 CLOSE_SECONDS = 5.0
 
 
-class Loadable(Protocol):
-    """An entry point: something that gives a kind when asked."""
-
-    def load(self) -> Any: ...
-
-
 BUILT_IN: Mapping[str, EntryPoint] = {
     "AgeFile": EntryPoint("AgeFile", "delegate.secret_managers.age_file:AgeFile", GROUP),
     "AwsKms": EntryPoint("AwsKms", "delegate.secret_managers.aws_kms:AwsKms", GROUP),
+    "AwsParameterStore": EntryPoint(
+        "AwsParameterStore", "delegate.secret_managers.aws_parameter_store:AwsParameterStore", GROUP
+    ),
     "AwsSecretManager": EntryPoint(
         "AwsSecretManager", "delegate.secret_managers.aws_secret_manager:AwsSecretManager", GROUP
     ),
@@ -65,7 +63,7 @@ _log = structlog.get_logger()
 
 def installed_kinds() -> dict[str, Loadable]:
     """Every kind that is installed, by its name, without importing any."""
-    return {**{point.name: point for point in entry_points(group=GROUP)}, **BUILT_IN}
+    return {**plugins(), **BUILT_IN}
 
 
 @dataclass(slots=True, eq=False)
@@ -83,10 +81,12 @@ class _Kept:
 class Registry:
     """Secret managers by connector document and by the versions of the credentials that they were made with."""
 
-    def __init__(self, kinds: Mapping[str, Loadable], surroundings: Surroundings) -> None:
+    def __init__(
+        self, kinds: Mapping[str, Loadable], surroundings: Surroundings, load_seconds: float = LOAD_SECONDS
+    ) -> None:
         self._installed = kinds
-        self._surroundings = surroundings
-        self._kinds: dict[str, Kind] = {}
+        self.surroundings = surroundings
+        self._loading = Loading(load_seconds)
         self._managers: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._newest: dict[str, tuple[str, ...]] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -103,8 +103,9 @@ class Registry:
         versions: Sequence[str] = (),
         secrets: Callable[[], Awaitable[Mapping[str, Plaintext]]] | None = None,
         seconds: float = inf,
+        template: TemplateDocument | None = None,
     ) -> AsyncIterator[SecretManager]:
-        """The manager of exactly this revision of a connector and these versions of its credentials.
+        """The manager of exactly this revision of a connector, and so of its `template`, and these versions of its credentials.
 
         `secrets` is asked for their values where there is none yet, or where they were asked for `seconds` ago. One that is
         used isn't closed. Raises Denied for a kind that the local policy forbids, NotReady for one that isn't installed,
@@ -117,12 +118,12 @@ class Registry:
         kept = self._fresh(name)
         if kept is None:
             kind = await self._kind(connector.document.type)
-            asked = self._surroundings.clock.monotonic()
+            asked = self.surroundings.clock.monotonic()
             values = await secrets() if secrets is not None else {}
             # While the credentials were fetched another may have made it.
             kept = self._fresh(name)
             if kept is None:
-                made = kind(connector.document, self._surroundings, values)
+                made = kind(connector.document, replace(self.surroundings, template=template), values)
                 kept = _Kept(made, connector.document.id, asked + seconds, asked)
                 self._managers[name] = kept
         self._managers.move_to_end(name)
@@ -146,7 +147,7 @@ class Registry:
         for connector in connectors:
             name = self._name_of(connector)
             if name is not None:
-                self._managers[name].last_used = self._surroundings.clock.monotonic()
+                self._managers[name].last_used = self.surroundings.clock.monotonic()
                 self._managers.move_to_end(name)
 
     @contextmanager
@@ -156,7 +157,7 @@ class Registry:
             yield
         finally:
             kept.users -= 1
-            kept.last_used = self._surroundings.clock.monotonic()
+            kept.last_used = self.surroundings.clock.monotonic()
             if kept.let_go:
                 self._close_unused(kept)
             else:
@@ -170,12 +171,12 @@ class Registry:
         return name
 
     def _floor(self) -> str:
-        return f"floor {self._surroundings.zone.floor}"
+        return f"floor {self.surroundings.zone.floor}"
 
     def tidy(self) -> None:
         """Let go of what nobody used for long, and of data keys that are kept no longer: to be called now and then."""
         self._let_go_of_old()
-        self._surroundings.data_keys.tidy()
+        self.surroundings.data_keys.tidy()
 
     async def close(self) -> None:
         """Closes all, at the end. Nothing may be borrowed any more."""
@@ -186,7 +187,7 @@ class Registry:
     def _fresh(self, name: tuple[str, ...]) -> _Kept | None:
         """The one that is kept; none where its credentials are too old."""
         kept = self._managers.get(name)
-        if kept is not None and kept.until <= self._surroundings.clock.monotonic():
+        if kept is not None and kept.until <= self.surroundings.clock.monotonic():
             self._let_go(name)
             return None
         return kept
@@ -200,7 +201,7 @@ class Registry:
         self._let_go_of_old()
 
     def _let_go_of_old(self) -> None:
-        since = self._surroundings.clock.monotonic() - IDLE_SECONDS
+        since = self.surroundings.clock.monotonic() - IDLE_SECONDS
         surplus = len(self._managers) - MOST_MANAGERS
         old: list[tuple[str, ...]] = []
         for name, kept in self._managers.items():  # those that aren't used stand in the order of their last use
@@ -227,19 +228,20 @@ class Registry:
             closing.add_done_callback(self._closing.discard)
 
     def _allows(self, kind: str) -> bool:
-        return bool({kind, ANY} & self._surroundings.policy.kinds)
+        policy = self.surroundings.policy
+        # Code of others can do all that the delegate can: who runs it says so by its name.
+        named = {kind} if isinstance(self._installed.get(kind), Plugin) else {kind, ANY}
+        # Else tasks would come that can only be refused.
+        return bool(named & policy.kinds) and (kind != CUSTOM or policy.scripts)
 
     async def _kind(self, name: str) -> Kind:
         if not self._allows(name):
             raise Denied(
                 "local_policy",
                 f"the delegate's own policy doesn't allow the kind {name}",
-                "allow it with the key kinds in the policy file of that delegate, or use another delegate",
+                "allow it by its name with the key kinds in the policy file of that delegate, or use another delegate",
                 rule="kinds",
             )
-        known = self._kinds.get(name)
-        if known is not None:
-            return known
         point = self._installed.get(name)
         if point is None:
             raise NotReady(
@@ -247,18 +249,7 @@ class Registry:
                 f"this delegate knows no secret manager of the kind {name}; it knows {_listed(self.kinds)}",
                 "install the package that brings it, or use another delegate",
             )
-        try:
-            # A cloud's library takes a second to import, and heartbeats go on meanwhile.
-            loaded: Kind = await asyncio.to_thread(point.load)
-        except (ImportError, AttributeError) as error:
-            _log.error("kind.unloadable", kind=name, exc_info=error)
-            raise NotReady(
-                "kind_unloadable",
-                f"the code of the kind {name} can't be loaded on this delegate",
-                "install what it needs: its traceback is in the delegate's log",
-            ) from None
-        self._kinds[name] = loaded
-        return loaded
+        return await self._loading.kind(name, point)
 
 
 async def _close(manager: SecretManager) -> None:

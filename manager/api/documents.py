@@ -15,10 +15,12 @@ from manager.rows import Sight, StoredDocument
 from manager.store import Transaction
 from shared.documents.secret import SecretDocument
 from shared.errors import Denied, Tampered, Unauthenticated
-from shared.names import Scope, check_identifier, is_opaque
+from shared.names import Scope, check_identifier, check_version_label, is_opaque
 from shared.trust.authority import Authority
 
-LISTED = frozenset({"connector", "grant", "keyring", "scope", "secret"})
+LISTED = frozenset({"connector", "grant", "keyring", "scope", "secret", "template"})
+_LENT = frozenset({"connector", "template"})
+"""What a scope lends to those below it: whoever holds something there may see them."""
 
 
 class Digests(msgspec.Struct):
@@ -92,7 +94,7 @@ async def listing(request: Request) -> Response:
         scope = "" if query.get("below") or kind == "keyring" else scope
     identifier, now = query.get("identifier", ""), parts.clock.now()
     if identifier:
-        row = await parts.store.by_name(book.id, kind, scope, check_identifier(identifier, "identifier"))
+        row = await parts.store.by_name(book.id, kind, scope, _checked(kind, identifier))
         rows, following = ([row] if row else []), ""
     else:
         page = await parts.store.documents(
@@ -113,13 +115,21 @@ def may_see_row(authority: Authority, kid: str, row: StoredDocument, now: int) -
     """Grants and keyrings are everybody's: by them everybody checks everybody."""
     if row.kind in {"grant", "keyring"}:
         return True
-    return (may_use if row.kind == "connector" else may_see)(authority, kid, row.scope or "account", row.id, now)
+    return (may_use if row.kind in _LENT else may_see)(authority, kid, row.scope or "account", row.id, now)
 
 
 def _sight(kind: str, authority: Authority, kid: str, within: Scope, now: int) -> Sight | None:
     if kind in {"grant", "keyring"}:
         return None
-    return (connector_sight if kind == "connector" else sight)(authority, kid, within, now)
+    return (connector_sight if kind in _LENT else sight)(authority, kid, within, now)
+
+
+def _checked(kind: str, identifier: str) -> str:
+    """A template's name has its version label in it: NAME@LABEL."""
+    if kind != "template":
+        return check_identifier(identifier, "identifier")
+    name, _, label = identifier.partition("@")
+    return f"{check_identifier(name, 'identifier')}@{check_version_label(label)}"
 
 
 async def versions(request: Request) -> Response:

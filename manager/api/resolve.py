@@ -7,6 +7,7 @@ connector's signer may not use: no task may have them, and naming them must not 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -97,8 +98,9 @@ async def resolve(request: Request) -> Response:
         else:
             connectors[connector.id] = connector
     await _add_credentials(parts.store, book, connectors, found, caller.kid, now)
+    templates = await _templates(parts.store, book, connectors.values())
     latest = await parts.store.latest_many(book.id, list(found), SMALL_BYTES)
-    compacts = [row.compact for row in (*connectors.values(), *found.values())]
+    compacts = [row.compact for row in (*connectors.values(), *templates, *found.values())]
     return answer(Found(compacts, {id: Newest(row.n, row.digest) for id, row in latest.items()}, missing))
 
 
@@ -111,12 +113,13 @@ async def _add_credentials(
     now: int,
 ) -> None:
     """Adds the secrets that the connectors name, and their connectors, as deep as a task may go."""
-    fresh = list(connectors.values())
-    for _ in range(LONGEST_CHAIN):
+    fresh: list[StoredDocument] = [*connectors.values(), *secrets.values()]
+    # What an SSHKey names is one step further than what its connector names.
+    for _ in range(2 * LONGEST_CHAIN):
         users: dict[tuple[str, str], set[str]] = {}
         for row in fresh:
-            connector = _document(book, row, ConnectorDocument)
-            for place in (Reference.parse(one, Scope.parse(connector.scope)) for one in connector.secrets):
+            thing = _named(book, row)
+            for place in (Reference.parse(one, Scope.parse(thing.scope)) for one in thing.secrets):
                 users.setdefault((str(place.scope), place.identifier), set()).add(row.signer)
         if not users or len(secrets) > MOST_CREDENTIALS + 1000:
             return
@@ -130,7 +133,20 @@ async def _add_credentials(
         ids = {_document(book, row, SecretDocument).connector for row in rows.values()} - set(connectors)
         holders = await store.heads(book.id, "connector", list(ids))
         connectors |= holders
-        fresh = list(holders.values())
+        fresh = [*holders.values(), *rows.values()]
+
+
+def _named(book: Book, row: StoredDocument) -> ConnectorDocument | SecretDocument:
+    """What names secrets."""
+    if row.kind == "connector":
+        return _document(book, row, ConnectorDocument)
+    return _document(book, row, SecretDocument)
+
+
+async def _templates(store: Store, book: Book, connectors: Iterable[StoredDocument]) -> list[StoredDocument]:
+    """What the connectors run."""
+    used = [_document(book, row, ConnectorDocument).template for row in connectors]
+    return list((await store.heads(book.id, "template", sorted({one.id for one in used if one}))).values())
 
 
 def _may_use(book: Book, signer: str, secret: StoredDocument, now: int) -> bool:

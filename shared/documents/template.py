@@ -24,10 +24,10 @@ from shared.documents.fields import (
     Selector,
     Tags,
 )
+from shared.names import VERSION_LABEL
 
 LONGEST_SCRIPT = 65_536
 MOST_INPUTS = 64
-VERSION_LABEL = r"^[0-9a-zA-Z][^\s/&\u0000-\u001f\u007f]{0,63}$(?!\n)"
 Script = Annotated[str, Meta(max_length=LONGEST_SCRIPT)]
 VersionLabel = Annotated[str, Meta(pattern=VERSION_LABEL)]
 

@@ -106,6 +106,13 @@ class Book:
         found = self._documents.get(sha256) or self._firm_documents.get(sha256)
         return self._below.find(sha256) if found is None and self._below is not None else found
 
+    def head(self, kind: str, id: str) -> Verified[Revisioned] | None:
+        """The newest revision seen of a secret, connector, template or scope, if it is known."""
+        found = self._newest.get((kind, id))
+        if found is None:
+            return self._below.head(kind, id) if self._below is not None else None
+        return self.find(found.digest)
+
     def newest(self, document: Revisioned) -> tuple[int, str] | None:
         """(revision, digest) of the newest revision seen of the thing that `document` is a revision of."""
         found = self._seen(kind_of(document), document)

@@ -32,10 +32,14 @@ class Credentials:
         self._places = self._named()
         self._judged: dict[Reference, Use] = {}
         self._heights: dict[str, int] = {}
+        self._logins: dict[str, int] = {}
         for use in {one.connector.document.id: one for one in uses if not one.is_login}.values():
             self._resolve(use.connector, ())
         for use in {one.secret.document.id: one for one in uses if one.secret is not None and one.is_login}.values():
             self._resolve_login(use, ())
+        if self._logins.keys() & self._heights.keys():
+            # What each gets is found by its id: a connector that was given an SSHKey's would else get what that names.
+            raise Malformed("task_malformed", "an SSHKey and a connector of the task have one id")
         if self._places.keys() - self._judged.keys():
             raise Malformed("task_malformed", "the task names a credential that none of its connectors needs")
 
@@ -46,7 +50,8 @@ class Credentials:
             if target.secret is None or target.connector is not None or target.reference or target.metadata:
                 raise Malformed("task_malformed", "a credential of the task is not a version of a secret")
             secret = self._judge.pinned.one(SecretDocument, target.secret)
-            if (target.n < 1 or target.version is None) != (secret.document.type == SSH_KEY):
+            is_bare, is_whole = target.n == 0 and target.version is None, target.n > 0 and target.version is not None
+            if not (is_bare if secret.document.type == SSH_KEY else is_whole):
                 raise Malformed("task_malformed", "a credential of the task is not a version of a secret")
             # Neither an older credential nor one that may be forged is for the task's signer to choose: it isn't his.
             if not target.latest or target.excluded:
@@ -70,11 +75,7 @@ class Credentials:
             )
         height = self._heights.get(document.id)
         if len(above) + (height or 0) >= LONGEST_CHAIN:
-            raise Malformed(
-                "credential_chain_long",
-                f"the credentials of secret manager {document.identifier} stand on each other too deeply",
-                "keep them in the built-in secret manager",
-            )
+            raise _too_long(f"secret manager {document.identifier}")
         if height is not None:
             return height
         height, what, below = 0, f"secret manager {document.identifier}", (*above, document.id)
@@ -92,16 +93,22 @@ class Credentials:
         return height
 
     def _resolve_login(self, login: Use, above: tuple[str, ...]) -> int:
-        """The same of what an SSHKey names."""
+        """The same of what an SSHKey names; it is none of those that are counted."""
         assert login.secret is not None
-        document, height = login.secret.document, 0
+        document = login.secret.document
+        what, height = f"the SSHKey {document.identifier}", self._logins.get(document.id)
+        if height is not None:
+            if len(above) + height > LONGEST_CHAIN:
+                raise _too_long(what)
+            return height
+        height = 0
         for reference in document.secrets:
-            what = f"the SSHKey {document.identifier}"
             use = self._use(login.secret.kid, what, reference, Scope.parse(document.scope))
             if use.is_login:
                 raise _unfit(reference, what)
             height = max(height, 1 + self._resolve(use.connector, above))
             self.found.setdefault(document.id, {})[reference] = use
+        self._logins[document.id] = height
         return height
 
     def _check_template(self, connector: ConnectorDocument) -> None:
@@ -111,7 +118,9 @@ class Credentials:
             return
         for reference in template.document.content.secrets:
             what = f"the template {template.document.identifier}"
-            self._use(template.kid, what, reference, Scope.parse(template.document.scope))
+            if self._use(template.kid, what, reference, Scope.parse(template.document.scope)).is_login:
+                # A script would be given its private key.
+                raise _unfit(reference, what)
 
     def _use(self, kid: str, what: str, reference: str, here: Scope) -> Use:
         """The use of a secret that something (`what`, signed by `kid`, at `here`) names."""
@@ -149,4 +158,12 @@ def _unfit(reference: str, what: str) -> Malformed:
         "credential_unfit",
         f"{reference}, which {what} names, is an SSHKey",
         f"only the connectorRef of a {CUSTOM} names one",
+    )
+
+
+def _too_long(what: str) -> Malformed:
+    return Malformed(
+        "credential_chain_long",
+        f"the credentials of {what} stand on each other too deeply",
+        "keep them in the built-in secret manager",
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from shared.documents.connector import ConnectorDocument
+from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.status import StatusDocument
@@ -46,6 +46,12 @@ class Warrant:
         """All that are used, those that hold credentials included, each once."""
         held = (use for secrets in self.credentials.values() for use in secrets.values())
         return tuple({one.connector.digest: one.connector for one in (*self.uses, *held) if not one.is_login}.values())
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What a delegate has to know. An SSHKey is for the hosts of custom secret managers."""
+        logins = {CUSTOM for use in self.uses if use.is_login}
+        return frozenset({connector.document.type for connector in self.connectors} | logins)
 
 
 def warrant(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
