@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -55,6 +56,10 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextI
             return 0
         _configure_logs(settings, out)
         sys.excepthook = logs.uncaught
+        # A thread of a kind's library must not print the text of its error either.
+        threading.excepthook = lambda told: logs.uncaught(
+            told.exc_type, told.exc_value or RuntimeError(), told.exc_traceback
+        )
         # Late, so that --help and --check-config don't load an event loop.
         import uvloop
 

@@ -57,7 +57,7 @@ _FILE = re.compile(r"/[^\x00-\x1f\x7f*]*(/\*)?\Z")
 
 @dataclass(frozen=True, slots=True)
 class LocalPolicy:
-    """What the delegate may do; `*` in kinds, keyrings and hosts allows any.
+    """What the delegate may do; `*` in keyrings and hosts allows any, in kinds any of this distribution.
 
     A scope covers what lies below it. A host is exact or begins with `*.`, which covers every name below; `*`
     covers no metadata service of a cloud. `files` are files of this machine that connectors may name: exact, or `DIR/*` for

@@ -12,7 +12,8 @@ import pytest
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings, stored_bytes, stored_value
 from delegate.secret_managers.local import Local
-from delegate.secret_managers.registry import BUILT_IN, GROUP, IDLE_SECONDS, MOST_MANAGERS, Registry, installed_kinds
+from delegate.secret_managers.plugins import GROUP
+from delegate.secret_managers.registry import BUILT_IN, IDLE_SECONDS, MOST_MANAGERS, Registry, installed_kinds
 from delegate.zone import Zone
 from shared.canonical import digest
 from shared.crypto.plaintext import Plaintext
