@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.connectors.age_file import AgeFileSettings
 from shared.connectors.aws_kms import AwsKmsSettings
+from shared.connectors.aws_parameter_store import AwsParameterStoreSettings
 from shared.connectors.aws_secret_manager import AwsSecretManagerSettings
 from shared.connectors.azure_key_vault import AzureKeyVaultSettings
 from shared.connectors.azure_key_vault_key import AzureKeyVaultKeySettings
@@ -22,6 +23,7 @@ KINDS: Mapping[str, type[Model]] = {
     "AwsKms": AwsKmsSettings,
     "AwsSecretManager": AwsSecretManagerSettings,
     "AzureKeyVault": AzureKeyVaultSettings,
+    "AwsParameterStore": AwsParameterStoreSettings,
     "AzureKeyVaultKey": AzureKeyVaultKeySettings,
     "GcpKms": GcpKmsSettings,
     "GcpSecretManager": GcpSecretManagerSettings,
