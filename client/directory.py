@@ -163,8 +163,8 @@ class Directory:
         latest = _read_latest(body.get("latest"))
         connectors = {one.document.id: one for one in self._believed(body, ConnectorDocument)}
         secrets = self._believed(body, SecretDocument)
-        holders = (*(one.document for one in connectors.values()), *(one.document for one in secrets))
-        places = {*wanted, *(place for one in holders for place in places_of(one))}
+        named = [place for one in connectors.values() for place in places_of(one.document)]
+        places = {*wanted, *named, *(place for one in secrets for place in places_of(one.document))}
         found: dict[Reference, Known | PrivySealError] = {}
         for compact, why in refused.items():
             place = _place(parse(compact).document)

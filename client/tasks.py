@@ -241,16 +241,16 @@ def _pins(
     logins = {
         one.secret.digest: one.secret for one in (*subjects, *credentials) if one.secret and one.secret.document.secrets
     }
-    for one in (*connectors, *templates.values(), *logins.values()):
-        document: ConnectorDocument | SecretDocument | TemplateDocument = one.document
-        for place in places_of(document):
+    holders: list[Verified[Any]] = [*connectors, *templates.values(), *logins.values()]
+    for holder in holders:
+        for place in places_of(holder.document):
             if (secret := held.get(place)) is not None:
                 try:
-                    _pin_chain(pins, authority, one.kid, "use", Scope.parse(secret.scope), secret.id, now)
+                    _pin_chain(pins, authority, holder.kid, "use", Scope.parse(secret.scope), secret.id, now)
                 except Denied as why:
                     raise Denied(
                         why.code,
-                        f"whoever signed the {one.kind} {document.identifier} may not use the secret {place} that it "
+                        f"whoever signed the {holder.kind} {holder.document.identifier} may not use the secret {place} that it "
                         f"names ({why.detail})",
                         "somebody who may use it signs it anew: privyseal apply",
                     ) from None
