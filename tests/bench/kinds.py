@@ -25,7 +25,7 @@ from functools import partial
 from delegate.clock import Clock
 from delegate.data_keys import DataKeys
 from delegate.policy import LocalPolicy
-from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings
+from delegate.secret_managers.interface import SecretManager, Surroundings
 from delegate.secret_managers.registry import BUILT_IN
 from delegate.zone import Zone
 from shared.crypto.plaintext import Plaintext
@@ -35,7 +35,7 @@ from tests.bench.counting import Calls, counting
 from tests.bench.kinds_memory import memory
 from tests.bench.providers import PROVIDERS, VALUE, Opens, Provider
 from tests.bench.report import Row, beside, info, median
-from tests.contract.subjects import SUBJECTS, Servers, Subject
+from tests.contract.subjects import EVERY, Servers, Subject
 from tests.fakes.world import World
 
 FIRST = 3
@@ -59,10 +59,10 @@ async def measure(quick: bool) -> list[Row]:
 
 
 async def _kind(servers: Servers, name: str, provider: Provider, quick: bool) -> list[Row]:
-    subject = SUBJECTS[name](World(), servers)
+    subject = EVERY[name](World(), servers)
     async with counting(servers, provider.server, subject) as calls:
         counted = await counts(Use(subject), calls)
-    use = Use(SUBJECTS[name](World(), servers))
+    use = Use(EVERY[name](World(), servers))
     await use.store()
     opens = await provider.own(servers) if provider.own else None
     taken = await _times(use, opens, "cached" in counted, quick)
@@ -84,7 +84,7 @@ class Use:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._version: SecretVersion = subject.version()
+        self._version, self._given = subject.holding(VALUE.encode())
         self._stored: Stored | None = None
 
     def manager(self, keys: DataKeys | None = None) -> SecretManager:
@@ -92,7 +92,7 @@ class Use:
         subject = self._subject
         surroundings = Surroundings(
             Zone(subject.world.keyring, subject.world.book()),
-            LocalPolicy.parse("", list(BUILT_IN)),
+            LocalPolicy.parse(subject.policy, []),
             secrets.token_bytes,
             endpoints=subject.endpoints,
             gcp_endpoints=subject.gcp_endpoints,
@@ -105,7 +105,7 @@ class Use:
     async def store(self) -> None:
         """Once, by a manager of its own."""
         manager = self.manager()
-        self._stored = await manager.store(self._version, Plaintext(VALUE.encode()))
+        self._stored = await manager.store(self._version, self._given)
         await manager.close()
 
     async def fetch(self, manager: SecretManager) -> None:

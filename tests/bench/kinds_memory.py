@@ -9,6 +9,7 @@ All are read together, when they have settled.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import msgspec
 
@@ -18,7 +19,7 @@ from tests.bench.child import Unmeasured
 from tests.bench.providers import PROVIDERS, VALUE
 from tests.bench.report import Row, beside, info
 from tests.bench.rig import Rig
-from tests.contract.subjects import SUBJECTS, Servers, Subject
+from tests.contract.subjects import EVERY, Servers, Subject
 from tests.fakes.world import World
 
 MEGABYTE = 1_000_000
@@ -26,10 +27,10 @@ MEGABYTE = 1_000_000
 
 async def memory(servers: Servers) -> list[Row]:
     """A row for each kind, beside the idle delegate."""
-    subjects = {PROVIDERS[name].kind: SUBJECTS[name](World(), servers) for name in PROVIDERS}
+    subjects = {PROVIDERS[name].kind: EVERY[name](World(), servers) for name in PROVIDERS}
     async with Rig() as rig:
         starting = [rig.start_delegate()]
-        starting += [rig.start_delegate(_environ(kind, subject)) for kind, subject in subjects.items()]
+        starting += [rig.start_delegate(_environ(rig.folder, kind, subject)) for kind, subject in subjects.items()]
         idle, *delegates = [child for child, _ in await asyncio.gather(*starting)]
         administrator, reader = rig.administrator(), rig.reader()
         for kind, subject in subjects.items():
@@ -49,8 +50,12 @@ async def memory(servers: Servers) -> list[Row]:
     ]
 
 
-def _environ(kind: str, subject: Subject) -> dict[str, str]:
+def _environ(folder: Path, kind: str, subject: Subject) -> dict[str, str]:
     told = {"PRIVYSEAL_DELEGATE_TAGS": kind.lower(), "AWS_EC2_METADATA_DISABLED": "true"}
+    if subject.files:
+        policy = folder / f"policy-{kind.lower()}.toml"
+        policy.write_text(subject.policy)
+        told["PRIVYSEAL_DELEGATE_POLICY_FILE"] = str(policy)
     given = {"AWS": subject.endpoints, "GCP": subject.gcp_endpoints, "AZURE": subject.azure_endpoints}
     for provider, endpoints in given.items():
         if endpoints.urls:
@@ -69,11 +74,16 @@ async def _use(administrator: Client, reader: Client, kind: str, subject: Subjec
         await administrator.store(mine, value, selectors=[tag])
     reference, connector = f"account.value_{tag}", "account.local"
     if kind != "Local":
-        body = {"connector": {"name": tag, "identifier": tag, "type": kind, "spec": msgspec.json.decode(spec)}}
+        told = msgspec.json.decode(spec)
+        if "delegateSelectors" in told:
+            told["delegateSelectors"] = [tag]
+        body = {"connector": {"name": tag, "identifier": tag, "type": kind, "spec": told}}
         plan = await administrator.connectors.plan(parse(msgspec.json.encode(body), "bench"))
         await administrator.connectors.apply(plan)
         connector = f"account.{tag}"
-    await administrator.store(reference, VALUE.encode(), connector=connector, selectors=[tag])
+    value = VALUE.encode()
+    place = subject.lay(value) if subject.lay else ""
+    await administrator.store(reference, b"" if place else value, connector=connector, selectors=[tag], refers_to=place)
     found = await reader.reveal(reference, selectors=[tag])
     if found.reveal() != VALUE.encode():
         raise Unmeasured("another value came back")

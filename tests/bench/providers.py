@@ -299,6 +299,7 @@ async def _azure_keys(servers: Servers) -> Opens:
 PROVIDERS = {
     # The row of the contract's table that it is measured with.
     "Local": Provider("Local"),
+    "AgeFile": Provider("AgeFile"),
     "AwsKms at moto": Provider("AwsKms", "moto", _aws_kms),
     "AwsSecretManager at moto": Provider("AwsSecretManager", "moto", _aws_secrets),
     "AzureKeyVault": Provider("AzureKeyVault", "azure", _azure_secrets),

@@ -175,7 +175,7 @@ class Subject:
     @property
     def policy(self) -> str:
         """The text of the delegate's policy file."""
-        return f'kinds = ["*"]\nfiles = {json.dumps(self.files)}\n'
+        return 'kinds = ["*"]\n' + (f"files = {json.dumps(self.files)}\n" if self.files else "")
 
     def manager(self, keyring: Keyring | None = None) -> SecretManager:
         """A new manager, as this delegate's or (with another keyring of that name) as somebody else's."""

@@ -11,7 +11,7 @@ from tests.architecture.source import ROOT
 from tests.bench.counting import counting
 from tests.bench.kinds import Use, counts
 from tests.bench.providers import PROVIDERS
-from tests.contract.subjects import SUBJECTS, Servers
+from tests.contract.subjects import EVERY, Servers
 from tests.fakes.world import World
 
 PAGE = (ROOT / "docs/secret-managers/README.md").read_text()
@@ -32,7 +32,7 @@ async def test_a_use_asks_its_provider_as_often_as_the_page_says(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     provider = PROVIDERS[name]
     told = {kind: dict(zip(WAYS, numbers, strict=True)) for kind, *numbers in ROW.findall(PAGE)}[provider.kind]
-    subject = SUBJECTS[name](World(), servers)
+    subject = EVERY[name](World(), servers)
     async with counting(servers, provider.server, subject) as calls:
         found = await counts(Use(subject), calls)
     assert {way: str(found.get(way, "")) for way in WAYS} == told
