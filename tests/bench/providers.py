@@ -131,6 +131,24 @@ async def _aws_secrets(servers: Servers) -> Opens:
     return opened
 
 
+async def _aws_parameters(servers: Servers) -> Opens:
+    session = get_session()
+    async with _aws(servers, session, "ssm") as first:
+        await first.put_parameter(Name=f"/{_NAME}/value", Value=VALUE, Type="SecureString")
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Call]:
+        async with _aws(servers, session, "ssm") as client:
+
+            async def call() -> None:
+                answer = await client.get_parameter(Name=f"/{_NAME}/value", WithDecryption=True)
+                _same(answer["Parameter"]["Value"], VALUE)
+
+            yield call
+
+    return opened
+
+
 # ---- Vault: its library blocks, so that it is called in threads here as there
 
 
@@ -301,6 +319,7 @@ PROVIDERS = {
     "Local": Provider("Local"),
     "AgeFile": Provider("AgeFile"),
     "AwsKms at moto": Provider("AwsKms", "moto", _aws_kms),
+    "AwsParameterStore at moto": Provider("AwsParameterStore", "moto", _aws_parameters),
     "AwsSecretManager at moto": Provider("AwsSecretManager", "moto", _aws_secrets),
     "AzureKeyVault": Provider("AzureKeyVault", "azure", _azure_secrets),
     "AzureKeyVaultKey": Provider("AzureKeyVaultKey", "azure", _azure_keys),

@@ -30,6 +30,7 @@ from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.age_file import AgeFile
 from delegate.secret_managers.aws_kms import AwsKms
+from delegate.secret_managers.aws_parameter_store import AwsParameterStore
 from delegate.secret_managers.aws_secret_manager import LONGEST_VALUE as LONGEST_OF_AWS
 from delegate.secret_managers.aws_secret_manager import AwsSecretManager
 from delegate.secret_managers.azure_key_vault import LONGEST_VALUE as LONGEST_OF_AZURE
@@ -45,6 +46,7 @@ from delegate.secret_managers.vault import Vault
 from delegate.secret_managers.vault_transit import VaultTransit
 from delegate.zone import Zone
 from shared.canonical import digest
+from shared.connectors.aws_parameter_store import LONGEST_VALUES
 from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
@@ -248,6 +250,13 @@ def _aws_secrets(world: World, server: Emulator, key: tuple[str, str]) -> Subjec
     return made
 
 
+def _aws_parameters(world: World, server: Emulator, key: tuple[str, str]) -> Subject:
+    path = "/test-" + secrets.token_hex(8)
+    made = _aws(world, server, key, AwsParameterStore, "AwsParameterStore", parameterPathPrefix=path)
+    made.longest, made.remote = LONGEST_VALUES["Standard"], True
+    return made
+
+
 def _vault(world: World, server: OpenBao, kind: Kind, name: str, **spec: Any) -> Subject:
     given = {"vaultUrl": server.address, "renewalIntervalMinutes": 0, "authToken": "account.token", **spec}
     values = {"account.token": server.root.token.encode()}
@@ -305,6 +314,10 @@ SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "AwsKms at moto": lambda world, servers: _kms(world, servers.moto, servers.kms_key(servers.moto), KEY),
     "AwsKms at MiniStack": lambda world, servers: _kms(
         world, servers.ministack, servers.kms_key(servers.ministack), servers.somebody
+    ),
+    "AwsParameterStore at moto": lambda world, servers: _aws_parameters(world, servers.moto, KEY),
+    "AwsParameterStore at MiniStack": lambda world, servers: _aws_parameters(
+        world, servers.ministack, servers.somebody
     ),
     "AwsSecretManager at moto": lambda world, servers: _aws_secrets(world, servers.moto, KEY),
     "AwsSecretManager at MiniStack": lambda world, servers: _aws_secrets(world, servers.ministack, servers.somebody),

@@ -29,6 +29,7 @@ SUBJECT_OF: Mapping[str, tuple[str, str]] = {
     # kind: whose libraries it may load, and the row of the contract's tables that it is used with
     "AgeFile": ("age", "AgeFile"),
     "AwsKms": ("Amazon", "AwsKms at moto"),
+    "AwsParameterStore": ("Amazon", "AwsParameterStore at moto"),
     "AwsSecretManager": ("Amazon", "AwsSecretManager at moto"),
     "AzureKeyVault": ("Microsoft", "AzureKeyVault"),
     "AzureKeyVaultKey": ("Microsoft", "AzureKeyVaultKey"),

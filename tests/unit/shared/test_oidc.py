@@ -266,6 +266,8 @@ _VAULT = {"vaultUrl": "https://vault.example", "renewalIntervalMinutes": 10}
         ("Local", {}, None),
         ("AwsKms", {**_aws("OidcAuthentication", **_ROLE), **_ARN}, "sts.amazonaws.com"),
         ("AwsKms", {**_aws("ManualConfig", **_KEYS), **_ARN}, None),
+        ("AwsParameterStore", _aws("OidcAuthentication", **_ROLE), "sts.amazonaws.com"),
+        ("AwsParameterStore", _aws("ManualConfig", **_KEYS), None),
         ("AwsSecretManager", _aws("OidcAuthentication", **_ROLE), "sts.amazonaws.com"),
         ("AwsSecretManager", _aws("ManualConfig", **_KEYS), None),
         ("Vault", {**_VAULT, "useJwtAuth": True, "jwtAuthRole": "r", "jwtAuthPath": "jwt"}, "jwt"),
