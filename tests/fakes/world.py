@@ -9,6 +9,10 @@
     warrant(world.book(), task, world.now)
     world.store(world.secret("key"), b"AKIA...")         # a credential, in the built-in secret manager
     kms = world.connector_with("kms", ["account.key"])   # a connector that names it
+    login = world.login("login", ["key"])                # an SSHKey that does
+    template = world.template("script")                  # and a custom secret manager, which runs a template
+    custom = world.custom("custom", template, ["account.login"], spec={"connectorRef": "account.login"})
+    task = world.fetch(custom, "a/b", reader)            # what a connector reads without a secret
 
 `publish` signs a document and makes it part of the world: `book()` admits it and tasks pin it. `sign` only signs, for
 forgeries. `revise` makes the next revision. Every task method takes `**changes`, fields of the TaskDocument that are
@@ -34,15 +38,16 @@ from shared.crypto.seal import SealingKey, seal
 from shared.documents.account import AccountDocument, Administrator, account_id
 from shared.documents.answer import AnswerDocument, Code
 from shared.documents.certificate import CertificateDocument
-from shared.documents.connector import ConnectorDocument
+from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.fields import Payload, Permission, Revisioned
 from shared.documents.grant import DAY, PERMISSIONS, GrantDocument, Principal
 from shared.documents.jws import Verified, parse_as, thumbprint
 from shared.documents.keyring import KeyringDocument
 from shared.documents.scope import ScopeDocument
-from shared.documents.secret import SecretDocument
+from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.documents.status import DEFAULT_SECONDS, StatusDocument
 from shared.documents.task import REPEAT, KnownStatus, Pin, Target, TaskDocument
+from shared.documents.template import TemplateContent, TemplateDocument, TemplateUse, content_digest
 from shared.labels import INPUT
 from shared.names import Reference, Scope, opaque_id
 from shared.trust.book import Book
@@ -240,6 +245,44 @@ class World:
         named = {"type": "AwsKms", "secrets": tuple(sorted(secrets)), **changes}
         return self.publish(self.connector_document(identifier, scope, **named), signer)
 
+    def template_document(
+        self, identifier: str, scope: str = "account", version: str = "1", content: Any = None, **changes: Any
+    ) -> TemplateDocument:
+        """An unsigned template; `content` are members of its content."""
+        script: dict[str, Any] = {"type": "SecretManager", "shell": "Bash", "script": "secret=x", **(content or {})}
+        document = TemplateDocument(
+            v=1,
+            acct=self.id,
+            id=self.opaque(f"template {scope} {identifier} {version}"),
+            scope=scope,
+            identifier=identifier,
+            version=version,
+            name=identifier,
+            content=TemplateContent(**script),
+            rev=1,
+            iat=self.now,
+        )
+        return structs.replace(document, **changes)
+
+    def template(
+        self, identifier: str, scope: str = "account", signer: Identity | None = None, **changes: Any
+    ) -> Verified[TemplateDocument]:
+        """A published template."""
+        return self.publish(self.template_document(identifier, scope, **changes), signer)
+
+    def custom(
+        self,
+        identifier: str,
+        template: Verified[TemplateDocument],
+        secrets: Sequence[str] = (),
+        scope: str = "account",
+        signer: Identity | None = None,
+        **changes: Any,
+    ) -> Verified[ConnectorDocument]:
+        """A published custom secret manager that runs that template as it is."""
+        runs = TemplateUse(id=template.document.id, content=content_digest(template.document))
+        return self.connector_with(identifier, secrets, scope, signer, **{"type": CUSTOM, "template": runs, **changes})
+
     def scope_document(self, identifier: str, scope: str = "account", **changes: Any) -> ScopeDocument:
         """An unsigned organisation, or project where `scope` is an organisation."""
         document = ScopeDocument(
@@ -276,6 +319,18 @@ class World:
         """A published secret without a version."""
         return self.publish(self.secret_document(identifier, scope, **changes), signer)
 
+    def login(
+        self,
+        identifier: str,
+        secrets: Sequence[str] = (),
+        scope: str = "account",
+        signer: Identity | None = None,
+        **changes: Any,
+    ) -> Verified[SecretDocument]:
+        """A published SSHKey that names those secrets."""
+        named = {"type": SSH_KEY, "spec": {"auth": {"type": "SSH"}}, "secrets": tuple(sorted(secrets)), **changes}
+        return self.secret(identifier, scope, signer, **named)
+
     def certificate(self, certifier: Identity | None = None, **changes: Any) -> Verified[CertificateDocument]:
         """The delegate's certificate for six days, by the newest generation's certifying key unless said otherwise."""
         document = CertificateDocument(
@@ -305,25 +360,41 @@ class World:
     def credentials(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """The newest versions of what the connectors of `targets` name, and theirs in turn; none for what has none."""
         live = [one for (kind, _), one in self._heads.items() if kind == "secret" and not one.document.deleted]
-        ids = {Reference(Scope.parse(one.document.scope), one.document.identifier): one.document.id for one in live}
+        by_place = {Reference(Scope.parse(one.document.scope), one.document.identifier): one for one in live}
         found: dict[str, Target] = {}
-        waiting = [one for target in targets for one in self._of(target) if one.kind == "connector"]
+        waiting = [one for target in targets for one in self._naming(target)]
         while waiting:
-            connector = waiting.pop().document
-            for reference in connector.secrets:
-                place = Reference.parse(reference, Scope.parse(connector.scope))
-                version = self._versions.get(ids.get(place, ""))
-                if version is not None and version.secret.document.id not in found:
-                    target = found[version.secret.document.id] = version.target(latest=True)
-                    waiting += [one for one in self._of(target) if one.kind == "connector"]
+            naming = waiting.pop().document
+            for reference in naming.secrets:
+                secret = by_place.get(Reference.parse(reference, Scope.parse(naming.scope)))
+                target = self._newest_of(secret) if secret is not None else None
+                if target is not None and target.secret is not None and target.secret not in found:
+                    found[target.secret] = target
+                    waiting += self._naming(target)
         return tuple(found.values())
 
+    def _newest_of(self, secret: Verified[SecretDocument]) -> Target | None:
+        """Its newest version as a credential; an SSHKey has none, and is one."""
+        if secret.document.type == SSH_KEY:
+            return Target(secret=secret.document.id, latest=True)
+        version = self._versions.get(secret.document.id)
+        return version.target(latest=True) if version else None
+
+    def _naming(self, target: Target) -> list[Verified[Any]]:
+        """What names the secrets that the target stands on: its connector, or itself where it is an SSHKey."""
+        secret = self._heads.get(("secret", target.secret or ""))
+        if secret is not None and secret.document.type == SSH_KEY:
+            return [secret]
+        return [one for one in self._of(target) if one.kind == "connector"]
+
     def _of(self, target: Target) -> list[Verified[Any]]:
-        """The secret, where there is one, and the connector; as far as the world knows them."""
+        """The secret, where there is one, the connector, and what that runs; as far as the world knows them."""
         secret = self._heads.get(("secret", target.secret or ""))
         id = target.connector if secret is None else secret.document.connector
         connector = self._heads.get(("connector", id or ""))
-        return [one for one in (secret, connector) if one is not None]
+        runs = connector.document.template if connector is not None else None
+        template = self._heads.get(("template", runs.id)) if runs is not None else None
+        return [one for one in (secret, connector, template) if one is not None]
 
     def pins(
         self, targets: Sequence[Target], signer: Identity, credentials: Sequence[Target] | None = None
@@ -404,9 +475,21 @@ class World:
         """A task that asks for these versions."""
         return self.task("reveal", [version.target() for version in versions], signer, **changes)
 
+    def fetch(
+        self,
+        connector: Verified[ConnectorDocument],
+        reference: str,
+        signer: Identity | None = None,
+        metadata: dict[str, str] | None = None,
+        **changes: Any,
+    ) -> Verified[TaskDocument]:
+        """A task that asks for what the connector reads there, without a secret document."""
+        target = Target(connector=connector.document.id, reference=reference, metadata=metadata or {})
+        return self.task("reveal", [target], signer, **changes)
+
     def exec(
         self,
-        versions: Sequence[Version],
+        versions: Sequence[Version | Target],
         signer: Identity | None = None,
         argv: Sequence[str] = ("true",),
         names: Sequence[str] | None = None,
@@ -421,7 +504,8 @@ class World:
         info = Aad("exec", self.id, KEYRING, version=jti).encode(INPUT)
         sealed = seal(recipient_of_keyring(self.keyring_document), Plaintext(encode(command)), info)
         fields = {"input": (blob_digest(sealed.raw),), "jti": jti, **changes}
-        return Execution(self.task("exec", [version.target() for version in versions], signer, **fields), sealed)
+        targets = [one.target() if isinstance(one, Version) else one for one in versions]
+        return Execution(self.task("exec", targets, signer, **fields), sealed)
 
     def delete(
         self,
@@ -439,6 +523,12 @@ class World:
     ) -> Verified[TaskDocument]:
         """A task that probes a connector."""
         return self.task("check", [Target(connector=connector.document.id)], signer, **changes)
+
+    def check_login(
+        self, login: Verified[SecretDocument], host: str = "host", signer: Identity | None = None, **changes: Any
+    ) -> Verified[TaskDocument]:
+        """A task that tries an SSHKey at a host."""
+        return self.task("check", [Target(secret=login.document.id, reference=host)], signer, **changes)
 
     # Stored values, as the built-in secret manager of a delegate makes and opens them.
 
