@@ -1,7 +1,7 @@
-"""Processes: a program started in a session of its own, with pipes from it and nothing else of ours.
+"""Processes: a program started in a session of its own, with pipes from it, one to it where it is given input, and nothing else.
 
 Promises: it inherits no descriptor, no input and no variable but those given; its group can be signalled until `close`
-without ever meeting a stranger's. Must not decide when it ends: `delegate.commands` does.
+without ever meeting a stranger's. Must not decide when it ends: `delegate.runs` does.
 """
 
 from __future__ import annotations
@@ -49,47 +49,88 @@ class Pipe:
         os.close(self._descriptor)
 
 
-class Process:
-    """A started process, its group and the pipes from it."""
+class Inlet:
+    """The writing end of a pipe, closed once all is written."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], pipes: Sequence[int]) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+        os.set_blocking(descriptor, False)
+
+    async def write(self, data: bytes) -> None:
+        """All of it, as fast as it is read. Who reads no more misses the rest, and that is no error."""
+        rest = memoryview(data)
+        try:
+            while rest and self._descriptor is not None:
+                try:
+                    rest = rest[os.write(self._descriptor, rest) :]
+                except BlockingIOError:
+                    await self._emptied(self._descriptor)
+        except BrokenPipeError:
+            pass
+        finally:
+            self.close()
+
+    async def _emptied(self, descriptor: int) -> None:
+        loop = asyncio.get_running_loop()
+        emptied = asyncio.Event()
+        loop.add_writer(descriptor, emptied.set)
+        try:
+            await emptied.wait()
+        finally:
+            loop.remove_writer(descriptor)
+
+    def close(self) -> None:
+        """Nobody may be writing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Process:
+    """A started process, its group and its pipes."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], pipes: Sequence[int], inlet: int | None) -> None:
         self._popen = popen
         self.outputs = [Pipe(pipe) for pipe in pipes]
         """Of its standard output and error."""
+        self.inlet = None if inlet is None else Inlet(inlet)
+        """To its standard input, where it has one."""
         self._is_reaped = False
 
     @staticmethod
-    def start(program: str, argv: Sequence[str], directory: str, environment: Mapping[bytes, bytes]) -> Process:
+    def start(
+        program: str, argv: Sequence[str], directory: str, environment: Mapping[bytes, bytes], has_input: bool = False
+    ) -> Process:
         """Starts the file `program`, which takes a millisecond. Raises NotFound, Denied, Malformed, Overloaded, Unavailable.
 
         Not by the event loop's own means: uvloop lets descriptors through.
         """
-        reading: list[int] = []
-        writing: list[int] = []
+        ours: list[int] = []
+        theirs: list[int] = []
         try:
-            for _ in range(2):
-                ends = os.pipe()
-                reading.append(ends[0])
-                writing.append(ends[1])
+            for is_input in (False, False, True)[: 3 if has_input else 2]:
+                reading, writing = os.pipe()
+                ours.append(writing if is_input else reading)
+                theirs.append(reading if is_input else writing)
             popen = subprocess.Popen(  # noqa: S603 (a program that a granted person signed, no shell)
                 [text.encode() for text in argv],
                 executable=program,
                 cwd=directory,
                 env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=writing[0],
-                stderr=writing[1],
+                stdin=theirs[2] if has_input else subprocess.DEVNULL,
+                stdout=theirs[0],
+                stderr=theirs[1],
                 close_fds=True,
                 start_new_session=True,
             )
         except OSError as error:
-            for pipe in reading:
+            for pipe in ours:
                 os.close(pipe)
             raise _why(error) from None
         finally:
-            for pipe in writing:
+            for pipe in theirs:
                 os.close(pipe)
-        return Process(popen, reading)
+        return Process(popen, ours[:2], ours[2] if has_input else None)
 
     def watch(self) -> asyncio.Future[int]:
         """Its status, negative for a signal, once it has exited; it stays a zombie until `close`."""
@@ -124,6 +165,8 @@ class Process:
             self._popen.wait()
         for pipe in self.outputs:
             pipe.close()
+        if self.inlet is not None:
+            self.inlet.close()
 
 
 def not_executable() -> PrivySealError:
