@@ -56,6 +56,7 @@ def build(
         tokens=Tokens(zone, clock, randomness),
         data_keys=DataKeys(clock, *configuration.data_keys),
         call_seconds=configuration.call_seconds,
+        ssh_known_hosts=configuration.ssh_known_hosts,
     )
     registry = Registry(installed_kinds() if kinds is None else kinds, surroundings)
     passport = Passport(

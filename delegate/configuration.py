@@ -145,6 +145,14 @@ PROGRAM: Final = Program(
             "managed identity). http:// on loopback only.",
         ),
         Option(
+            "ssh_known_hosts",
+            "path",
+            None,
+            example="/etc/privyseal/ssh_known_hosts",
+            help="Hosts that this delegate knows over SSH beside those in each SSHKey's knownHosts, in the form of OpenSSH's "
+            "known_hosts; read anew for each connection.",
+        ),
+        Option(
             "proxy",
             "str",
             None,
@@ -194,7 +202,7 @@ class Configuration:
     """All that a delegate is built from.
 
     `tags` have its host's name in them; `data_keys` are seconds, uses and bytes; `health` is (host, port) or None;
-    `variables` are those of the delegate's own that commands get.
+    `variables` are those of the delegate's own that commands get; `ssh_known_hosts` is a path, empty for none.
     """
 
     address: Address
@@ -217,6 +225,7 @@ class Configuration:
     variables: Mapping[str, str] = field(default_factory=dict)
     gcp_endpoints: Endpoints = field(default_factory=Endpoints)
     azure_endpoints: Endpoints = field(default_factory=Endpoints)
+    ssh_known_hosts: str = ""
 
     @staticmethod
     def of(settings: Settings, environ: Mapping[str, str], host: str) -> Configuration:
@@ -251,6 +260,7 @@ class Configuration:
             exec_seconds=settings.get("exec_seconds", float),
             gcp_endpoints=Endpoints.parse(settings.maybe("gcp_endpoints", str) or "", "gcp_endpoints"),
             azure_endpoints=Endpoints.parse(settings.maybe("azure_endpoints", str) or "", "azure_endpoints"),
+            ssh_known_hosts=settings.maybe("ssh_known_hosts", str) or "",
             variables={name: environ[name] for name in ("LANG", "PATH") if environ.get(name)},
         )
 

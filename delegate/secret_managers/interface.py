@@ -127,6 +127,7 @@ class Surroundings:
 
     Each host that it calls must pass `policy.allows_host`; `call_seconds` bounds one try of a call. `template` is the verified
     template that the connector names, for the one kind that runs one.
+    `ssh_known_hosts` is the path of the delegate's own known hosts, empty for none.
     """
 
     zone: Zone
@@ -140,6 +141,7 @@ class Surroundings:
     tokens: Tokens | None = None
     data_keys: DataKeys = field(default_factory=lambda: DataKeys(Clock()))
     call_seconds: float = 15.0
+    ssh_known_hosts: str = ""
     template: TemplateDocument | None = None
 
 

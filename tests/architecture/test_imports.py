@@ -57,6 +57,10 @@ RULES = [
         "delegate", SDKS, "one file per kind names its SDK, loaded only when a connector names the kind",
         ("delegate/credentials", "delegate/secret_managers"),
     ),
+    Rule(
+        "delegate", ("asyncssh", "bcrypt"), "loaded by the first login over SSH, and by nothing else",
+        ("delegate/ssh_hosts.py", "delegate/ssh_login.py", "delegate/ssh_session.py"),
+    ),
     Rule("client", SDKS, "a client never calls a cloud: the delegate does, inside the network"),
     Rule(
         "delegate", (*SERVERS, "aiohttp", "click", "yaml"), "the core of a delegate stays small in memory",
@@ -174,6 +178,7 @@ LATER = (
     "delegate.secret_managers.cyberark_",
     "delegate.secret_managers.gcp_",
     "delegate.secret_managers.vault",
+    "delegate.ssh_",  # the first login over SSH
 )
 
 
@@ -201,7 +206,7 @@ def test_the_manager_loads_nothing_that_opens(what: str) -> None:
 def test_the_delegate_loads_no_sdk_and_no_server(what: str) -> None:
     modules = loaded("delegate", what)
     assert "delegate.main" in modules
-    assert among(modules, (*SDKS, *SERVERS, "aiohttp", "click", "jwt", "yaml", "manager", "client")) == []
+    assert among(modules, (*SDKS, *SERVERS, "aiohttp", "asyncssh", "click", "jwt", "yaml", "manager", "client")) == []
 
 
 def test_the_client_asks_for_help_without_network_code_or_ciphers() -> None:

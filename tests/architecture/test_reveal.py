@@ -28,6 +28,8 @@ EXITS = {
     "delegate/credentials/vault_http.py": "a client certificate's key, held as a secret, is shown to Vault",
     "delegate/credentials/vault_logins.py": "tokens, SecretIDs and passwords log in at Vault",
     "delegate/secret_managers/vault_transit.py": "a data key is given to Vault to be wrapped",
+    "delegate/ssh.py": "packs an SSHKey with the values that it names, and opens that again where it logs in",
+    "delegate/ssh_login.py": "a private key or a password logs in at a host",
     "client/commands.py": "reads how a command ended: its exit status, no value",
     "client/cli/reveal.py": "shows a value to the person who may see it",
 }
