@@ -165,7 +165,7 @@ def body_of(document: ConnectorDocument, default_keyring: str) -> dict[str, Any]
         "keyring": document.keyring if document.keyring != default_keyring else "",
         "usage": usage_body(document.usage),
     }
-    return {**{key: value for key, value in told.items() if value}, "spec": _ordered(document.spec)}
+    return {**{key: value for key, value in told.items() if value}, "spec": ordered(document.spec)}
 
 
 def usage_body(usage: Usage | None) -> dict[str, list[str]]:
@@ -179,8 +179,8 @@ def yaml_of(body: Mapping[str, Any]) -> str:
     return yaml.safe_dump({KIND: dict(body)}, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _ordered(value: Any) -> Any:
+def ordered(value: Any) -> Any:
     """What is signed has no order of its own: a `type` stands before what it decides."""
     if isinstance(value, dict):
-        return {key: _ordered(value[key]) for key in sorted(value, key=lambda key: (key != "type", key))}
-    return [_ordered(one) for one in value] if isinstance(value, list) else value
+        return {key: ordered(value[key]) for key in sorted(value, key=lambda key: (key != "type", key))}
+    return [ordered(one) for one in value] if isinstance(value, list) else value

@@ -88,6 +88,13 @@ def _verified(
     return answer, thumbprint(key), certificate.document.name
 
 
+def raise_first(opened: Opened) -> None:
+    """Raises the first error among the items."""
+    for item in opened.items:
+        if isinstance(item, PrivySealError):
+            raise item
+
+
 def _count(task: TaskDocument) -> int:
     """Items of an answer: a command has one outcome, whatever it uses."""
     return 1 if task.op == EXEC else len(task.targets)

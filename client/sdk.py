@@ -30,6 +30,7 @@ from client.home import Home
 from client.identities import Identities, Passphrase, from_environment
 from client.keyrings import Keyrings
 from client.kinds import installed_kinds
+from client.logins import Logins
 from client.oidc import Issuers
 from client.publish import Publisher
 from client.readers import Readers
@@ -78,6 +79,7 @@ class Client:
         readers = Readers()
         self.kinds = kinds or installed_kinds()
         self.secrets = Secrets(self.account, self.directory, readers, self.here)
+        self.logins = Logins(self.account, self.directory, readers, self.here)
         self.secret_plans = SecretPlans(self.account, self.publisher, self.directory, self.secrets)
         self.commands = Commands(self.account, self.directory, readers, self.here)
         self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here, self.kinds)

@@ -6,25 +6,29 @@ descriptions: `Inline` describes a secret whose value is set by itself, `Referen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
 import yaml
 from msgspec import Meta
 
-from client.descriptions import identifier_of, tags_of, usage_body
+from client.descriptions import identifier_of, ordered, tags_of, usage_body
 from client.manifest import Manifest
 from shared.connectors.fields import Forms, Refused, read
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES
 from shared.documents.fields import Identifier, Line, Name, Tags
-from shared.documents.secret import SecretDocument
+from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.documents.usage import Usage
 from shared.errors import Malformed
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
+from shared.ssh import read_spec, references
 
 KIND = "secret"
-TYPES = ("SecretFile", "SecretText")
+TYPES = ("SSHKey", "SecretFile", "SecretText")
+ALIAS = "harnessSecretManager"
+"""What users call the built-in secret manager."""
+
 INLINE, REFERENCE = "Inline", "Reference"
 
 
@@ -48,12 +52,12 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     project_identifier: Identifier | None = None
     tags: Tags = {}
     usage: Usage | None = None
-    spec: _Spec
+    spec: dict[str, Any]
 
 
 _IDENTIFIER = "an identifier: letters, digits and _, not beginning with a digit, at most 128"
 _FORMS = Forms(
-    choices={"type": TYPES, "spec.valueType": (INLINE, REFERENCE)},
+    choices={"type": TYPES},
     forms={
         "name": "a name: up to 128 letters, digits, spaces and the characters - _ .",
         "identifier": _IDENTIFIER,
@@ -62,19 +66,27 @@ _FORMS = Forms(
         "description": "a text of at most 1,024 characters",
         "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
         "usage": "applications and environments: lists of labels in order, each once, at least one of both",
-        "spec.value": "where the provider has it: a text of at most 2,048 characters, PATH or PATH#KEY",
-        "spec.additionalMetadata.values": "texts by name, such as version: latest",
+    },
+    missing={"type": "the secret's type is missing"},
+)
+_SPEC_FORMS = Forms(
+    choices={"valueType": (INLINE, REFERENCE)},
+    forms={
+        "value": "where the provider has it: a text of at most 2,048 characters, PATH or PATH#KEY",
+        "additionalMetadata.values": "texts by name, such as version: latest",
     },
     missing={
-        "type": "the secret's type is missing",
-        "spec.secretManagerIdentifier": "the secret manager is missing: account.NAME, org.NAME or NAME",
+        "secretManagerIdentifier": "the secret manager is missing: account.NAME, org.NAME or NAME",
     },
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SecretDescription:
-    """A secret as it is wanted. `refers_to` is empty for one whose values are ours."""
+    """A secret as it is wanted. `refers_to` is empty for one whose values are ours.
+
+    An SSHKey is its `spec`; `named` are the secrets that it names, by the paths of their fields.
+    """
 
     manifest: Manifest
     place: Reference
@@ -86,6 +98,8 @@ class SecretDescription:
     refers_to: str
     metadata: dict[str, str]
     usage: Usage | None = None
+    spec: dict[str, Any] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
 
     def refused(self, path: str, detail: str, hint: str = "", *, code: str = "secret_malformed") -> Malformed:
         """An error at one of the secret's fields."""
@@ -104,9 +118,22 @@ def describe_secret(manifest: Manifest) -> SecretDescription:
     except Refused as why:
         facts: dict[str, Any] = {"allowed": list(why.allowed)} if why.allowed else {}
         raise refused(why.path, why.detail, **facts) from None
-    spec = body.spec
     if body.type not in TYPES:
         raise refused("type", f"give one of {', '.join(TYPES)}", allowed=list(TYPES))
+    if body.project_identifier and not body.org_identifier:
+        raise refused("projectIdentifier", "a project is named without its organisation", "add orgIdentifier")
+    scope = Scope(body.org_identifier or "", body.project_identifier or "")
+    identifier = body.identifier or identifier_of(body.name)
+    if not identifier:
+        raise refused("identifier", "no identifier can be made from the name", "give an identifier")
+    place, common = Reference(scope, identifier), (body.name, body.description, body.tags, body.type)
+    if body.type == SSH_KEY:
+        return _login(manifest, place, common, body.spec, body.usage)
+    try:
+        spec = read(_Spec, body.spec, _SPEC_FORMS)
+    except Refused as why:
+        facts = {"allowed": list(why.allowed)} if why.allowed else {}
+        raise refused(f"spec.{why.path}" if why.path else "spec", why.detail, **facts) from None
     if spec.value_type not in {INLINE, REFERENCE}:
         raise refused("spec.valueType", f"give {INLINE} or {REFERENCE}", allowed=[INLINE, REFERENCE])
     refers = spec.value_type == REFERENCE
@@ -116,23 +143,48 @@ def describe_secret(manifest: Manifest) -> SecretDescription:
         raise refused("spec.valueType", "a file is always Inline")
     if not refers and spec.value:
         raise refused("spec.value", "a value isn't taken from a description", "set it by itself: privyseal secret set")
-    if body.project_identifier and not body.org_identifier:
-        raise refused("projectIdentifier", "a project is named without its organisation", "add orgIdentifier")
-    scope = Scope(body.org_identifier or "", body.project_identifier or "")
-    identifier = body.identifier or identifier_of(body.name)
-    if not identifier:
-        raise refused("identifier", "no identifier can be made from the name", "give an identifier")
     return SecretDescription(
         manifest,
-        Reference(scope, identifier),
-        body.name,
-        body.description,
-        body.tags,
-        body.type,
+        place,
+        *common,
         _connector(manifest, spec.secret_manager_identifier, scope),
         spec.value or "" if refers else "",
         {name: _text(value) for name, value in spec.additional_metadata.values.items()},
         body.usage,
+    )
+
+
+def _login(
+    manifest: Manifest,
+    place: Reference,
+    common: tuple[str, str, dict[str, str], str],
+    spec: dict[str, Any],
+    usage: Usage | None,
+) -> SecretDescription:
+    """An SSHKey. Whose delegates it is for is told by a secret manager, by default the built-in one; it keeps nothing there."""
+    settings = dict(spec)
+    holder = settings.pop("secretManagerIdentifier", BUILT_IN)
+    try:
+        named = references(read_spec(settings))
+        for path, text in named.items():
+            try:
+                Reference.parse(text, place.scope)
+            except Malformed as why:
+                raise manifest.refused(f"{KIND}.spec.{path}", why.detail, why.hint, code=why.code) from None
+    except Malformed as why:
+        if why.code != "ssh_malformed":
+            raise
+        facts = {name: why.facts[name] for name in ("allowed",) if name in why.facts}
+        detail = why.detail.rpartition(" of the SSHKey: ")[2]
+        raise manifest.refused(
+            f"{KIND}.{why.facts['path']}", detail, why.hint, code="secret_malformed", **facts
+        ) from None
+    if not isinstance(holder, str):
+        raise manifest.refused(
+            f"{KIND}.spec.secretManagerIdentifier", "give account.NAME, org.NAME or NAME", code="secret_malformed"
+        )
+    return SecretDescription(
+        manifest, place, *common, _connector(manifest, holder, place.scope), "", {}, usage, settings, named
     )
 
 
@@ -164,7 +216,11 @@ def secret_body(document: SecretDocument, connector: Reference) -> dict[str, Any
         "tags": dict(document.tags),
         "usage": usage_body(document.usage),
     }
-    spec: dict[str, Any] = {"secretManagerIdentifier": _seen_from(connector, scope)}
+    kept = _seen_from(connector, scope)
+    if document.type == SSH_KEY:
+        at = {} if kept == ALIAS else {"secretManagerIdentifier": kept}
+        return {**{key: value for key, value in told.items() if value}, "spec": {**at, **ordered(document.spec)}}
+    spec: dict[str, Any] = {"secretManagerIdentifier": kept}
     if document.type == "SecretText":
         spec["valueType"] = REFERENCE if document.reference else INLINE
     if document.reference:
@@ -176,7 +232,7 @@ def secret_body(document: SecretDocument, connector: Reference) -> dict[str, Any
 
 def _seen_from(connector: Reference, scope: Scope) -> str:
     if connector == Reference(ACCOUNT_SCOPE, BUILT_IN):
-        return "harnessSecretManager"
+        return ALIAS
     if connector.scope == scope and scope.org:
         return connector.identifier
     return str(connector)

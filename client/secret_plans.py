@@ -25,13 +25,18 @@ from shared.connectors.local import built_in_disabled
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
-from shared.documents.secret import SecretDocument
+from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.documents.usage import TaskUsage, Usage
-from shared.errors import NotFound, PrivySealError
+from shared.errors import Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope
 
+_TYPES: Mapping[str, Literal["SecretText", "SecretFile", "SSHKey"]] = {
+    "SecretText": "SecretText",
+    "SecretFile": "SecretFile",
+    "SSHKey": "SSHKey",
+}
 _FREE = ("name", "description", "tags", "usage")
-_BOUND = ("reference", "metadata")
+_BOUND = ("reference", "metadata", "spec", "secrets")
 """What a version is bound to: changing it takes a new one."""
 
 
@@ -120,7 +125,10 @@ class SecretPlans:
             "usage": wanted.usage,
             "reference": wanted.refers_to,
             "metadata": wanted.metadata,
+            "spec": wanted.spec,
+            "secrets": tuple(sorted(set(wanted.named.values()))),
         }
+        await self._check_named(wanted, connector)
         if isinstance(found, Known):
             before = found.secret.document
             self._check_same(wanted, before, connector)
@@ -137,13 +145,40 @@ class SecretPlans:
             iat=self._account.clock(),
             scope=str(scope),
             identifier=wanted.place.identifier,
-            type="SecretFile" if wanted.type == "SecretFile" else "SecretText",
+            type=_TYPES[wanted.type],
             connector=connector.id,
             **fields,
         )
         account = self._account
         account.book.authority.chain(account.identity.kid, "edit", scope, document.id, account.clock())
         return SecretChange(wanted, None, document)
+
+    async def _check_named(self, wanted: SecretDescription, holder: ConnectorDocument) -> None:
+        """The secrets that an SSHKey names are there, have values that the same delegates can open, and are its signer's to use."""
+        account = self._account
+        for path, text in wanted.named.items():
+            (known,) = await self._directory.find([Reference.parse(text, wanted.place.scope)], fresh=True)
+            try:
+                if isinstance(known, PrivySealError):
+                    raise known
+                secret = known.secret.document
+                if secret.type == SSH_KEY:
+                    raise Malformed(
+                        "credential_unfit", f"{text} is an SSHKey itself", "name the secret that holds the value"
+                    )
+                account.book.authority.chain(
+                    account.identity.kid, "use", Scope.parse(secret.scope), secret.id, account.clock()
+                )
+            except PrivySealError as why:
+                placed = wanted.refused(f"spec.{path}", why.detail, why.hint, code=why.code)
+                raise type(why)(why.code, placed.detail, why.hint, **placed.facts) from None
+            if known.connector.document.keyring != holder.keyring:
+                raise wanted.refused(
+                    f"spec.{path}",
+                    f"the secret belongs to another keyring than the SSHKey's, {holder.keyring}",
+                    "no delegate could open it; store it at a connector of the same keyring",
+                    code="secret_of_other_keyring",
+                )
 
     @staticmethod
     def _check_same(wanted: SecretDescription, before: SecretDocument, connector: ConnectorDocument) -> None:

@@ -13,16 +13,16 @@ from typing import Literal, cast
 from msgspec import UNSET, UnsetType, structs
 
 from client.account import Account
-from client.candidates import candidate
 from client.defaults import Defaults
+from client.deletion import Deletion, Naming
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import changed_fields, moved_fields, new_id, next_revision
 from client.limits import too_long
-from client.outcomes import Opened
+from client.outcomes import Opened, raise_first
 from client.readers import Readers
 from client.reveals import Reveals
-from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
+from client.tasks import SignedTask, Subject, sign_task
 from client.versions import Version, versions_of
 from shared.connectors.local import built_in_disabled
 from shared.crypto.identity import Identity
@@ -30,9 +30,9 @@ from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified, parse_as
-from shared.documents.secret import LARGEST_VALUE_BYTES, SecretDocument
+from shared.documents.secret import LARGEST_VALUE_BYTES, SSH_KEY, SecretDocument
 from shared.documents.usage import TaskUsage, Usage
-from shared.errors import Conflict, Malformed, NotFound, PrivySealError
+from shared.errors import Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope, check_name
 from shared.trust.book import Book
 
@@ -73,6 +73,7 @@ class Secrets:
         self.wait_seconds = WAIT_SECONDS
         self._reveals = Reveals(account, directory, readers)
         self._defaults = Defaults(account, directory)
+        self._deletion = Deletion(account, directory, readers)
 
     def reference(self, text: str) -> Reference:
         """What `account.x`, `org.x`, `x` or an expression means here. Raises Malformed."""
@@ -116,6 +117,10 @@ class Secrets:
         (found,) = await self._directory.find([place], fresh=True)
         if isinstance(found, PrivySealError) and not isinstance(found, NotFound):
             raise found
+        if isinstance(found, Known) and found.secret.document.type == SSH_KEY:
+            raise Malformed(
+                "secret_is_login", f"{place} is an SSHKey: it has no value", "change it with: privyseal apply"
+            )
         created = isinstance(found, PrivySealError)
         wanted = Reference.parse(connector, place.scope) if connector else None
         new = changed = None
@@ -164,7 +169,7 @@ class Secrets:
             )
 
         task, opened = await perform(self._account, make, self._directory.learn, self.wait_seconds)
-        _raise_first(opened)
+        raise_first(opened)
         return self._stored(place, task, opened, via, created)
 
     def _stored(
@@ -301,30 +306,9 @@ class Secrets:
 
     # ---- delete
 
-    async def _check_unused(self, secret: SecretDocument, force: bool) -> None:
-        if force:
-            account = self._account
-            account.book.authority.chain(
-                account.identity.kid, "admin", Scope.parse(secret.scope), secret.id, account.clock()
-            )
-            return
-        users = [str(place_of(one)) for one in await self.users(secret)]
-        if users:
-            raise Conflict(
-                "secret_in_use",
-                f"{len(users)} connector{'s name' if len(users) > 1 else ' names'} the secret {secret.identifier}",
-                "change them first; who administers the scope can insist with --force",
-                connectors=users,
-            )
-
-    async def users(self, secret: SecretDocument) -> list[ConnectorDocument]:
-        """The living connectors that name a secret, as far as this identity sees them, believed or not."""
-        place, found = place_of(secret), []
-        async for one in self._directory.documents("connector", ConnectorDocument, place.scope):
-            connector = parse_as(ConnectorDocument, one[0]).document if isinstance(one, tuple) else one.document
-            if not connector.deleted and place in places_of(connector):
-                found.append(connector)
-        return sorted(found, key=lambda one: (one.scope, one.identifier))
+    async def users(self, secret: SecretDocument) -> list[Naming]:
+        """The living connectors, templates and SSHKeys that name a secret, as far as this identity sees them, believed or not."""
+        return await self._deletion.users(secret)
 
     async def delete(
         self,
@@ -336,44 +320,11 @@ class Secrets:
     ) -> Verified[SecretDocument]:
         """Has one named delegate delete every version, then publishes the secret's last revision.
 
-        What the provider had before (a reference) stays there. Raises Conflict (with the fact `connectors`) while connectors
-        name it, unless who administers its scope says `force`; NotReady, Denied.
+        What the provider had before (a reference) stays there; an SSHKey has nothing but its document. Raises Conflict (with
+        the fact `connectors`) while something names it, unless who administers its scope says `force`; NotReady, Denied.
         """
         place = self.reference(reference)
-        await self._account.sync()
-        known = await self._directory.one(place, fresh=True)
-        await self._check_unused(known.secret.document, force)
-        account, secret = self._account, known.secret.document
-        # Its last revision is a document: who may not sign that mustn't delete the values first.
-        scope = Scope.parse(secret.scope)
-        account.book.authority.chain(account.identity.kid, "delete", scope, secret.id, account.clock())
-        used = [known.connector, *(one.connector for one in self._directory.credentials([known.connector]))]
-        to = (await candidate(account, used, secret.scope, selectors)).thumbprint
-
-        def make() -> SignedTask:
-            now_known = self._directory.current(place)
-            subject = Subject(now_known.secret, now_known.connector)
-            return sign_task(
-                account.book,
-                account.identity,
-                "delete",
-                [subject],
-                self._readers.take(),
-                account.clock(),
-                selectors=selectors,
-                to=to,
-                credentials=self._directory.credentials([now_known.connector]),
-                usage=usage,
-            )
-
-        _, opened = await perform(account, make, self._directory.learn, self.wait_seconds)
-        _raise_first(opened)
-        last = account.identity.sign_document(
-            next_revision(self._directory.current(place).secret, account.clock(), deleted=True)
-        )
-        await account.post([last])
-        self._directory.forget([place])
-        return known.secret
+        return await self._deletion.delete(place, selectors, force=force, usage=usage, wait_seconds=self.wait_seconds)
 
 
 def check_size(value: Plaintext) -> None:
@@ -385,9 +336,3 @@ def check_size(value: Plaintext) -> None:
 def _admitted(draft: Book, identity: Identity, document: SecretDocument, now: int) -> Verified[SecretDocument]:
     """The document, signed, as everybody else will judge it. Raises Denied where nobody would believe it."""
     return cast(Verified[SecretDocument], draft.admit(identity.sign_document(document), now))
-
-
-def _raise_first(opened: Opened) -> None:
-    for item in opened.items:
-        if isinstance(item, PrivySealError):
-            raise item

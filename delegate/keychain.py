@@ -14,9 +14,9 @@ from math import inf
 
 import structlog
 
-from delegate.logins import pack_login
 from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings, stored_value
 from delegate.secret_managers.registry import Registry
+from delegate.ssh import bundle_of
 from shared.aad import Aad
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
@@ -102,14 +102,14 @@ class Keychain:
             yield from self._all(self._below(use))
 
     async def login(self, use: Use) -> Plaintext:
-        """An SSHKey with the values that it names (`delegate.ssh`). Raises its error, which says whose credential it is."""
+        """An SSHKey with the values that it names (`shared.ssh`). Raises its error, which says whose credential it is."""
         assert use.secret is not None
         document = use.secret.document
         values = {
             reference: await self._value(f"the SSHKey {document.identifier}", reference, held)
             for reference, held in self._below(use).items()
         }
-        return pack_login(document.spec, values)
+        return bundle_of(document.spec, values)
 
     async def _value(self, owner: str, reference: str, use: Use) -> Plaintext:
         """A credential's value. Raises its error, which says whose credential it is."""

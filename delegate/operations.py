@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import structlog
 
 from delegate.keychain import Keychain, fetched, internal, place_of, read_stored, version_of
-from delegate.logins import check_login
 from delegate.secret_managers.interface import SecretManager, stored_bytes
 from delegate.secret_managers.registry import Registry
+from delegate.ssh import SshTarget
 from delegate.threads import compute
 from delegate.zone import Zone
 from shared.crypto.output import Item
@@ -173,10 +173,14 @@ class _Act:
     async def check(self, at: int, use: Use) -> Plaintext:
         """Whether the connector, or the SSHKey at the host that is named, works from here."""
         if use.is_login:
-            await check_login(await self._keychain.login(use), use.target.reference, self._keychain.surroundings)
+            await self._target(use.target.reference, await self._keychain.login(use)).check()
             return DONE
         await self._manager(use).check()
         return DONE
+
+    def _target(self, host: str, login: Plaintext) -> SshTarget:
+        surroundings = self._keychain.surroundings
+        return SshTarget(host, login, surroundings.policy, surroundings.call_seconds)
 
     def _check_room(self, more: int) -> None:
         """Whether so many bytes more go into the answer; an answer without bounds would cost the delegate its stream."""

@@ -243,6 +243,38 @@ def versions(context: click.Context, reference: str) -> None:
     )
 
 
+@secret.command("test", cls=Leaf)
+@click.argument("reference")
+@click.option("--host", required=True, metavar="HOST", help="where to log in; the port is the SSHKey's")
+@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@stating
+@click.pass_context
+def test(
+    context: click.Context,
+    reference: str,
+    host: str,
+    delegates: tuple[str, ...],
+    application: str | None,
+    environment: str | None,
+) -> None:
+    """Have a delegate log in at a host with an SSHKey; nothing runs there. Exits as the error does where it fails.
+
+    A host whose key isn't known yet is refused; the error shows the key's fingerprint, to be compared with the host's own.
+    """
+    run, usage = session(context), stated(application, environment)
+    tested = run.run(lambda client: client.logins.test(reference, host, selectors=delegates, usage=usage))
+    run.out.done(
+        f"{tested.place.identifier} logs in at {tested.host} from the delegate {tested.name} ({tested.milliseconds} ms)",
+        identifier=tested.place.identifier,
+        scope=str(tested.place.scope),
+        host=tested.host,
+        delegate=tested.delegate,
+        name=tested.name,
+        milliseconds=tested.milliseconds,
+        code="ok",
+    )
+
+
 @secret.command("delete", cls=Leaf)
 @click.argument("reference")
 @click.option("--yes", is_flag=True, help="don't ask")
