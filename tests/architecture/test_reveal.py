@@ -17,6 +17,7 @@ EXITS = {
     "delegate/executor.py": "the command in an opened input",
     "delegate/masking.py": "its guises are what is masked in a command's output",
     "delegate/secret_managers/age_file.py": "an identity of age, held as a secret, decrypts files",
+    "delegate/secret_managers/onepassword_connect.py": "an access token shows 1Password Connect who asks",
     "delegate/secret_managers/enveloped.py": "a data key opens its record",
     "delegate/secret_managers/selection.py": "selects one member of a JSON value",
     "delegate/secret_managers/texts.py": "gives it the form that a provider keeps",
@@ -30,6 +31,7 @@ EXITS = {
     "delegate/secret_managers/vault_transit.py": "a data key is given to Vault to be wrapped",
     "delegate/ssh.py": "packs an SSHKey with the values that it names, and opens that again where it logs in",
     "delegate/ssh_login.py": "a private key or a password logs in at a host",
+    "deploy/examples/plugin/privyseal_encrypted_file/kind.py": "an example: values and the passphrase of its own encryption",
     "client/commands.py": "reads how a command ended: its exit status, no value",
     "client/cli/reveal.py": "shows a value to the person who may see it",
 }

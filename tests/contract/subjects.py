@@ -8,12 +8,15 @@
     subject = SUBJECTS["AwsKms at moto"](World(), servers)
     manager = subject.manager()                      # another one each time: what one stored the next can fetch
 
-A kind joins by a row in `SUBJECTS`, or in `READERS` where it never writes; `EVERY` has both.
+A kind of another package joins by the variable PRIVYSEAL_CONTRACT, `MODULE:NAME` of a mapping like `SUBJECTS`: see
+docs/secret-managers/writing-one.md. A kind of ours joins by a row in `SUBJECTS`, or in `READERS` where it never writes; `EVERY` has both.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -41,6 +44,7 @@ from delegate.secret_managers.gcp_secret_manager import LONGEST_VALUE as LONGEST
 from delegate.secret_managers.gcp_secret_manager import GcpSecretManager
 from delegate.secret_managers.interface import Kind, SecretManager, SecretVersion, Surroundings
 from delegate.secret_managers.local import Local
+from delegate.secret_managers.registry import installed_kinds
 from delegate.secret_managers.vault import LONGEST_VALUE as LONGEST_OF_VAULT
 from delegate.secret_managers.vault import Vault
 from delegate.secret_managers.vault_transit import VaultTransit
@@ -51,6 +55,7 @@ from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
+from tests.fakes import example_plugin
 from tests.fakes.age import age_file, new_identity
 from tests.fakes.google import PROJECT, Google
 from tests.fakes.issuers import ISSUER_KEYS
@@ -150,6 +155,15 @@ class Servers:
         server.vault.add_key("main")
         return server
 
+    @cached_property
+    def example_plugin(self) -> Path:
+        """The example of a package that brings a kind, installed, and on the path as long as this runs."""
+        paths = self._started(pytest.MonkeyPatch.context())
+        folder = example_plugin.install(self.folder / "packages")
+        paths.syspath_prepend(folder)
+        paths.syspath_prepend(example_plugin.SOURCE)
+        return folder
+
 
 @dataclass
 class Subject:
@@ -210,6 +224,12 @@ class Subject:
         """Closes all managers."""
         for one in self.opened:
             await one.close()
+
+
+def installed(kind: str) -> Kind:
+    """A kind by its entry point, as the delegate has it: one of another package is guarded."""
+    found: Kind = installed_kinds()[kind].load()
+    return found
 
 
 def whole(secret: SecretVersion) -> SecretVersion:
@@ -309,7 +329,23 @@ def _google_secrets(world: World, server: Google) -> Subject:
     return made
 
 
+def _example(world: World, servers: Servers) -> Subject:
+    assert servers.example_plugin
+    return rows("contract:SUBJECTS")[example_plugin.KIND](world, servers)
+
+
+def rows(told: str) -> Mapping[str, Callable[[World, Servers], Subject]]:
+    """The rows that a package has for itself, by `MODULE:NAME`; none for nothing."""
+    if not told:
+        return {}
+    module, _, name = told.partition(":")
+    found: Mapping[str, Callable[[World, Servers], Subject]] = getattr(importlib.import_module(module), name)
+    return found
+
+
 SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
+    **rows(os.environ.get("PRIVYSEAL_CONTRACT", "")),
+    "EncryptedFile, a package's": _example,
     "Local": _local,
     "AwsKms at moto": lambda world, servers: _kms(world, servers.moto, servers.kms_key(servers.moto), KEY),
     "AwsKms at MiniStack": lambda world, servers: _kms(

@@ -1,0 +1,1 @@
+"""Values in one encrypted file of the delegate's machine."""
