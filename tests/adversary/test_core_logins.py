@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from shared.canonical import b64u
-from shared.documents.connector import ConnectorDocument
+from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.fields import Permission
 from shared.documents.jws import Verified
 from shared.documents.secret import SecretDocument
@@ -51,7 +51,10 @@ def test_a_connector_that_only_an_sshkey_lives_in_is_not_used() -> None:
     granted = judge(world, world.check(custom))
     assert granted.connectors == (custom,)
     assert granted.selectors == {"linux"}
-    assert judge(world, world.check_login(login)).connectors == ()
+    tried = judge(world, world.check_login(login))
+    # A delegate that knows no hosts is not asked.
+    assert not tried.connectors
+    assert tried.kinds == granted.kinds == frozenset({CUSTOM})
 
 
 @pytest.mark.parametrize("kind", ["AwsKms", "Vault", "Local"])

@@ -151,6 +151,11 @@ def test_a_draft_sees_the_book_and_leaves_it_as_it_is() -> None:
     # What the book learns meanwhile, the draft knows too.
     late = book.admit(world.secret("late").compact, world.now)
     assert draft.find(late.digest) == late
+    # The newest of each, by kind and id.
+    for one, newest in ((draft, second), (book, secret)):
+        assert one.head("secret", secret.document.id) == newest
+    assert draft.head("secret", late.document.id) == late  # type: ignore[attr-defined]
+    assert book.head("connector", secret.document.id) is draft.head("secret", "x" * 26) is None
 
 
 def small_book(world: World, capacity: int) -> Book:

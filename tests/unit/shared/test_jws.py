@@ -38,6 +38,7 @@ def every_kind() -> tuple[World, dict[str, str]]:
         secret,
         world.grant(reader, ["reveal"]),
         world.sign(world.scope_document("acme"), world.administrator),
+        world.template("script"),
         world.certificate(),
         world.store(secret, b"hunter2").task,
         world.sign(world.answer_document("A" * 43), world.delegate),
