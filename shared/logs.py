@@ -29,7 +29,7 @@ Step = Callable[[Any, str, Line], Any]
 KEYS: Final = frozenset(
     """
     account address attempt bytes caller capacity code connector count delegate delegate_id digest duration_ms
-    error error_type event expires generation hint id keyring kind level limit method op origin outcome path
+    error error_type event expires generation hint id keyring kind level limit method op origin outcome output path
     pid pins port program reason repeat request_id rev route scope seconds secret_id secret_name selectors
     serial setting signal state status targets task thumbprint timestamp version
     """.split()
