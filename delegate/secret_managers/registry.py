@@ -53,6 +53,9 @@ BUILT_IN: Mapping[str, EntryPoint] = {
     "AzureKeyVaultKey": EntryPoint(
         "AzureKeyVaultKey", "delegate.secret_managers.azure_key_vault_key:AzureKeyVaultKey", GROUP
     ),
+    "KubernetesSecrets": EntryPoint(
+        "KubernetesSecrets", "delegate.secret_managers.kubernetes_secrets:KubernetesSecrets", GROUP
+    ),
     "Local": EntryPoint("Local", "delegate.secret_managers.local:Local", GROUP),
     "Vault": EntryPoint("Vault", "delegate.secret_managers.vault:Vault", GROUP),
     "VaultTransit": EntryPoint("VaultTransit", "delegate.secret_managers.vault_transit:VaultTransit", GROUP),

@@ -13,6 +13,7 @@ from shared.connectors.azure_key_vault import AzureKeyVaultSettings
 from shared.connectors.azure_key_vault_key import AzureKeyVaultKeySettings
 from shared.connectors.gcp_kms import GcpKmsSettings
 from shared.connectors.gcp_secret_manager import GcpSecretManagerSettings
+from shared.connectors.kubernetes_secrets import KubernetesSecretsSettings
 from shared.connectors.local import LocalSettings
 from shared.connectors.model import Model, convert
 from shared.connectors.vault import VaultSettings, VaultTransitSettings
@@ -27,6 +28,7 @@ KINDS: Mapping[str, type[Model]] = {
     "AzureKeyVaultKey": AzureKeyVaultKeySettings,
     "GcpKms": GcpKmsSettings,
     "GcpSecretManager": GcpSecretManagerSettings,
+    "KubernetesSecrets": KubernetesSecretsSettings,
     "Local": LocalSettings,
     "Vault": VaultSettings,
     "VaultTransit": VaultTransitSettings,

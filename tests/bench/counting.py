@@ -36,6 +36,8 @@ async def counting(servers: Servers, server: str, subject: Subject) -> AsyncIter
         case "azure":
             with _log_of(servers.azure) as total:
                 yield _since(total)
+        case "kubernetes":
+            yield _since(lambda: len(servers.kubernetes.requests))
         case _:
             upstream: str = getattr(servers, server).url
             async with _proxy(upstream) as (url, calls):

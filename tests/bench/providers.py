@@ -314,6 +314,31 @@ async def _azure_keys(servers: Servers) -> Opens:
     return opened
 
 
+# ---- Kubernetes: one request of plain HTTPS, as its own client would send it
+
+
+async def _kubernetes(servers: Servers) -> Opens:
+    site = servers.kubernetes
+    token = site.api.account("bench", "reader", verbs=("get",))
+    site.api.put("bench", _NAME, {"value": VALUE.encode()})
+    url = f"{site.url}/api/v1/namespaces/bench/secrets/{_NAME}"
+    context = ssl.create_default_context(cadata=site.trust)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Call]:
+        who = {"Authorization": f"Bearer {token}"}
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context), headers=who) as session:
+
+            async def call() -> None:
+                async with session.get(url) as answer:
+                    told = msgspec.json.decode(await answer.read())
+                _same(base64.b64decode(told["data"]["value"]), VALUE.encode())
+
+            yield call
+
+    return opened
+
+
 PROVIDERS = {
     # The row of the contract's table that it is measured with.
     "Local": Provider("Local"),
@@ -325,6 +350,7 @@ PROVIDERS = {
     "AzureKeyVaultKey": Provider("AzureKeyVaultKey", "azure", _azure_keys),
     "GcpKms": Provider("GcpKms", "google", _google_kms),
     "GcpSecretManager": Provider("GcpSecretManager", "google", _google_secrets),
+    "KubernetesSecrets": Provider("KubernetesSecrets", "kubernetes", _kubernetes),
     "Vault, KV 2": Provider("Vault", "openbao", _vault),
     "VaultTransit": Provider("VaultTransit", "openbao", _transit),
 }

@@ -43,6 +43,8 @@ from delegate.secret_managers.gcp_kms import GcpKms
 from delegate.secret_managers.gcp_secret_manager import LONGEST_VALUE as LONGEST_OF_GOOGLE
 from delegate.secret_managers.gcp_secret_manager import GcpSecretManager
 from delegate.secret_managers.interface import Kind, SecretManager, SecretVersion, Surroundings
+from delegate.secret_managers.kubernetes_secrets import LONGEST_VALUE as LONGEST_OF_KUBERNETES
+from delegate.secret_managers.kubernetes_secrets import KubernetesSecrets
 from delegate.secret_managers.local import Local
 from delegate.secret_managers.registry import installed_kinds
 from delegate.secret_managers.vault import LONGEST_VALUE as LONGEST_OF_VAULT
@@ -59,6 +61,7 @@ from tests.fakes import example_plugin
 from tests.fakes.age import age_file, new_identity
 from tests.fakes.google import PROJECT, Google
 from tests.fakes.issuers import ISSUER_KEYS
+from tests.fakes.kubernetes import Kubernetes
 from tests.fakes.world import World
 from tests.servers.azure import CLIENT, CLIENT_SECRET, TENANT, Azure
 from tests.servers.emulators import REGION, Emulator, MiniStack, Moto
@@ -127,6 +130,11 @@ class Servers:
     def folder(self) -> Path:
         """An empty folder of this machine."""
         return Path(self._started(TemporaryDirectory(prefix="privyseal-")))
+
+    @cached_property
+    def kubernetes(self) -> Kubernetes:
+        """A stand-in for an API server of Kubernetes."""
+        return self._started(Kubernetes())
 
     @cached_property
     def google(self) -> Google:
@@ -343,6 +351,19 @@ def rows(told: str) -> Mapping[str, Callable[[World, Servers], Subject]]:
     return found
 
 
+def _kubernetes(world: World, server: Kubernetes) -> Subject:
+    namespace, api = f"test-{secrets.token_hex(8)}", server.api
+    values = {
+        "account.token": api.account(namespace, "privyseal", verbs=("get", "create", "update", "delete")).encode()
+    }
+    auth = {"type": "ServiceAccount", "spec": {"serviceAccountTokenRef": "account.token"}}
+    where = {"masterUrl": server.url, "caCertificate": server.trust, "auth": auth}
+    spec = {"namespace": namespace, "credential": {"type": "ManualConfig", "spec": where}}
+    made = Subject(world, KubernetesSecrets, connector(world, "KubernetesSecrets", spec, *values), values)
+    made.longest, made.remote, made.history = LONGEST_OF_KUBERNETES, True, False
+    return made
+
+
 SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     **rows(os.environ.get("PRIVYSEAL_CONTRACT", "")),
     "EncryptedFile, a package's": _example,
@@ -364,6 +385,7 @@ SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     ),
     "GcpKms": lambda world, servers: _google_keys(world, servers.google),
     "GcpSecretManager": lambda world, servers: _google_secrets(world, servers.google),
+    "KubernetesSecrets": lambda world, servers: _kubernetes(world, servers.kubernetes),
     "Vault, KV 1": lambda world, servers: _kv(world, servers.openbao, 1),
     "Vault, KV 2": lambda world, servers: _kv(world, servers.openbao, 2),
     "VaultTransit": lambda world, servers: _vault(

@@ -35,6 +35,7 @@ SUBJECT_OF: Mapping[str, tuple[str, str]] = {
     "AzureKeyVaultKey": ("Microsoft", "AzureKeyVaultKey"),
     "GcpKms": ("Google", "GcpKms"),
     "GcpSecretManager": ("Google", "GcpSecretManager"),
+    "KubernetesSecrets": ("", "KubernetesSecrets"),
     "Local": ("", "Local"),
     "Vault": ("HashiCorp", "Vault, KV 2"),
     "VaultTransit": ("HashiCorp", "VaultTransit"),
