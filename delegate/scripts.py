@@ -45,8 +45,9 @@ PYTHON = (
     "python3", "-I", "-c", "import sys; exec(compile(sys.stdin.buffer.read(), '<privyseal>', 'exec', 0, True))",
 )  # fmt: skip
 POWERSHELL = (
-    "pwsh", "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", ". ([ScriptBlock]::Create([Console]::In.ReadToEnd()))",
+    "pwsh", "-NoLogo", "-NoProfile", "-NonInteractive", "-Command", ". ([ScriptBlock]::Create((@($input) -join [char]10)))",
 )  # fmt: skip
+"""With -Command, PowerShell reads its standard input itself and gives its lines in $input (about_Pwsh)."""
 
 _BASH_FRAME = rb"""
 exec {__privyseal_out}>&1 1>&2
