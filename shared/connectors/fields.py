@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -108,12 +108,16 @@ def _one_of(detail: str, allowed: tuple[str, ...]) -> str:
     return f"{detail}: give one of {', '.join(allowed)}" if allowed else detail
 
 
-def _known_fields(cls: type[msgspec.Struct], value: Mapping[str, Any], path: str) -> tuple[str, ...]:
+def _known_fields(cls: type[msgspec.Struct], value: Any, path: str) -> tuple[str, ...]:
     """The fields of the struct at `path`; where there are several, of the one that `value` names by its tag."""
     for step in filter(None, path.split(".")):
-        value = value[step]
-        (field,) = (one for one in msgspec.structs.fields(cls) if one.encode_name == step)
-        members = tuple(one for one in get_args(field.type) if one is not type(None)) or (field.type,)
+        name = _PLACE.sub("", step)
+        value = value[name]
+        for place in _PLACE.findall(step):
+            value = value[int(place[1:-1])]
+        (field,) = (one for one in msgspec.structs.fields(cls) if one.encode_name == name)
+        kind = get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type
+        members = tuple(one for one in get_args(kind) if one not in {type(None), ...}) or (kind,)
         (cls,) = (one for one in members if len(members) == 1 or _is_chosen(one, value))
     tag = cls.__struct_config__.tag_field
     return (*([tag] if tag else []), *(field.encode_name for field in msgspec.structs.fields(cls)))

@@ -11,6 +11,7 @@ from shared.connectors.aws_parameter_store import AwsParameterStoreSettings
 from shared.connectors.aws_secret_manager import AwsSecretManagerSettings
 from shared.connectors.azure_key_vault import AzureKeyVaultSettings
 from shared.connectors.azure_key_vault_key import AzureKeyVaultKeySettings
+from shared.connectors.custom_secret_manager import CustomSecretManagerSettings
 from shared.connectors.gcp_kms import GcpKmsSettings
 from shared.connectors.gcp_secret_manager import GcpSecretManagerSettings
 from shared.connectors.kubernetes_secrets import KubernetesSecretsSettings
@@ -26,6 +27,7 @@ KINDS: Mapping[str, type[Model]] = {
     "AzureKeyVault": AzureKeyVaultSettings,
     "AwsParameterStore": AwsParameterStoreSettings,
     "AzureKeyVaultKey": AzureKeyVaultKeySettings,
+    "CustomSecretManager": CustomSecretManagerSettings,
     "GcpKms": GcpKmsSettings,
     "GcpSecretManager": GcpSecretManagerSettings,
     "KubernetesSecrets": KubernetesSecretsSettings,

@@ -277,6 +277,17 @@ SAMPLES: dict[str, str] = {
     "clientKey": "account.key",
     "username": "me",
     "password": "account.password",
+    "account": "acme",
+    "login": "host/privyseal",
+    "apiKey": "account.key",
+    "serviceId": "privyseal",
+    "appId": "PrivySeal",
+    "url": "https://server.example.com",
+    "token": "account.token",
+    "templateRef": "account.template",
+    "versionLabel": "v1",
+    "host": "db.example.com",
+    "connectorRef": "account.login",
     "Selectors that its delegates carry": "d1",
 }
 """An answer for each field that some kind needs, by its name."""
