@@ -61,6 +61,8 @@ class Reader(Typist):
         self.answers = answers
 
     def ask(self, question: str, default: str = "", choices: Sequence[str] = ()) -> str:
+        # Asked the same again and again, it would answer for ever.
+        assert len(self.asked) < 200, f"no answer for: {question}"
         self.left = [self.answers.get(question.partition(" (")[0].partition(",")[0], "")]
         return super().ask(question, default, choices)
 
