@@ -12,6 +12,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -28,6 +29,8 @@ CONNECT_SECONDS = 5.0
 CONNECTIONS = 16
 """Open at once, for one connector."""
 LARGEST_ANSWER = 1024 * 1024
+LARGEST_PIECE = 512 * 1024
+"""Bytes of a request that are sent in one piece."""
 
 _LOOPBACK = re.compile(r"(127(\.[0-9]{1,3}){3}|::1|localhost)\Z")
 _PATH = re.compile(r"/(?!/)([A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*\Z")
@@ -129,7 +132,8 @@ class Rest:
                 method,
                 URL(url, encoded=True),
                 headers={"Accept-Encoding": "identity", "User-Agent": "privyseal", **(headers or {})},
-                data=body,
+                # The library warns of more than that in one piece: it would be copied at once, on the loop.
+                data=BytesIO(body) if body is not None and len(body) > LARGEST_PIECE else body,
                 proxy=_proxy_of(url),
                 allow_redirects=False,
             ) as response:
