@@ -222,8 +222,8 @@ function outcomeOf(act) {
 
 export const CHECKS = {
   aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories,
-  commands: stories, credentials: stories, documents, framing,
-  grants: stories, hello, keyring_files: keyringFiles, keyrings, oidc, outcomes, output, padding, records, references, revisions: stories,
-  sealed, statuses: stories, streams, tasks: stories, tokens,
+  commands: stories, credentials: stories, documents, fetches: stories, framing,
+  grants: stories, hello, keyring_files: keyringFiles, keyrings, logins: stories, oidc, outcomes, output, padding, records, references, revisions: stories,
+  sealed, statuses: stories, streams, tasks: stories, templates: stories, tokens,
   usages: stories,
 };

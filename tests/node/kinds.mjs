@@ -41,7 +41,17 @@ const Count = integer(0, Number.MAX_SAFE_INTEGER);
 const Line = atMost(1024);
 const Tags = map(text(/^[!-~]{1,128}$/), atMost(256));
 const Reference = text(new RegExp(`^((account|org)\\.)?${identifier}$`));
+const VersionLabel = text(/^[0-9a-zA-Z][^/&\p{White_Space}\u0000-\u0020\u007f\ufeff]{0,63}$/u);
 const Bool = (value) => typeof value === "boolean";
+
+/** Section 2: parts with slashes between, none of them empty, a step, or with a character that isn't for paths. */
+export const isPath = (value) => value.split("/").every((part) => ![".", "..", ""].includes(part) && !/[#\0-\x1f\x7f]/.test(part));
+
+function Resource(value) {
+  if (!atMost(2200)(value)) return false;
+  const named = /^connector\/([^/]*)(\/([^]*))?$/.exec(value);
+  return named ? Opaque(named[1]) && (named[2] === undefined || isPath(named[3])) : Opaque(value);
+}
 
 function plain(value, levels = 16) {
   if (typeof value === "object" && value !== null && levels === 0) return false;
@@ -64,13 +74,15 @@ const placed = {
   tags: [Tags, {}],
   deleted: [Bool, false],
 };
-const permissions = ["admin", "delete", "edit", "exec", "renew", "reveal", "use", "view"];
+const permissions = ["admin", "delete", "edit", "exec", "fetch", "renew", "reveal", "use", "view"];
 const codes = ["ok", "partial", "malformed", "unauthenticated", "denied", "not_found", "conflict", "not_ready",
   "stale_recipient", "tampered", "unavailable", "overloaded", "expired", "internal"];
 
 const Target = object({
   secret: [Opaque, undefined],
   connector: [Opaque, undefined],
+  reference: [atMost(2048), ""],
+  metadata: [Tags, {}],
   n: [Count, 0],
   version: [Digest, undefined],
   latest: [Bool, false],
@@ -86,6 +98,25 @@ const Label = text(/^[0-9A-Za-z_][0-9A-Za-z_.-]{0,127}$/);
 const ascending = (values) => values.every((one, at) => at === 0 || values[at - 1] < one);
 const Labels = (value) => list(Label, 1, 64)(value) && ascending(value);
 const isFilled = (value) => Object.keys(value).length > 0;
+
+/** Section 5: an SSHKey has settings and secrets, anything else what leads to its value. */
+const isOneOfBoth = (value) => (value.type === "SSHKey" ? ["reference", "metadata", "filename"] : ["spec", "secrets"])
+  .every((name) => !Object.hasOwn(value, name));
+
+const runsWhatItMay = ({ type, template }) => template === undefined || type === "CustomSecretManager";
+
+const Script = atMost(65536);
+const TemplateContent = object({
+  type: [oneOf("SecretManager")],
+  shell: [oneOf("Bash", "PowerShell", "Python")],
+  script: [(value) => Script(value) && value !== ""],
+  write: [Script, ""],
+  remove: [Script, ""],
+  inputs: [list(object({ name: [Identifier], value: [atMost(4096), undefined] }), 0, 64), []],
+  selectors: [list(Selector, 0, 64), []],
+  secrets: [list(Reference, 0, 64), []],
+});
+const namesEachOnce = ({ inputs = [] }) => new Set(inputs.map(({ name }) => name)).size === inputs.length;
 
 const both = (...types) => (value) => types.every((type) => type(value));
 
@@ -133,9 +164,9 @@ export const KINDS = {
     ...revised,
     id: [Opaque],
     principal: [object({ name: [Name], key: [Key], type: [oneOf("person", "service")] })],
-    permissions: [list(oneOf(...permissions), 1, 8)],
+    permissions: [list(oneOf(...permissions), 1, 9)],
     scope: [Scope],
-    resource: [text(/^(connector\/)?[a-z2-7]{26}$/), undefined],
+    resource: [Resource, undefined],
     parent: [Opaque, undefined],
     usage: [Usage, undefined],
     exp: [Seconds],
@@ -148,17 +179,22 @@ export const KINDS = {
     selectors: [list(Selector, 0, 64), []],
     spec: [(value) => isObject(value) && plain(value), {}],
     secrets: [list(Reference, 0, 64), []],
+    template: [object({ id: [Opaque], content: [Digest] }), undefined],
     usage: [Usage, undefined],
-  }), namesItsSecrets),
-  secret: object({
+  }), namesItsSecrets, runsWhatItMay),
+  secret: both(object({
     ...placed,
-    type: [oneOf("SecretText", "SecretFile")],
+    type: [oneOf("SecretText", "SecretFile", "SSHKey")],
     connector: [Opaque],
     reference: [atMost(2048), ""],
     metadata: [Tags, {}],
     filename: [atMost(255), ""],
+    spec: [(value) => isObject(value) && plain(value), {}],
+    secrets: [list(Reference, 0, 8), []],
     usage: [Usage, undefined],
-  }),
+  }), namesItsSecrets, isOneOfBoth),
+  template: both(object({ ...placed, version: [VersionLabel], content: [TemplateContent] }),
+    ({ scope, content }) => namesItsSecrets({ scope, secrets: content.secrets }) && namesEachOnce(content)),
   certificate: object({
     ...every,
     keyring: [Identifier],
@@ -178,7 +214,7 @@ export const KINDS = {
     to: [Digest, undefined],
     targets: [list(Target, 1, 1000)],
     credentials: [list(Target, 0, 256), []],
-    pins: [list(tuple(oneOf("account", "keyring", "grant", "connector", "secret"), atMost(128), Num, Digest), 1, 4000)],
+    pins: [list(tuple(oneOf("account", "keyring", "grant", "connector", "secret", "template"), atMost(128), Num, Digest), 1, 4000)],
     selectors: [list(tuple(Selector, oneOf("step", "stepGroup", "stage", "pipeline")), 0, 64), []],
     status: [tuple(Num, Digest)],
     reader: [SealingKey],

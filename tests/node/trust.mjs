@@ -10,6 +10,10 @@ const NO_STATUS = { grants: [], keys: [], secrets: {}, keyrings: {} };
 export const covers = (scope, other) =>
   scope === "account" || scope === other || other.startsWith(`${scope}/project/`);
 
+/** Whether a grant of `resource` is one of `other`; an absent one is of everything. */
+const resourceCovers = (resource, other) =>
+  resource === undefined || (other !== undefined && (other === resource || other.startsWith(`${resource}/`)));
+
 /** A payload's member, or what it means when it is left out. */
 const listed = (payload, name) => payload?.[name] ?? NO_STATUS[name];
 
@@ -154,6 +158,9 @@ export class Book {
       if (!this.isAdministrator(kid)) refuse("denied", "no administrator");
     } else if (kind === "grant") this.#grantIsFounded({ kid, payload }, now);
     else if (kind === "scope") this.chain(kid, "admin", payload.scope, undefined, now);
+    else if (kind === "template") {
+      for (const one of payload.deleted ? ["delete"] : ["edit", "exec"]) this.chain(kid, one, payload.scope, undefined, now);
+    }
     else this.chain(kid, payload.deleted ? "delete" : "edit", payload.scope, resourceOf(kind, payload), now);
   }
 
@@ -175,7 +182,7 @@ export class Book {
     for (const grant of grants.values()) {
       const { principal, permissions, scope: above, resource: only } = grant.payload;
       if (thumbprint(principal.key) !== kid || !permissions.includes(permission) || !covers(above, scope)) continue;
-      if (only !== undefined && only !== resource) continue;
+      if (!resourceCovers(only, resource)) continue;
       if (!allows(grant.payload.usage, stated)) continue;
       try {
         return climb(grant, grants, status, (one) => this.isAdministrator(one), now);
@@ -202,7 +209,7 @@ function climb(grant, grants, status, isAdministrator, now) {
     const given = grant.payload, held = above.payload;
     if (thumbprint(held.principal.key) !== grant.kid || !held.permissions.includes("admin") ||
         !given.permissions.every((one) => held.permissions.includes(one)) || !covers(held.scope, given.scope) ||
-        (held.resource !== undefined && held.resource !== given.resource) || given.exp > held.exp ||
+        !resourceCovers(held.resource, given.resource) || given.exp > held.exp ||
         !isWithin(given.usage, held.usage)) {
       refuse("denied", "exceeds");
     }
@@ -214,6 +221,7 @@ const FIXED = {
   secret: ["identifier", "type", "connector"],
   connector: ["identifier", "type", "keyring"],
   scope: ["identifier"],
+  template: ["identifier", "version", "content"],
 };
 
 function follows({ kind, payload }, before) {
@@ -221,7 +229,7 @@ function follows({ kind, payload }, before) {
   if (kind in FIXED && payload.scope !== old.scope) refuse("conflict", "scope");
   if (payload.rev < old.rev) refuse("conflict", "older");
   if (payload.rev === old.rev || (payload.rev === old.rev + 1 && payload.prev !== before.digest)) refuse("tampered", "fork");
-  if ((FIXED[kind] ?? []).some((name) => payload[name] !== old[name])) refuse("conflict", "fixed");
+  if ((FIXED[kind] ?? []).some((name) => JSON.stringify(payload[name]) !== JSON.stringify(old[name]))) refuse("conflict", "fixed");
   if (kind === "grant" && (payload.principal.key !== old.principal.key ||
       (payload.parent !== undefined && payload.parent !== old.parent))) refuse("conflict", "fixed");
   if (kind === "keyring" && payload.gen < old.gen) refuse("conflict", "generation");

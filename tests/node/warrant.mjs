@@ -1,12 +1,15 @@
 // The warrant of a task: docs/formats.md section 11, step by step.
 import { parseAs } from "./documents.mjs";
-import { refuse } from "./bytes.mjs";
+import { b64u, encode, refuse, sha256 } from "./bytes.mjs";
+import { isPath } from "./kinds.mjs";
 import { allows, covers, resourceOf } from "./trust.mjs";
 
 const LONGEST = { any: 86400, never: 120 };
 const NEVER = ["delete", "exec"];
 const PERMISSIONS = { check: ["use"], delete: ["delete"], exec: ["exec", "reveal"], reveal: ["reveal"], store: ["edit"] };
 const DEEPEST = 4;
+const CUSTOM = "CustomSecretManager";
+const isLogin = (secret) => secret?.payload.type === "SSHKey";
 
 /** What a task that may be acted on comes to: its effective selectors, sorted, and the credentials by connector id. */
 export function warrant(book, compact, now) {
@@ -20,17 +23,20 @@ export function warrant(book, compact, now) {
   if (asked.gen < (status.keyrings?.[asked.keyring] ?? 1) || asked.gen !== keyring.payload.gen) {
     refuse("stale_recipient", "generation"); // (4)
   }
-  const holds = (kid, permission, about, stated = undefined) =>
-    book.chain(kid, permission, about.payload.scope, resourceOf(about.kind, about.payload), now, pinned.grants, stated);
-  const judge = { task, pinned, status, keyring, holds };
-  const connectors = asked.targets.map((target) => use(judge, target));
+  const held = (kid, permission, scope, resource, stated = undefined) =>
+    book.chain(kid, permission, scope, resource, now, pinned.grants, stated);
+  const holds = (kid, permission, about) =>
+    held(kid, permission, about.payload.scope, resourceOf(about.kind, about.payload));
+  const judge = { task, pinned, status, keyring, held, holds };
+  const uses = asked.targets.map((target) => use(judge, target));
+  const connectors = uses.filter(({ secret }) => !isLogin(secret)).map(({ connector }) => connector);
   if (asked.op === "store" && new Set(asked.targets.map((target) => target.secret)).size !== asked.targets.length) {
     refuse("malformed", "stored twice");
   }
   const inputs = { store: asked.targets.length, exec: 1 }[asked.op] ?? 0; // (9)
   if ((asked.input?.length ?? 0) !== inputs) refuse("malformed", "inputs");
   if ((asked.seconds === undefined) === (asked.op === "exec")) refuse("malformed", "seconds");
-  const { credentials, holders } = resolved(judge, connectors); // (10)
+  const { credentials, holders } = resolved(judge, connectors, uses.map(({ secret }) => secret).filter(isLogin)); // (10)
   return { selectors: effective(asked, [...connectors, ...holders]), credentials };
 }
 
@@ -72,28 +78,46 @@ function pins(book, task) {
   return { grants, one: (kind, id) => things.get(`${kind} ${id}`) ?? refuse("malformed", `no ${kind} pinned`) };
 }
 
-/** The connector of one target, when the target may be acted on. */
-function use(judge, target) {
-  const { task, pinned, holds } = judge;
-  const { op } = task.payload;
-  const { n = 0, version } = target;
-  let connector, secret;
-  if (target.excluded && !["exec", "reveal"].includes(op)) refuse("malformed", "excluded"); // (8)
-  if (op === "check") {
-    if (target.secret !== undefined || target.connector === undefined) refuse("malformed", "target"); // (8)
-    if (n !== 0 || version !== undefined) refuse("malformed", "version");
-    connector = pinned.one("connector", target.connector);
-  } else {
-    if (target.secret === undefined || target.connector !== undefined) refuse("malformed", "target"); // (8)
-    const bare = (op === "store" && n === 1) || (op === "delete" && n === 0);
-    if ((n === 0 && op !== "delete") || (version === undefined) !== bare) refuse("malformed", "version");
-    secret = pinned.one("secret", target.secret);
-    connector = pinned.one("connector", secret.payload.connector);
+/** What must be true of a target's members, and of no others: section 11, "the forms of a target". */
+function hasForm({ op, target }) {
+  const has = (...names) => Object.keys(target).every((one) => names.includes(one));
+  const { n = 0, version, reference, metadata = {} } = target;
+  if (op === "check" && target.secret === undefined) return target.connector !== undefined && has("connector", "latest");
+  if (op === "check") return reference !== undefined && has("secret", "reference", "latest");
+  if (reference !== undefined) {
+    return ["exec", "reveal"].includes(op) && target.connector !== undefined && has("connector", "reference", "metadata") &&
+      Object.keys(metadata).every((name) => name === "version");
   }
-  for (const permission of PERMISSIONS[op]) holds(task.kid, permission, secret ?? connector, task.payload.usage); // (5)
-  if (secret) secretCounts(judge, secret, connector, op === "delete" ? Infinity : n); // (6)
+  const bare = (op === "store" && n === 1) || (op === "delete" && n === 0);
+  const excludes = ["exec", "reveal"].includes(op) ? ["excluded"] : [];
+  return target.secret !== undefined && has("secret", "n", "version", "latest", ...excludes) &&
+    (n > 0 || op === "delete") && (version === undefined) === bare;
+}
+
+/** What a grant has to be of: the connector, and the path that it is to read. */
+function fetched({ payload: { id, type } }, reference) {
+  const path = reference.split("#")[0];
+  if (type === CUSTOM) return `connector/${id}`;
+  return isPath(path) ? `connector/${id}/${path}` : refuse("malformed", "path");
+}
+
+/** The secret, where there is one, and the connector of one target, when it may be acted on. */
+function use(judge, target) {
+  const { task, pinned, held } = judge;
+  const { op, usage } = task.payload;
+  if (!hasForm({ op, target })) refuse("malformed", "target"); // (8)
+  const secret = target.secret === undefined ? undefined : pinned.one("secret", target.secret);
+  const connector = pinned.one("connector", secret ? secret.payload.connector : target.connector);
+  if (secret && isLogin(secret) !== (op === "check")) refuse("malformed", "an SSHKey, or none");
+  const direct = !secret && op !== "check";
+  const about = secret ?? connector;
+  const resource = direct ? fetched(connector, target.reference) : resourceOf(about.kind, about.payload);
+  for (const permission of [...PERMISSIONS[op], ...(direct ? ["fetch"] : [])]) {
+    held(task.kid, permission, about.payload.scope, resource, usage); // (5)
+  }
+  if (secret) secretCounts(judge, secret, connector, op === "delete" || isLogin(secret) ? Infinity : target.n); // (6)
   connectorCounts(judge, connector); // (7)
-  return connector;
+  return { secret, connector };
 }
 
 function secretCounts({ task, status, holds }, secret, connector, n) {
@@ -104,13 +128,26 @@ function secretCounts({ task, status, holds }, secret, connector, n) {
   if (!allows(secret.payload.usage, task.payload.usage)) refuse("denied", "usage");
 }
 
-function connectorCounts({ task, keyring, holds }, connector) {
+function connectorCounts(judge, connector) {
+  const { task, keyring, holds } = judge;
   holds(connector.kid, "edit", connector);
   if (connector.payload.deleted) refuse("conflict", "connector deleted");
   if (connector.payload.keyring !== task.payload.keyring) refuse("denied", "keyring");
   const away = connector.payload.spec?.executeOnDelegate === false;
   if (away !== (keyring.payload.platform ?? false)) refuse("denied", "whose delegates");
   if (!allows(connector.payload.usage, task.payload.usage)) refuse("denied", "usage");
+  if (connector.payload.template) templateCounts(judge, connector.payload);
+}
+
+function templateCounts({ pinned, held }, { scope, secrets = [], template: wanted }) {
+  const template = pinned.one("template", wanted.id);
+  const { content, scope: home, deleted } = template.payload;
+  for (const permission of ["edit", "exec"]) held(template.kid, permission, home, undefined);
+  if (deleted) refuse("conflict", "template deleted");
+  if (b64u(sha256(encode(content))) !== wanted.content) refuse("denied", "another content");
+  if (!covers(home, scope)) refuse("denied", "template's scope");
+  const named = secrets.map((one) => placeOf(one, scope));
+  if (!(content.secrets ?? []).every((one) => named.includes(placeOf(one, home)))) refuse("malformed", "a secret isn't named");
 }
 
 /** Where a secret lives, as "SCOPE NAME", that a connector at `scope` means by a reference. */
@@ -120,37 +157,63 @@ function placeOf(reference, scope) {
   return `${prefix === "org" ? scope.split("/").slice(0, 2).join("/") : scope} ${name}`;
 }
 
-/** Step (10): the credentials of all connectors by id, reference to place; and the connectors that hold them. */
-function resolved(judge, connectors) {
+/** Step (10): the credentials of all connectors and SSHKeys by id, reference to id; and the connectors that hold them. */
+function resolved(judge, connectors, logins) {
   const { task, pinned, holds } = judge;
   const named = new Map();
-  for (const target of task.payload.credentials ?? []) {
-    if (target.secret === undefined || target.connector !== undefined) refuse("malformed", "credential");
-    if (!target.n || target.version === undefined || !target.latest || target.excluded) refuse("malformed", "version");
-    const secret = pinned.one("secret", target.secret);
+  for (const { secret: id, n, version, latest, ...others } of task.payload.credentials ?? []) {
+    if (id === undefined || !latest || Object.keys(others).length) refuse("malformed", "credential");
+    const secret = pinned.one("secret", id);
+    const wanted = isLogin(secret) ? [true, true] : [false, false];
+    if ((n === undefined) !== wanted[0] || (version === undefined) !== wanted[1]) refuse("malformed", "version");
     const place = `${secret.payload.scope} ${secret.payload.identifier}`;
     if (named.has(place)) refuse("malformed", "two credentials");
-    named.set(place, { target, secret });
+    named.set(place, { n, secret });
   }
-  const credentials = {}, holders = new Map();
+  const credentials = {}, holders = new Map(), needed = new Set(), ids = { connectors: new Set(), logins: new Set() };
+
+  /** The secret that a reference in something means, and its connector, when who signed that may use it. */
+  const meant = (kid, scope, reference) => {
+    const place = placeOf(reference, scope);
+    const { n, secret } = named.get(place) ?? refuse("malformed", "a credential is missing");
+    holds(kid, "use", secret);
+    const holder = pinned.one("connector", secret.payload.connector);
+    secretCounts(judge, secret, holder, isLogin(secret) ? Infinity : n);
+    connectorCounts(judge, holder);
+    needed.add(place);
+    if (!isLogin(secret)) holders.set(holder.payload.id, holder);
+    return { secret, holder };
+  };
+
   // Every way down is gone anew: this one is for being right, not for being fast.
+  const each = ({ kid, payload: { id, scope, secrets = [] } }, below, whenLogin) => {
+    for (const reference of secrets) {
+      const { secret, holder } = meant(kid, scope, reference);
+      (credentials[id] ??= {})[reference] = secret.payload.id;
+      if (isLogin(secret)) whenLogin(secret);
+      else descend(holder, below);
+    }
+  };
+  const logIn = (login, below) => {
+    ids.logins.add(login.payload.id);
+    each(login, below, () => refuse("malformed", "an SSHKey in an SSHKey"));
+  };
   const descend = (connector, above) => {
-    const { id, scope, secrets = [] } = connector.payload;
+    const { id, type, template } = connector.payload;
     if (above.includes(id)) refuse("malformed", "a cycle");
     if (above.length >= DEEPEST) refuse("malformed", "too deep");
-    for (const reference of secrets) {
-      const place = placeOf(reference, scope);
-      const { target, secret } = named.get(place) ?? refuse("malformed", "a credential is missing");
-      holds(connector.kid, "use", secret);
-      const holder = pinned.one("connector", secret.payload.connector);
-      secretCounts(judge, secret, holder, target.n);
-      connectorCounts(judge, holder);
-      holders.set(place, holder);
-      (credentials[id] ??= {})[reference] = target.secret;
-      descend(holder, [...above, id]);
+    ids.connectors.add(id);
+    const below = [...above, id];
+    each(connector, below, (login) => (type === CUSTOM ? logIn(login, below) : refuse("malformed", "an SSHKey for a value")));
+    if (!template) return;
+    const { kid, payload: { scope, content } } = pinned.one("template", template.id);
+    for (const reference of content.secrets ?? []) {
+      if (isLogin(meant(kid, scope, reference).secret)) refuse("malformed", "an SSHKey for a script");
     }
   };
   for (const connector of connectors) descend(connector, []);
-  if (holders.size !== named.size) refuse("malformed", "a credential that isn't needed");
+  for (const login of logins) logIn(login, []);
+  if ([...ids.logins].some((id) => ids.connectors.has(id))) refuse("malformed", "one id for two");
+  if (needed.size !== named.size) refuse("malformed", "a credential that isn't needed");
   return { credentials, holders: [...holders.values()] };
 }

@@ -25,6 +25,7 @@ from shared.documents.jws import header_bytes, kind_of
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import DEFAULT_SECONDS, StatusDocument
+from shared.documents.template import TemplateContent, TemplateDocument, TemplateUse, content_digest
 from shared.names import opaque_id
 from tests.fakes.issuers import ISSUER_KEYS
 
@@ -158,6 +159,33 @@ def secret(identifier: str = "password", **changes: Any) -> SecretDocument:
         connector=opaque("connector local"),
     )
     return structs.replace(plain, **changes)
+
+
+def template(identifier: str = "script", version: str = "1", scope: str = PROJECT, **content: Any) -> TemplateDocument:
+    """A template in the project; `content` are members of its content."""
+    script: dict[str, Any] = {"type": "SecretManager", "shell": "Bash", "script": "secret=x", **content}
+    return TemplateDocument(
+        v=1,
+        acct=ACCOUNT,
+        id=opaque(f"template {identifier} {version}"),
+        rev=1,
+        iat=NOW - DAY,
+        scope=scope,
+        identifier=identifier,
+        version=version,
+        name=identifier,
+        content=TemplateContent(**script),
+    )
+
+
+def running(document: TemplateDocument) -> TemplateUse:
+    """What a connector says that runs it."""
+    return TemplateUse(id=document.id, content=content_digest(document))
+
+
+def changed(payload: Any, **changes: Any) -> Any:
+    """`payload` with other members."""
+    return structs.replace(payload, **changes)
 
 
 def certificate(**changes: Any) -> CertificateDocument:

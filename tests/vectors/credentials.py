@@ -37,7 +37,8 @@ def task(s: Stories, names: tuple[str, ...], **changes: Any) -> TaskDocument:
     return structs.replace(plain, **changes)
 
 
-def _beginning() -> Stories:
+def beginning() -> Stories:
+    """An account with an owner of an organisation, an editor and a reader of one project in it, and the built-in connector."""
     s = Stories()
     s.sign("account", a.ROOT, a.ACCOUNT_1)
     s.sign("status", a.ADMINISTRATOR, a.status())
@@ -63,7 +64,7 @@ def _connector(
 
 def credentials() -> dict[str, Any]:
     """Credentials, and the platform's keyrings."""
-    s = _beginning()
+    s = beginning()
     wide: dict[str, Any] = {"scope": "account"}
     _secret(s, "key", "local", **wide)
     _secret(s, "other", "local", **wide)
@@ -232,7 +233,7 @@ def _platforms(s: Stories, told: Any, pinned: tuple[str, ...]) -> None:
 
 def commands() -> dict[str, Any]:
     """Commands: both permissions, one input, a time limit, one delegate."""
-    s = _beginning()
+    s = beginning()
     s.sign("runner", a.ADMINISTRATOR, a.grant("runner", a.DEPUTY, ("exec", "reveal"), a.PROJECT))
     s.sign("half a runner", a.ADMINISTRATOR, a.grant("half a runner", a.RENEWER, ("exec",), a.PROJECT))
     _secret(s, "password", "local", a.EDITOR)

@@ -22,7 +22,8 @@ from shared.documents.task import KnownStatus, Pin, Target, TaskDocument, Wanted
 from shared.documents.usage import TaskUsage, Usage
 from shared.trust.account import consent_message
 from tests.vectors import actors as a
-from tests.vectors.limits import LIMITS, nested
+from tests.vectors import programs
+from tests.vectors.limits import nested
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -159,8 +160,13 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                     Target(secret=a.opaque("secret password"), n=3, version=_DIGESTS[0], latest=True),
                     Target(secret=a.opaque("secret other")),
                     Target(connector=a.opaque("connector local")),
+                    Target(connector=a.opaque("connector local"), reference=f"{_TEXT}#a.b", metadata=_TAGS),
                 ),
-                pins=(Pin("account", "account", 2, _DIGESTS[1]), Pin("keyring", a.KEYRING, 1, _DIGESTS[2])),
+                pins=(
+                    Pin("account", "account", 2, _DIGESTS[1]),
+                    Pin("keyring", a.KEYRING, 1, _DIGESTS[2]),
+                    Pin("template", a.opaque("template script 1"), 1, _DIGESTS[3]),
+                ),
                 selectors=(WantedSelector("linux", "step"), WantedSelector("eu", "pipeline")),
                 input=(_DIGESTS[3],),
                 usage=TaskUsage(application="orders", environment="production"),
@@ -194,6 +200,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 v=1, acct=a.ACCOUNT, connector=a.opaque("connector local"), revision=_DIGESTS[0], code="ok", iat=a.NOW
             ),
         ),
+        **programs.good(),
     }
 
 
@@ -220,7 +227,7 @@ def documents() -> dict[str, Any]:
     every = good()
     for kind in sorted({kind_of(payload) for _, payload in every.values()}):
         signer, payload = every[kind]
-        for name, edit in [*_structure(payload), *LIMITS[kind].items()]:
+        for name, edit in [*_structure(payload), *programs.LIMITS[kind].items()]:
             bad = a.edited(signer, payload, edit)
             cases.append(a.case(f"{kind}: {name}", "malformed", kind=kind, key=names[signer.kid], compact=bad))
     cases += [a.case(name, expect, kind="secret", key="editor", compact=compact) for name, expect, compact in _broken()]
@@ -284,7 +291,7 @@ def _broken() -> Iterator[tuple[str, str, str]]:
         "a kid with stray bits": header.replace(kid.encode(), kid[:-1].encode() + b"B"),
         "a kid that is too long": header.replace(kid.encode(), kid.encode() + b"A"),
     }
-    for reserved in ("binding", "definition", "group", "order", "template"):
+    for reserved in ("binding", "definition", "group", "order"):
         headers[f"the reserved kind {reserved}"] = header.replace(b"secret", reserved.encode())
     for name, changed in headers.items():
         yield name, "malformed", a.forged(signer, "secret", raw, changed)

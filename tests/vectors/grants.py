@@ -126,6 +126,8 @@ def grants() -> dict[str, Any]:
         )
         s.tell(f"handed on: {name}", [*basis, narrow], admit(made, expect))
 
+    _paths(s, basis)
+
     links, holders = ["owner"], [a.OWNER, a.READER, a.EDITOR, a.DEPUTY, a.RENEWER]
     for grantor, holder in pairwise(holders):
         name = f"link {len(links) + 1}"
@@ -168,3 +170,50 @@ def grants() -> dict[str, Any]:
     bad = a.forged(a.OWNER, "grant", b"{}", header_bytes("grant", a.OWNER.kid))
     s.tell("taken in: nothing", basis, admit(s.put("nothing", bad), "malformed"))
     return s.file("Grants (formats, section 7). `may` asks whether the key of that name holds a permission.")
+
+
+def _paths(s: Stories, basis: list[str]) -> None:
+    """What a grant of a connector, or of a path below it, covers; and who may hand on what of it."""
+    id = a.opaque("connector vault")
+    vault = f"connector/{id}"
+    fetch: tuple[str, ...] = ("admin", "fetch", "use")
+    whole = s.sign(
+        "of a connector", a.ADMINISTRATOR, a.grant("of a connector", a.DEPUTY, fetch, a.PROJECT, resource=vault)
+    )
+    path = s.sign(
+        "of a path", a.ADMINISTRATOR, a.grant("of a path", a.DEPUTY, fetch, a.PROJECT, resource=f"{vault}/a/b")
+    )
+    secret = s.sign("of a secret", a.ADMINISTRATOR, a.grant("of a secret", a.DEPUTY, fetch, a.PROJECT, resource=id))
+    for grant, covered, others in (
+        (whole, ("", "/a", "/a/b/c", "/.../%2e%2e"), (id, f"{id}/a", f"{vault}a", f"connector/{id[:-1]}", "connector", "")),
+        (path, ("/a/b", "/a/b/c", "/a/b/c/d e"), (vault, f"{vault}/a", f"{vault}/a/bc", f"{vault}/a/b c", f"{vault}/A/b",
+                                                  f"{vault}/a/c", f"{vault}/x/a/b", f"{vault}/a\u2215b", f"{vault}/a%2fb")),
+        (secret, (), (vault, f"{vault}/a", f"{id}x", "")),
+    ):  # fmt: skip
+        steps = [may("deputy", "fetch", a.PROJECT, resource=f"{vault}{one}") for one in covered]
+        steps += [may("deputy", "fetch", a.PROJECT, "denied/grant_missing", resource=one) for one in others if one]
+        s.tell(
+            f"what a grant {grant} covers",
+            [*basis, grant],
+            *steps,
+            may("deputy", "fetch", a.PROJECT, "denied/grant_missing"),
+        )
+    s.tell(
+        "an administrator fetches everything", basis, may("administrator", "fetch", a.PROJECT, resource=f"{vault}/x")
+    )
+    s.tell("the owner doesn't, without the permission", basis,
+           may("owner", "fetch", a.PROJECT, "denied/grant_missing", resource=f"{vault}/x"))  # fmt: skip
+    for grant, resource, expect in (
+        (whole, vault, "accepted"), (whole, f"{vault}/a", "accepted"), (whole, None, "denied/grant_exceeds"),
+        (whole, id, "denied/grant_exceeds"), (whole, f"connector/{a.opaque('other')}/a", "denied/grant_exceeds"),
+        (path, f"{vault}/a/b", "accepted"), (path, f"{vault}/a/b/c", "accepted"), (path, f"{vault}/a/bc", "denied/grant_exceeds"),
+        (path, f"{vault}/a", "denied/grant_exceeds"), (path, vault, "denied/grant_exceeds"), (path, None, "denied/grant_exceeds"),
+        (path, f"{vault}/c", "denied/grant_exceeds"), (secret, vault, "denied/grant_exceeds"),
+    ):  # fmt: skip
+        name = f"{resource or 'everything'}, {grant}"
+        made = s.sign(
+            name,
+            a.DEPUTY,
+            a.grant("onward", a.READER, ("fetch",), a.PROJECT, parent=a.opaque(f"grant {grant}"), resource=resource),
+        )
+        s.tell(f"handed on: {name}", [*basis, grant], admit(made, expect))

@@ -219,7 +219,7 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         **_REVISED,
         "an id that is too long": _put(id=_ID + "a"),
         "no permission": _put(permissions=[]),
-        "nine permissions": _put(permissions=["view"] * 9),
+        "ten permissions": _put(permissions=["view"] * 10),
         "a permission that is unknown": _put(permissions=["root"]),
         "a scope that is malformed": _put(scope="org"),
         "a resource that is no id": _put(resource="x"),

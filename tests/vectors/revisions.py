@@ -11,6 +11,8 @@ from shared.crypto.identity import Identity
 from shared.documents.answer import AnswerDocument
 from shared.documents.checked import CheckedDocument
 from shared.documents.output import OutputDocument
+from shared.documents.template import TemplateInput
+from shared.documents.usage import Usage
 from tests.vectors import actors as a
 from tests.vectors.stories import Stories, admit
 
@@ -120,6 +122,8 @@ def revisions() -> dict[str, Any]:
         made = s.sign(f"{name} with other members", signer, a.after(s.payload(name), signer, **change))
         s.tell(f"the rest of a {name} can change", [*basis, name], admit(made))
 
+    _templates(s, basis)
+
     keyring = a.KEYS_1.document(1, None, a.NOW)
     s.sign("keyring", a.ADMINISTRATOR, keyring)
     s.sign("keyring by the owner", a.OWNER, keyring)
@@ -148,3 +152,52 @@ def revisions() -> dict[str, Any]:
         s.tell(f"a {name} isn't kept", basis, admit(name, "malformed/document_unexpected"))
     s.tell("garbage", basis, admit("garbage", "malformed"))
     return s.file("Revisions of documents (formats, section 9).")
+
+
+def _templates(s: Stories, basis: list[str]) -> None:
+    """A template: by whom, and what of it stays."""
+    script = a.template(scope="org/orders", inputs=(TemplateInput(name="path"),))
+    authors: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+        ("author", ("edit", "exec"), {}),
+        ("one who edits", ("admin", "delete", "edit", "reveal", "use"), {}),
+        ("one who runs", ("exec", "reveal"), {}),
+        ("one for one thing", ("edit", "exec"), {"resource": script.id}),
+        ("one for tests", ("edit", "exec"), {"usage": Usage(environments=("test",))}),
+        ("one of a project", ("edit", "exec"), {"scope": a.PROJECT}),
+    ]
+    for name, permissions, changes in authors:
+        scope = changes.pop("scope", "org/orders")
+        grant = s.sign(name, a.ADMINISTRATOR, a.grant(name, a.DEPUTY, permissions, scope, **changes))
+        expect = {"author": "accepted", "one for tests": "denied/usage_not_granted"}.get(name, "denied/grant_missing")
+        made = s.sign(f"template by {name}", a.DEPUTY, structs.replace(script, iat=a.NOW))
+        s.tell(f"a template by {name}", [*basis, grant], admit(made, expect))
+        if name != "author":
+            s.tell(f"a template by {name}, who is also an author", [*basis, "author", grant], admit(made))
+    first = s.sign("template", a.ADMINISTRATOR, script)
+    known = [*basis, "author", first]
+    for name, signer, change, expect in (
+        ("another name", a.DEPUTY, {"name": "x", "description": "x", "tags": {"a": "b"}}, "accepted"),
+        ("another identifier", a.ADMINISTRATOR, {"identifier": "other"}, "conflict/field_immutable"),
+        ("another label", a.ADMINISTRATOR, {"version": "2"}, "conflict/field_immutable"),
+        ("another content", a.ADMINISTRATOR, {"content": structs.replace(script.content, write="x")}, "conflict/field_immutable"),
+        ("another input", a.ADMINISTRATOR, {"content": structs.replace(script.content, inputs=())}, "conflict/field_immutable"),
+        ("another scope", a.ADMINISTRATOR, {"scope": "account"}, "conflict/field_immutable"),
+        ("its end by an author", a.DEPUTY, {"deleted": True}, "denied/grant_missing"),
+        ("its end", a.OWNER, {"deleted": True}, "accepted"),
+        ("its end with another content", a.OWNER, {"deleted": True, "version": "2"}, "conflict/field_immutable"),
+        ("another name by who may only delete", a.OWNER, {"name": "x"}, "denied/grant_missing"),
+    ):  # fmt: skip
+        made = s.sign(f"template with {name}", signer, a.after(script, a.ADMINISTRATOR, **change))
+        s.tell(f"a template, then {name}", known, admit(made, expect))
+    ended = s.payload("template with its end")
+    again = s.sign("template, alive again", a.ADMINISTRATOR, a.after(ended, a.OWNER, deleted=False))
+    s.tell(
+        "a template that is alive again", [*known, "template with its end"], admit(again, "conflict/document_deleted")
+    )
+    later = s.sign("template after a gap", a.ADMINISTRATOR, structs.replace(ended, rev=9, deleted=False))
+    s.tell(
+        "a template after a gap, when it has ended",
+        [*known, "template with its end"],
+        admit(later, "conflict/document_deleted"),
+    )
+    s.tell("a later revision alone of a template", [*basis, "author"], admit(later))
