@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 from client.account import Account
 from client.candidates import Candidate, candidate
-from client.directory import Directory, Known
+from client.directory import Directory
 from client.dispatch import Part, output, perform, submit
+from client.meanings import NOTHING, Meaning, meaning
 from client.outcomes import Opened
 from client.readers import Readers
+from client.sources import Source, source_of, sourced
 from client.tasks import SignedTask, sign_task
 from shared.canonical import blob_digest
 from shared.command import Command, Finished, finished_from
@@ -71,9 +73,10 @@ class Commands:
         seconds: int = DEFAULT_SECONDS,
         selectors: Sequence[str] = (),
         usage: TaskUsage | None = None,
+        variables: Mapping[str, str] = NOTHING,
     ) -> Ran:
-        """Runs `argv` on one delegate that allows it; `secrets` are references by the variable that each comes in.
-        `usage` is what it is for.
+        """Runs `argv` on one delegate that allows it; `secrets` are references (`client.meanings`) by the variable that each
+        comes in, `variables` those of their expressions. `usage` is what it is for.
 
         Raises Malformed for what can't be run so, NotReady when no delegate takes it, Denied, Tampered for an output that
         isn't the delegate's, Unavailable (`outcome_unknown`) when the delegate was lost.
@@ -82,13 +85,13 @@ class Commands:
             raise Malformed("command_without_secret", "the command uses no secret", "name one: --secret NAME=REFERENCE")
         command = Command(argv=tuple(argv), names=tuple(secrets), env=dict(env or {}), directory=directory)
         command.check()
-        places = [Reference.parse(text, self.here) for text in secrets.values()]
+        places = [meaning(text, self.here, variables) for text in secrets.values()]
         await self._account.sync()
-        known = [_found(one) for one in await self._directory.find(places, fresh=True)]
-        chosen = await self._candidate(known, selectors)
+        sources = await self._sources(places)
+        chosen = await self._candidate(sources, selectors)
 
         def make() -> SignedTask:
-            subjects = [self._directory.newest(place) for place in places]
+            subjects = [one.subject(self._directory) for one in sources]
             return sign_task(
                 self._account.book,
                 self._account.identity,
@@ -115,10 +118,21 @@ class Commands:
             raise item
         return Ran(finished_from(item.reveal()), opened.delegate, opened.name)
 
-    async def _candidate(self, known: Sequence[Known], selectors: Sequence[str]) -> Candidate:
-        used = [one.connector for one in known]
+    async def _sources(self, places: Sequence[Meaning]) -> list[Source]:
+        stored = [one for one in places if isinstance(one, Reference)]
+        found = dict(zip(stored, await self._directory.find(stored, fresh=True), strict=True))
+        sources = []
+        for one in places:
+            source = source_of(one, found[one]) if isinstance(one, Reference) else await sourced(self._directory, one)
+            if isinstance(source, PrivySealError):
+                raise source
+            sources.append(source)
+        return sources
+
+    async def _candidate(self, sources: Sequence[Source], selectors: Sequence[str]) -> Candidate:
+        used = [one.connector for one in sources]
         used += [one.connector for one in self._directory.credentials(used)]
-        return await candidate(self._account, used, known[0].secret.document.scope, selectors, runs_commands=True)
+        return await candidate(self._account, used, sources[0].scope, selectors, runs_commands=True)
 
 
 class _Run:
@@ -205,12 +219,6 @@ class _Run:
         return OutputOpener(
             self._task.reader, self._account.id, self._task.document.keyring, self._task.digest, chunk.data
         )
-
-
-def _found(one: Known | PrivySealError) -> Known:
-    if isinstance(one, PrivySealError):
-        raise one
-    return one
 
 
 def _cut() -> Tampered:

@@ -25,6 +25,7 @@ from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.errors import Malformed, NotFound, PrivySealError, Tampered
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
+from shared.references import DirectReference
 
 CAPACITY = 10_000
 PAGE = 500
@@ -125,6 +126,17 @@ class Directory:
             f"there is no connector {reference.identifier} in {reference.scope}",
             "check its name and scope",
         )
+
+    async def read_by(self, wanted: DirectReference) -> Verified[ConnectorDocument]:
+        """The connector that is to read what no secret stands for. Raises NotFound, Malformed for one of another type."""
+        found = await self.connector(wanted.connector)
+        if found.document.type != wanted.kind:
+            raise Malformed(
+                "connector_type_differs",
+                f"the reference is for a connector of the type {wanted.kind}, and {wanted.connector} is a {found.document.type}",
+                "write the type that it has, or name another connector",
+            )
+        return found
 
     async def connector_of_id(self, id: str) -> Verified[ConnectorDocument] | None:
         """The newest revision of that connector, which may be a deleted one; None where it isn't shown."""
@@ -232,7 +244,7 @@ class Directory:
                 self._known[place] = replace(self._known[place], n=latest.n, version=latest.digest or None)
         users = {known.connector.document.id: place for place, known in self._known.items()}
         for place in users.values():
-            connector = self._newest(self._known[place].connector)
+            connector = self.newest_revision(self._known[place].connector)
             below = [*places_of(connector.document)]
             below += [
                 deep for one in below if one in self._known for deep in places_of(self._known[one].secret.document)
@@ -293,14 +305,15 @@ class Directory:
         known = self._known.get(reference)
         if known is None:
             raise self._unknown(reference)
-        now = replace(known, secret=self._newest(known.secret), connector=self._newest(known.connector))
+        now = replace(known, secret=self.newest_revision(known.secret), connector=self.newest_revision(known.connector))
         if now.secret.document.deleted:
             self.forget([reference])
             raise self._unknown(reference)
         self._known[reference] = now
         return now
 
-    def _newest(self, one: Verified[D]) -> Verified[D]:
+    def newest_revision(self, one: Verified[D]) -> Verified[D]:
+        """The newest one of it in the book."""
         newest = self._account.book.newest(one.document)
         if newest is None or newest[1] == one.digest:
             return one

@@ -26,6 +26,7 @@ from shared.documents.usage import Usage
 from shared.errors import Denied, Malformed, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, OPAQUE, Reference, Scope, check_name
 from shared.trust.authority import Authority
+from shared.trust.uses import fetched_resource
 
 MOST_AT_ONCE = 200
 OWNED: tuple[tuple[str, type[Revisioned], Permission], ...] = (
@@ -109,6 +110,17 @@ class Grants:
         await self._account.sync()
         document = (await self._directory.one(Reference.parse(text, here), fresh=True)).secret.document
         return Scope.parse(document.scope), document.id
+
+    async def connector(self, text: str, path: str | None, here: Scope) -> tuple[Scope, str]:
+        """(scope, resource) of a connector by its reference, and of a path that it reads. Raises NotFound, Malformed."""
+        await self._account.sync()
+        document = (await self._directory.connector(Reference.parse(text, here))).document
+        resource = document.resource if path is None else fetched_resource(document, path)
+        if path is not None and "#" in path:
+            raise Malformed(
+                "path_malformed", "a grant is for a path, and what is selected there isn't part of it", "leave #KEY out"
+            )
+        return Scope.parse(document.scope), resource
 
     async def renew(self, id: str, days: int | None = None) -> Verified[GrantDocument]:  # noqa: A002
         """Lets a grant last `days` from now. Raises Denied, NotFound, Malformed."""

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from client.account import Account
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
+from client.meanings import Meaning
 from client.readers import Readers
+from client.sources import Source, source_of, sourced
 from client.tasks import SignedTask, Subject, sign_task
 from client.versions import version_of
 from shared.crypto.output import Item
@@ -35,7 +37,7 @@ class Reveals:
 
     async def newest(
         self,
-        places: Sequence[Reference],
+        places: Sequence[Meaning],
         selectors: Sequence[str],
         *,
         excluded: bool = False,
@@ -46,18 +48,15 @@ class Reveals:
         `excluded` accepts records of excluded generations too, which may be forged; `usage` is what the values are for.
         """
         found = await self._find(places)
-        items: dict[Reference, Item] = {
-            place: one for place, one in zip(places, found, strict=True) if isinstance(one, PrivySealError)
-        }
-        groups = self._groups(
-            {place: one for place, one in zip(places, found, strict=True) if isinstance(one, Known)}, selectors
-        )
+        items: dict[int, Item] = {at: one for at, one in enumerate(found) if isinstance(one, PrivySealError)}
+        sources = {at: one for at, one in enumerate(found) if not isinstance(one, PrivySealError)}
+        groups = self._groups(sources, selectors)
         if len(groups) == 1:
             items |= await self._reveal_group(groups[0], selectors, excluded, usage)
         else:
             gate = asyncio.Semaphore(_MOST_TASKS_AT_ONCE)
 
-            async def guarded(group: list[Reference]) -> dict[Reference, Item]:
+            async def guarded(group: dict[int, Source]) -> dict[int, Item]:
                 async with gate:
                     try:
                         return await self._reveal_group(group, selectors, excluded, usage)
@@ -66,36 +65,44 @@ class Reveals:
 
             for part in await asyncio.gather(*(guarded(group) for group in groups)):
                 items |= part
-        return [items[place] for place in places]
+        return [items[at] for at in range(len(places))]
 
-    async def _find(self, places: Sequence[Reference]) -> list[Known | PrivySealError]:
+    async def _find(self, places: Sequence[Meaning]) -> list[Source | PrivySealError]:
         """What the places stand for; trust and places are asked for at once where the trust is known from before."""
-        account = self._account
-        if account.is_fresh() and (known := self._directory.remembered(places)) is not None:
-            return [*known]
-        if account.book.status is None:
-            await account.sync()
-        _, found = await asyncio.gather(account.sync(), self._directory.find(places))
-        if not any(isinstance(one, Denied | Unauthenticated) for one in found):
-            return found
-        # What arrived before the newest grants did may have been refused for want of them.
-        return await self._directory.find(places, fresh=True)
+        account, directory = self._account, self._directory
+        stored = [one for one in places if isinstance(one, Reference)]
+        found: Sequence[Known | PrivySealError]
+        known = directory.remembered(stored) if account.is_fresh() else None
+        if known is not None:
+            found = known
+        else:
+            if account.book.status is None:
+                await account.sync()
+            _, found = await asyncio.gather(account.sync(), directory.find(stored))
+            if any(isinstance(one, Denied | Unauthenticated) for one in found):
+                # What arrived before the newest grants did may have been refused for want of them.
+                found = await directory.find(stored, fresh=True)
+        stands = dict(zip(stored, found, strict=True))
+        return [
+            source_of(one, stands[one]) if isinstance(one, Reference) else await sourced(directory, one)
+            for one in places
+        ]
 
-    def _groups(self, known: Mapping[Reference, Known], selectors: Sequence[str]) -> list[list[Reference]]:
-        groups: dict[tuple[str, tuple[str, ...]], list[list[Reference]]] = {}
-        for place, one in known.items():
+    def _groups(self, sources: Mapping[int, Source], selectors: Sequence[str]) -> list[dict[int, Source]]:
+        groups: dict[tuple[str, tuple[str, ...]], list[dict[int, Source]]] = {}
+        for at, one in sources.items():
             own = () if selectors else one.connector.document.selectors
-            parts = groups.setdefault((one.connector.document.keyring, own), [[]])
+            parts = groups.setdefault((one.connector.document.keyring, own), [{}])
             if len(parts[-1]) == MOST_IN_A_TASK:
-                parts.append([])
-            parts[-1].append(place)
+                parts.append({})
+            parts[-1][at] = one
         return [part for parts in groups.values() for part in parts]
 
     async def _reveal_group(
-        self, places: list[Reference], selectors: Sequence[str], excluded: bool, usage: TaskUsage | None
-    ) -> dict[Reference, Item]:
+        self, group: dict[int, Source], selectors: Sequence[str], excluded: bool, usage: TaskUsage | None
+    ) -> dict[int, Item]:
         def make() -> SignedTask:
-            subjects = [self._directory.newest(place, excluded=excluded) for place in places]
+            subjects = [one.subject(self._directory, excluded=excluded) for one in group.values()]
             account = self._account
             return sign_task(
                 account.book,
@@ -112,22 +119,23 @@ class Reveals:
         try:
             task, opened = await perform(self._account, make, self._directory.learn, WAIT_SECONDS)
         except Malformed as why:
-            if why.code != "records_too_large" or len(places) == 1:
+            if why.code != "records_too_large" or len(group) == 1:
                 raise
-            half = len(places) // 2
+            whole = list(group.items())
+            halves = whole[: len(whole) // 2], whole[len(whole) // 2 :]
             return {
-                **await self._reveal_group(places[:half], selectors, excluded, usage),
-                **await self._reveal_group(places[half:], selectors, excluded, usage),
+                **await self._reveal_group(dict(halves[0]), selectors, excluded, usage),
+                **await self._reveal_group(dict(halves[1]), selectors, excluded, usage),
             }
         except (Conflict, NotFound):
             # Deleted, perhaps made anew under its old name: next time it is asked for again.
-            self._directory.forget(places)
+            self._directory.forget(one.meant for one in group.values() if isinstance(one.meant, Reference))
             raise
         for target, item in zip(task.document.targets, opened.items, strict=True):
-            if isinstance(item, Plaintext):
+            if isinstance(item, Plaintext) and target.secret is not None:
                 # The record is bound to number and digest, so that its opening proves both.
-                self._account.state.take_version(target.secret or "", target.n, target.version or "")
-        return dict(zip(places, opened.items, strict=True))
+                self._account.state.take_version(target.secret, target.n, target.version or "")
+        return dict(zip(group, opened.items, strict=True))
 
     async def version(
         self,
@@ -138,6 +146,7 @@ class Reveals:
         excluded: bool = False,
         usage: TaskUsage | None = None,
     ) -> Plaintext:
+        """A version of a stored secret by its number. Raises its error."""
         await self._account.sync()
         known = await self._directory.one(place)
         version = await version_of(self._account, known, n)

@@ -31,6 +31,7 @@ from client.identities import Identities, Passphrase, from_environment
 from client.keyrings import Keyrings
 from client.kinds import installed_kinds
 from client.logins import Logins
+from client.meanings import NOTHING
 from client.oidc import Issuers
 from client.publish import Publisher
 from client.readers import Readers
@@ -178,10 +179,11 @@ class Client:
         selectors: Sequence[str] = (),
         excluded: bool = False,
         usage: TaskUsage | None = None,
+        variables: Mapping[str, str] = NOTHING,
     ) -> Plaintext:
         """A secret's value. One round trip once its documents are known. See `Secrets.reveal`."""
         return await self.secrets.reveal(
-            reference, version=version, selectors=selectors, excluded=excluded, usage=usage
+            reference, version=version, selectors=selectors, excluded=excluded, usage=usage, variables=variables
         )
 
     async def reveal_all(
@@ -191,9 +193,12 @@ class Client:
         selectors: Sequence[str] = (),
         excluded: bool = False,
         usage: TaskUsage | None = None,
+        variables: Mapping[str, str] = NOTHING,
     ) -> list[Item]:
         """Many values at once, a thousand a task; an error stands in the place of a value that can't be revealed."""
-        return await self.secrets.reveal_all(references, selectors=selectors, excluded=excluded, usage=usage)
+        return await self.secrets.reveal_all(
+            references, selectors=selectors, excluded=excluded, usage=usage, variables=variables
+        )
 
     async def delete(
         self, reference: str, *, selectors: Sequence[str] = (), force: bool = False, usage: TaskUsage | None = None

@@ -19,6 +19,7 @@ from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import changed_fields, moved_fields, new_id, next_revision
 from client.limits import too_long
+from client.meanings import NOTHING, meaning, stored
 from client.outcomes import Opened, raise_first
 from client.readers import Readers
 from client.reveals import Reveals
@@ -76,8 +77,8 @@ class Secrets:
         self._deletion = Deletion(account, directory, readers)
 
     def reference(self, text: str) -> Reference:
-        """What `account.x`, `org.x`, `x` or an expression means here. Raises Malformed."""
-        return Reference.parse(text, self.here)
+        """The stored secret that `account.x`, `org.x`, `x` or an expression means here. Raises Malformed."""
+        return stored(text, self.here)
 
     # ---- store
 
@@ -252,16 +253,19 @@ class Secrets:
         selectors: Sequence[str] = (),
         excluded: bool = False,
         usage: TaskUsage | None = None,
+        variables: Mapping[str, str] = NOTHING,
     ) -> Plaintext:
         """The value of a secret: its newest version, or the given one. Raises its error.
 
+        The reference may name what a connector reads without a secret (`client.meanings`); `variables` are those of expressions.
         `excluded` accepts a value that was stored under an excluded generation of its keyring: whoever has that generation
         may have forged it. Without, such a value raises Denied (`generation_excluded`).
         """
-        place = self.reference(reference)
         if version is not None:
+            place = stored(reference, self.here, variables)
             return await self._reveals.version(place, version, selectors, excluded=excluded, usage=usage)
-        (item,) = await self._reveals.newest([place], selectors, excluded=excluded, usage=usage)
+        meant = meaning(reference, self.here, variables)
+        (item,) = await self._reveals.newest([meant], selectors, excluded=excluded, usage=usage)
         if isinstance(item, PrivySealError):
             raise item
         return item
@@ -273,12 +277,13 @@ class Secrets:
         selectors: Sequence[str] = (),
         excluded: bool = False,
         usage: TaskUsage | None = None,
+        variables: Mapping[str, str] = NOTHING,
     ) -> list[Item]:
         """The newest value of each, in order; what couldn't be revealed is an error in its place.
 
         Those of one keyring and one set of selectors travel as one task, a thousand at most. `excluded` is as in `reveal`.
         """
-        places = [self.reference(text) for text in references]
+        places = [meaning(text, self.here, variables) for text in references]
         return await self._reveals.newest(places, selectors, excluded=excluded, usage=usage)
 
     # ---- looking

@@ -9,6 +9,8 @@ import click
 
 from client.cli.session import Leaf, Session, session
 from client.cli.usage import stated, stating
+from client.cli.variables import variables_of, varying
+from client.meanings import meaning
 from shared.errors import Malformed, PrivySealError
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ _SIGNALLED = 128
     "--secret", "secrets", multiple=True, required=True, metavar="NAME=REFERENCE", help="a secret as a variable"
 )
 @click.option(
-    "--env", "variables", multiple=True, metavar="NAME=VALUE", help="another variable: no secret, sealed all the same"
+    "--env", "plain", multiple=True, metavar="NAME=VALUE", help="another variable: no secret, sealed all the same"
 )
 @click.option(
     "--directory",
@@ -46,16 +48,18 @@ _SIGNALLED = 128
     help="how long it may run",
 )
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@varying
 @stating
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.pass_context
 def exec_(
     context: click.Context,
     secrets: tuple[str, ...],
-    variables: tuple[str, ...],
+    plain: tuple[str, ...],
     directory: str,
     timeout: int,
     delegates: tuple[str, ...],
+    variables: tuple[str, ...],
     application: str | None,
     environment: str | None,
     command: tuple[str, ...],
@@ -72,7 +76,8 @@ def exec_(
     run = session(context)
     try:
         usage, given = stated(application, environment), _pairs("--secret", secrets)
-        return _run(run, given, _pairs("--env", variables), directory, timeout, delegates, usage, command)
+        named = variables_of(variables)
+        return _run(run, given, _pairs("--env", plain), directory, timeout, delegates, usage, command, named)
     except PrivySealError as why:
         run.out.error(why)
         return FAILED
@@ -81,15 +86,16 @@ def exec_(
 def _run(
     run: Session,
     secrets: dict[str, str],
-    variables: dict[str, str],
+    plain: dict[str, str],
     directory: str,
     timeout: int,
     delegates: tuple[str, ...],
     usage: TaskUsage | None,
     command: tuple[str, ...],
+    variables: dict[str, str],
 ) -> int:
     for reference in secrets.values():
-        run.check_reference(reference)
+        meaning(reference, run.here(), variables)
     gathers = run.output in {"json", "yaml"}
     gathered = {1: bytearray(), 2: bytearray()}
 
@@ -106,11 +112,12 @@ def _run(
             command,
             secrets,
             write,
-            env=variables,
+            env=plain,
             directory=directory,
             seconds=timeout,
             selectors=delegates,
             usage=usage,
+            variables=variables,
         )
 
     ran = run.run(act)

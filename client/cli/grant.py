@@ -11,6 +11,7 @@ from client.cli.prompts import confirm
 from client.cli.session import Leaf, Nouns, session
 from client.cli.usage import labels, shown
 from shared.documents.grant import PERMISSIONS
+from shared.errors import Malformed
 from shared.names import Scope
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def _row(one: Verified[GrantDocument], state: str = "live") -> dict[str, Any]:
 )
 @click.option("--scope", metavar="SCOPE", help="account, org/ORG or org/ORG/project/PROJECT [the chosen one]")
 @click.option("--resource", metavar="REF", help="only this secret: a reference, or an id")
+@click.option("--connector", metavar="REF", help="only this connector: for fetch, what it can read")
+@click.option("--path", metavar="PATH", help="only what that connector reads at this path and below it")
 @click.option(
     "--application", "applications", multiple=True, metavar="NAME", help="only for tasks that state one of these"
 )
@@ -68,11 +71,16 @@ def add(
     permissions: tuple[str, ...],
     scope: str | None,
     resource: str | None,
+    connector: str | None,
+    path: str | None,
     applications: tuple[str, ...],
     environments: tuple[str, ...],
     days: int | None,
 ) -> None:
-    """Give permissions over a scope, or over one secret in it.
+    """Give permissions over a scope, over one secret in it, or over one connector.
+
+    The permission fetch lets its holder have a connector read whatever its role can read, without a secret document:
+    narrow it with --connector and --path. It takes reveal (or reveal and exec) over the same besides.
 
     Take the key from its owner himself, by a way that you trust: whoever holds its other half gets the permissions.
     A grant for some applications or environments carries only tasks that state one of them, seeing, and grants for no more.
@@ -83,9 +91,15 @@ def add(
     grantee = principal_of(principal, key, kind)
     where = Scope.parse(scope) if scope else run.here()
     usage = labels(applications, environments)
+    if (path and not connector) or (connector and resource):
+        raise Malformed(
+            "argument_malformed", "a grant is for one secret, or for one connector and perhaps a path", "see --help"
+        )
 
     async def act(client: Client) -> Verified[GrantDocument]:
         place, one = where, None
+        if connector:
+            place, one = await client.grants.connector(connector, path, client.here)
         if resource:
             place, one = await client.grants.resource(resource, where, client.here)
         given: Any = permissions

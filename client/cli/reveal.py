@@ -10,6 +10,7 @@ import click
 
 from client.cli.session import Leaf, Session, session
 from client.cli.usage import stated, stating
+from client.cli.variables import variables_of, varying
 from client.home import write_private
 from shared.errors import Malformed, PrivySealError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="FILE", help="write the value there, mode 0600")
 @click.option("--excluded", is_flag=True, help="also a value of an excluded keyring generation: it may be forged")
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@varying
 @stating
 @click.pass_context
 def reveal(
@@ -34,27 +36,31 @@ def reveal(
     out: str | None,
     excluded: bool,
     delegates: tuple[str, ...],
+    variables: tuple[str, ...],
     application: str | None,
     environment: str | None,
 ) -> int:
     """Open secrets' values.
+
+    A reference is account.NAME, org.NAME or NAME; or TYPE://CONNECTOR/PATH#KEY for what a connector reads without a stored
+    secret, which takes a grant of fetch over that path; or an expression that makes either, as in <+secrets.getValue("x")>.
 
     To a pipe one value goes out exactly as it was stored; a terminal gets a line break after it. Several values come as
     lines of reference, tab and value, or as JSON with --output json. A value that was stored under an excluded generation of
     its keyring comes only with --excluded, since whoever has the old keyring may have forged it: compare it with another
     source before you use it.
     """
-    run, usage = session(context), stated(application, environment)
+    run, usage, named = session(context), stated(application, environment), variables_of(variables)
     if len(references) > 1 and (version or out):
         raise Malformed("one_reference_only", "--version and --out are for one reference", "name one secret")
 
     async def act(client: Client) -> list[Item]:
         if version is not None:
             one = await client.reveal(
-                references[0], version=version, selectors=delegates, excluded=excluded, usage=usage
+                references[0], version=version, selectors=delegates, excluded=excluded, usage=usage, variables=named
             )
             return [one]
-        return await client.reveal_all(references, selectors=delegates, excluded=excluded, usage=usage)
+        return await client.reveal_all(references, selectors=delegates, excluded=excluded, usage=usage, variables=named)
 
     items = run.run(act)
     failed = [item for item in items if isinstance(item, PrivySealError)]
