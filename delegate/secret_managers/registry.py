@@ -56,6 +56,8 @@ BUILT_IN: Mapping[str, EntryPoint] = {
     "KubernetesSecrets": EntryPoint(
         "KubernetesSecrets", "delegate.secret_managers.kubernetes_secrets:KubernetesSecrets", GROUP
     ),
+    "CyberArkCcp": EntryPoint("CyberArkCcp", "delegate.secret_managers.cyberark_ccp:CyberArkCcp", GROUP),
+    "CyberArkConjur": EntryPoint("CyberArkConjur", "delegate.secret_managers.cyberark_conjur:CyberArkConjur", GROUP),
     "Local": EntryPoint("Local", "delegate.secret_managers.local:Local", GROUP),
     "Vault": EntryPoint("Vault", "delegate.secret_managers.vault:Vault", GROUP),
     "VaultTransit": EntryPoint("VaultTransit", "delegate.secret_managers.vault_transit:VaultTransit", GROUP),

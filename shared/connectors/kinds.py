@@ -12,6 +12,8 @@ from shared.connectors.aws_secret_manager import AwsSecretManagerSettings
 from shared.connectors.azure_key_vault import AzureKeyVaultSettings
 from shared.connectors.azure_key_vault_key import AzureKeyVaultKeySettings
 from shared.connectors.custom_secret_manager import CustomSecretManagerSettings
+from shared.connectors.cyberark_ccp import CyberArkCcpSettings
+from shared.connectors.cyberark_conjur import CyberArkConjurSettings
 from shared.connectors.gcp_kms import GcpKmsSettings
 from shared.connectors.gcp_secret_manager import GcpSecretManagerSettings
 from shared.connectors.kubernetes_secrets import KubernetesSecretsSettings
@@ -28,6 +30,8 @@ KINDS: Mapping[str, type[Model]] = {
     "AwsParameterStore": AwsParameterStoreSettings,
     "AzureKeyVaultKey": AzureKeyVaultKeySettings,
     "CustomSecretManager": CustomSecretManagerSettings,
+    "CyberArkCcp": CyberArkCcpSettings,
+    "CyberArkConjur": CyberArkConjurSettings,
     "GcpKms": GcpKmsSettings,
     "GcpSecretManager": GcpSecretManagerSettings,
     "KubernetesSecrets": KubernetesSecretsSettings,

@@ -19,6 +19,7 @@ from msgspec import structs
 
 from delegate.endpoints import Endpoints
 from tests.contract.subjects import Servers, Subject
+from tests.servers.https import Https
 
 Calls = Callable[[], int]
 _HOP = {"connection", "content-encoding", "content-length", "host", "keep-alive", "transfer-encoding"}
@@ -33,6 +34,9 @@ async def counting(servers: Servers, server: str, subject: Subject) -> AsyncIter
             yield lambda: 0
         case "google":
             yield _since(lambda: len(servers.google.calls) + len(servers.google.http.paths))
+        case "conjur" | "ccp":
+            site: Https = getattr(servers, server)
+            yield _since(lambda: len(site.requests))
         case "azure":
             with _log_of(servers.azure) as total:
                 yield _since(total)

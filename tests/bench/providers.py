@@ -348,6 +348,8 @@ PROVIDERS = {
     "AwsSecretManager at moto": Provider("AwsSecretManager", "moto", _aws_secrets),
     "AzureKeyVault": Provider("AzureKeyVault", "azure", _azure_secrets),
     "AzureKeyVaultKey": Provider("AzureKeyVaultKey", "azure", _azure_keys),
+    "CyberArkCcp": Provider("CyberArkCcp", "ccp"),
+    "CyberArkConjur": Provider("CyberArkConjur", "conjur"),
     "GcpKms": Provider("GcpKms", "google", _google_kms),
     "GcpSecretManager": Provider("GcpSecretManager", "google", _google_secrets),
     "KubernetesSecrets": Provider("KubernetesSecrets", "kubernetes", _kubernetes),

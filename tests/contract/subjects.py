@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
@@ -39,6 +40,8 @@ from delegate.secret_managers.aws_secret_manager import AwsSecretManager
 from delegate.secret_managers.azure_key_vault import LONGEST_VALUE as LONGEST_OF_AZURE
 from delegate.secret_managers.azure_key_vault import AzureKeyVault
 from delegate.secret_managers.azure_key_vault_key import AzureKeyVaultKey
+from delegate.secret_managers.cyberark_ccp import CyberArkCcp
+from delegate.secret_managers.cyberark_conjur import CyberArkConjur
 from delegate.secret_managers.gcp_kms import GcpKms
 from delegate.secret_managers.gcp_secret_manager import LONGEST_VALUE as LONGEST_OF_GOOGLE
 from delegate.secret_managers.gcp_secret_manager import GcpSecretManager
@@ -59,12 +62,16 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from tests.fakes import example_plugin
 from tests.fakes.age import age_file, new_identity
+from tests.fakes.authority import Authority
+from tests.fakes.ccp import Account, Application, Ccp, Safe
+from tests.fakes.conjur import Conjur, Host
 from tests.fakes.google import PROJECT, Google
 from tests.fakes.issuers import ISSUER_KEYS
 from tests.fakes.kubernetes import Kubernetes
 from tests.fakes.world import World
 from tests.servers.azure import CLIENT, CLIENT_SECRET, TENANT, Azure
 from tests.servers.emulators import REGION, Emulator, MiniStack, Moto
+from tests.servers.https import Https
 from tests.servers.openbao import OpenBao
 
 S = TypeVar("S")
@@ -155,6 +162,31 @@ class Servers:
         return server
 
     @cached_property
+    def variables(self) -> Conjur:
+        """What Conjur has for `conjur`."""
+        return Conjur()
+
+    @cached_property
+    def conjur(self) -> Https:
+        """A stand-in for CyberArk Conjur."""
+        return self._started(Https(self.variables))
+
+    @cached_property
+    def clients(self) -> Authority:
+        """Whose certificates `ccp` takes."""
+        return Authority("clients")
+
+    @cached_property
+    def accounts(self) -> Ccp:
+        """What CyberArk's Vault has for `ccp`."""
+        return Ccp()
+
+    @cached_property
+    def ccp(self) -> Https:
+        """A stand-in for CyberArk's Central Credential Provider, to which every client shows a certificate."""
+        return self._started(Https(self.accounts, clients=self.clients, required=True))
+
+    @cached_property
     def azure(self) -> Azure:
         """A stand-in for Key Vault and Entra ID, with the key `main`; its authority is trusted as long as it runs."""
         server = self._started(Azure())
@@ -179,7 +211,8 @@ class Subject:
 
     `longest`: what it takes, in bytes. `history`: whether each earlier version can be read once there are newer ones.
     `remote`: whether its provider keeps the values, so that what was deleted is gone. `files`: what the delegate's policy lets
-    connectors name. `lay`, of a kind that only reads: puts a value where its provider has it, and gives the reference to it.
+    connectors name. `lay`, of a kind that only reads: puts a value where its provider has it, and gives the reference to it;
+    `fits`: whether that provider can have it at all; `members`: whether `#key` selects from a value that is JSON.
     """
 
     world: World
@@ -194,6 +227,8 @@ class Subject:
     remote: bool = False
     files: tuple[str, ...] = ()
     lay: Callable[[bytes], str] | None = None
+    fits: Callable[[bytes], bool] = lambda _: True
+    members: bool = True
     opened: list[SecretManager] = field(default_factory=list)
 
     @property
@@ -412,8 +447,53 @@ def _age(world: World, servers: Servers) -> Subject:
     return made
 
 
+def _conjur(world: World, servers: Servers) -> Subject:
+    login, conjur, site = f"host/{secrets.token_hex(8)}", servers.variables, servers.conjur
+    conjur.hosts[login] = Host()
+
+    def lay(value: bytes) -> str:
+        name = f"prod/{secrets.token_hex(8)}"
+        conjur.variables[name] = [value]
+        conjur.permit(login, name)
+        return name
+
+    who = {"type": "ApiKey", "spec": {"login": login, "apiKey": "account.key"}}
+    spec = {"url": site.url, "account": conjur.account, "caCertificate": site.trust, "credential": who}
+    values = {"account.key": conjur.hosts[login].api_key.encode()}
+    made = Subject(world, CyberArkConjur, connector(world, "CyberArkConjur", spec, *values), values)
+    made.lay, made.fits = lay, bool  # a variable is never empty
+    return made
+
+
+def _ccp(world: World, servers: Servers) -> Subject:
+    name, ccp, site = secrets.token_hex(8), servers.accounts, servers.ccp
+    key, certificate = servers.clients.issue()
+    ccp.applications[name] = Application({load_pem_x509_certificate(certificate).serial_number})
+    safe = ccp.safes[name] = Safe({name})
+
+    def lay(value: bytes) -> str:
+        safe.accounts.append(Account(value.decode(), secrets.token_hex(8)))
+        return f"{name}/{safe.accounts[-1].name}"
+
+    shown = {"clientCertificate": certificate.decode(), "clientKey": "account.key"}
+    spec = {"url": site.url, "appId": name, "caCertificate": site.trust, **shown}
+    made = Subject(world, CyberArkCcp, connector(world, "CyberArkCcp", spec, "account.key"), {"account.key": key})
+    made.lay, made.longest, made.fits, made.members = lay, 65_536, is_password, False
+    return made
+
+
+def is_password(value: bytes) -> bool:
+    """Whether it is text, and not empty."""
+    try:
+        return bool(value.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 READERS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "AgeFile": _age,
+    "CyberArkCcp": _ccp,
+    "CyberArkConjur": _conjur,
 }
 """Kinds that only read what is there."""
 

@@ -49,8 +49,8 @@ async def test_a_check_of_a_working_connector_passes(manager: SecretManager) -> 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
 async def test_what_the_provider_has_is_fetched(manager: SecretManager, subject: Subject, value: bytes) -> None:
-    if len(value) > subject.longest:
-        pytest.skip("longer than the provider takes")
+    if len(value) > subject.longest or not subject.fits(value):
+        pytest.skip("nothing that the provider takes")
     secret, nothing = subject.holding(value)
     stored = stored_value(stored_bytes(await manager.store(secret, nothing)))
     assert (await manager.fetch(secret, stored)).reveal() == value
@@ -58,6 +58,8 @@ async def test_what_the_provider_has_is_fetched(manager: SecretManager, subject:
 
 
 async def test_a_member_of_a_json_object_is_selected(manager: SecretManager, subject: Subject) -> None:
+    if not subject.members:
+        pytest.skip("a key selects a property of the provider's own")
     secret, nothing = subject.holding(b'{"user": {"name": "eve"}, "user.age": 7}')
     for key, value in (("user.name", b"eve"), ("user.age", b"7")):
         chosen = structs.replace(secret.secret, reference=f"{secret.secret.reference}#{key}")

@@ -33,6 +33,8 @@ SUBJECT_OF: Mapping[str, tuple[str, str]] = {
     "AwsSecretManager": ("Amazon", "AwsSecretManager at moto"),
     "AzureKeyVault": ("Microsoft", "AzureKeyVault"),
     "AzureKeyVaultKey": ("Microsoft", "AzureKeyVaultKey"),
+    "CyberArkCcp": ("", "CyberArkCcp"),
+    "CyberArkConjur": ("", "CyberArkConjur"),
     "GcpKms": ("Google", "GcpKms"),
     "GcpSecretManager": ("Google", "GcpSecretManager"),
     "KubernetesSecrets": ("", "KubernetesSecrets"),

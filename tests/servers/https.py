@@ -42,6 +42,7 @@ class Request:
     body: bytes
     certificate: x509.Certificate | None = None
     raw_query: str = ""
+    peer: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ def _server(site: Https) -> ThreadingHTTPServer:
                     self.rfile.read(int(self.headers.get("Content-Length") or 0)),
                     x509.load_der_x509_certificate(shown) if shown else None,
                     parts.query,
+                    str(self.client_address[0]),
                 )
             )
             self.send_response(reply.status)

@@ -260,6 +260,10 @@ _ARN = {"kmsArnInPlainText": "arn:aws:kms:us-east-1:123456789012:key/k"}
 _VAULT = {"vaultUrl": "https://vault.example", "renewalIntervalMinutes": 10}
 
 
+def _conjur(way: str, **spec: str) -> dict[str, Any]:
+    return {"url": "https://conjur.example", "account": "acme", "credential": {"type": way, "spec": spec}}
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "audience"),
     [
@@ -270,6 +274,9 @@ _VAULT = {"vaultUrl": "https://vault.example", "renewalIntervalMinutes": 10}
         ("AwsParameterStore", _aws("ManualConfig", **_KEYS), None),
         ("AwsSecretManager", _aws("OidcAuthentication", **_ROLE), "sts.amazonaws.com"),
         ("AwsSecretManager", _aws("ManualConfig", **_KEYS), None),
+        ("CyberArkConjur", _conjur("Jwt", serviceId="s", audience="a"), "a"),
+        ("CyberArkConjur", _conjur("ApiKey", login="host/h", apiKey="account.k"), None),
+        ("CyberArkCcp", {"url": "https://h", "appId": "a", "delegateSelectors": ["d"]}, None),
         ("Vault", {**_VAULT, "useJwtAuth": True, "jwtAuthRole": "r", "jwtAuthPath": "jwt"}, "jwt"),
         ("Vault", {**_VAULT, "authToken": "account.t"}, None),
     ],
