@@ -29,9 +29,9 @@ from shared.template_inputs import (
     write_inputs,
 )
 
-CONTENT = TemplateContent(
+CONTENT = TemplateContent(  # noqa: S604 (a field of ours)
     type="SecretManager",
-    shell="Bash",  # noqa: S604 (a field of ours)
+    shell="Bash",
     script="secret=x",
     inputs=(
         TemplateInput(name="path"),
