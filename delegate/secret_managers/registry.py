@@ -59,6 +59,9 @@ BUILT_IN: Mapping[str, EntryPoint] = {
     "CyberArkCcp": EntryPoint("CyberArkCcp", "delegate.secret_managers.cyberark_ccp:CyberArkCcp", GROUP),
     "CyberArkConjur": EntryPoint("CyberArkConjur", "delegate.secret_managers.cyberark_conjur:CyberArkConjur", GROUP),
     "Local": EntryPoint("Local", "delegate.secret_managers.local:Local", GROUP),
+    "OnePasswordConnect": EntryPoint(
+        "OnePasswordConnect", "delegate.secret_managers.onepassword_connect:OnePasswordConnect", GROUP
+    ),
     "Vault": EntryPoint("Vault", "delegate.secret_managers.vault:Vault", GROUP),
     "VaultTransit": EntryPoint("VaultTransit", "delegate.secret_managers.vault_transit:VaultTransit", GROUP),
 }

@@ -19,15 +19,16 @@ from shared.connectors.gcp_secret_manager import GcpSecretManagerSettings
 from shared.connectors.kubernetes_secrets import KubernetesSecretsSettings
 from shared.connectors.local import LocalSettings
 from shared.connectors.model import Model, convert
+from shared.connectors.onepassword_connect import OnePasswordConnectSettings
 from shared.connectors.vault import VaultSettings, VaultTransitSettings
 from shared.errors import Malformed
 
 KINDS: Mapping[str, type[Model]] = {
     "AgeFile": AgeFileSettings,
     "AwsKms": AwsKmsSettings,
+    "AwsParameterStore": AwsParameterStoreSettings,
     "AwsSecretManager": AwsSecretManagerSettings,
     "AzureKeyVault": AzureKeyVaultSettings,
-    "AwsParameterStore": AwsParameterStoreSettings,
     "AzureKeyVaultKey": AzureKeyVaultKeySettings,
     "CustomSecretManager": CustomSecretManagerSettings,
     "CyberArkCcp": CyberArkCcpSettings,
@@ -36,6 +37,7 @@ KINDS: Mapping[str, type[Model]] = {
     "GcpSecretManager": GcpSecretManagerSettings,
     "KubernetesSecrets": KubernetesSecretsSettings,
     "Local": LocalSettings,
+    "OnePasswordConnect": OnePasswordConnectSettings,
     "Vault": VaultSettings,
     "VaultTransit": VaultTransitSettings,
 }

@@ -178,6 +178,7 @@ LATER = (
     "delegate.secret_managers.cyberark_",
     "delegate.secret_managers.gcp_",
     "delegate.secret_managers.kubernetes_",
+    "delegate.secret_managers.onepassword_",
     "delegate.secret_managers.vault",
     "delegate.ssh_",  # the first login over SSH
 )

@@ -34,6 +34,8 @@ async def counting(servers: Servers, server: str, subject: Subject) -> AsyncIter
             yield lambda: 0
         case "google":
             yield _since(lambda: len(servers.google.calls) + len(servers.google.http.paths))
+        case "onepassword":
+            yield _since(lambda: len(servers.onepassword.requests))
         case "conjur" | "ccp":
             site: Https = getattr(servers, server)
             yield _since(lambda: len(site.requests))

@@ -352,6 +352,7 @@ PROVIDERS = {
     "CyberArkConjur": Provider("CyberArkConjur", "conjur"),
     "GcpKms": Provider("GcpKms", "google", _google_kms),
     "GcpSecretManager": Provider("GcpSecretManager", "google", _google_secrets),
+    "OnePasswordConnect": Provider("OnePasswordConnect", "onepassword"),
     "KubernetesSecrets": Provider("KubernetesSecrets", "kubernetes", _kubernetes),
     "Vault, KV 2": Provider("Vault", "openbao", _vault),
     "VaultTransit": Provider("VaultTransit", "openbao", _transit),

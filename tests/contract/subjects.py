@@ -49,6 +49,7 @@ from delegate.secret_managers.interface import Kind, SecretManager, SecretVersio
 from delegate.secret_managers.kubernetes_secrets import LONGEST_VALUE as LONGEST_OF_KUBERNETES
 from delegate.secret_managers.kubernetes_secrets import KubernetesSecrets
 from delegate.secret_managers.local import Local
+from delegate.secret_managers.onepassword_connect import OnePasswordConnect
 from delegate.secret_managers.registry import installed_kinds
 from delegate.secret_managers.vault import LONGEST_VALUE as LONGEST_OF_VAULT
 from delegate.secret_managers.vault import Vault
@@ -68,6 +69,7 @@ from tests.fakes.conjur import Conjur, Host
 from tests.fakes.google import PROJECT, Google
 from tests.fakes.issuers import ISSUER_KEYS
 from tests.fakes.kubernetes import Kubernetes
+from tests.fakes.onepassword import Connect
 from tests.fakes.world import World
 from tests.servers.azure import CLIENT, CLIENT_SECRET, TENANT, Azure
 from tests.servers.emulators import REGION, Emulator, MiniStack, Moto
@@ -160,6 +162,16 @@ class Servers:
         server.root.sys.enable_secrets_engine("transit")
         server.root.secrets.transit.create_key("main")
         return server
+
+    @cached_property
+    def connect(self) -> Connect:
+        """What 1Password keeps for `onepassword`."""
+        return Connect()
+
+    @cached_property
+    def onepassword(self) -> Https:
+        """A stand-in for 1Password Connect."""
+        return self._started(Https(self.connect))
 
     @cached_property
     def variables(self) -> Conjur:
@@ -447,6 +459,26 @@ def _age(world: World, servers: Servers) -> Subject:
     return made
 
 
+def _onepassword(world: World, servers: Servers) -> Subject:
+    name, connect = f"vault {secrets.token_hex(8)}", servers.connect
+    vault = connect.vault(name)
+
+    def lay(value: bytes) -> str:
+        title, text = f"item {secrets.token_hex(8)}", value.decode(errors="replace")
+        item = connect.item(vault, title)
+        if text and text.encode() == value and len(value) <= 65_536:
+            item.add("password", text, item.section("Admin"))
+        else:
+            item.attach("password", value)  # fields are text, and not empty
+        return f"{name}/{title}/password"
+
+    values = {"account.token": connect.token(vault).encode()}
+    spec = {"url": servers.onepassword.url, "token": "account.token", "caCertificate": servers.onepassword.trust}
+    made = Subject(world, OnePasswordConnect, connector(world, "OnePasswordConnect", spec, *values), values)
+    made.lay = lay
+    return made
+
+
 def _conjur(world: World, servers: Servers) -> Subject:
     login, conjur, site = f"host/{secrets.token_hex(8)}", servers.variables, servers.conjur
     conjur.hosts[login] = Host()
@@ -494,6 +526,7 @@ READERS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "AgeFile": _age,
     "CyberArkCcp": _ccp,
     "CyberArkConjur": _conjur,
+    "OnePasswordConnect": _onepassword,
 }
 """Kinds that only read what is there."""
 

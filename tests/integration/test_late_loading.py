@@ -39,6 +39,7 @@ SUBJECT_OF: Mapping[str, tuple[str, str]] = {
     "GcpSecretManager": ("Google", "GcpSecretManager"),
     "KubernetesSecrets": ("", "KubernetesSecrets"),
     "Local": ("", "Local"),
+    "OnePasswordConnect": ("", "OnePasswordConnect"),
     "Vault": ("HashiCorp", "Vault, KV 2"),
     "VaultTransit": ("HashiCorp", "VaultTransit"),
 }
