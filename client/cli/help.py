@@ -27,7 +27,10 @@ _REFERENCES = """References to secrets
   account.NAME                          in the account
   org.NAME                              in the chosen organisation (--org)
   NAME                                  in the chosen scope (--org, --project, or the context's)
-  <+secrets.getValue("account.NAME")>   the same, as an expression
+  TYPE://CONNECTOR/PATH#KEY             what a connector reads, without a stored secret; takes fetch
+  <+secrets.getValue("account.NAME")>   the same, as an expression; its variables by --var
+
+TYPE: hashicorpvault, awssecretsmanager, azurevault, gcpsecretsmanager. account. or org. before it says where the connector is.
 
 Scopes in --scope: account, org/ORG, org/ORG/project/PROJECT.
 """
