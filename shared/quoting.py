@@ -19,6 +19,14 @@ from shared.errors import Malformed
 OPEN, SINGLE, DOUBLE, ANSI, GROUP, TICKS, BRACES, SUM = "", "'", '"', "$'", "(", "`", "${", "(("
 
 _HEREDOC = re.compile(r"""<<(?P<dash>-?)[ \t]*(?P<word>(?:'[^'\n]*'|"[^"\n]*"|\\.|[^\s;&|<>()'"\\])+)""")
+_EVALUATED_AFTER = re.compile(
+    r"""(\[\[[ \t][^\]]*[ \t]-(eq|ne|lt|le|gt|ge)[ \t]+["']?|\[\[?[ \t]+-v[ \t]+["']?"""
+    r"""|(^|[;&|(])[ \t]*((let|declare[ \t]+-\w*i\w*)[ \t][^;&|]*|[A-Za-z_][0-9A-Za-z_]*\[["']?))\Z"""
+)
+_EVALUATED_BEFORE = re.compile(r"""["']?[ \t]+-(eq|ne|lt|le|gt|ge)[ \t]""")
+"""Where Bash takes a text for arithmetic, which can name commands: a number's comparison in [[ ]], let, an array's index."""
+
+_LONGEST_BEFORE = 200
 _WORD_STARTS = frozenset(" \t\n;&|(")
 _QUOTED = str.maketrans("", "", "'\"\\")
 
@@ -45,6 +53,8 @@ class Bash:
         """Heredocs to come: their delimiter, whether it is quoted, whether tabs before it are left out."""
         self._line: str | None = None
         """In a heredoc: its line so far."""
+        self._before = ""
+        """The end of what stands before, on the same line."""
 
     def reference(self, name: str) -> str:
         """An expansion that the shell doesn't split, where it can be quoted."""
@@ -58,6 +68,9 @@ class Bash:
                 )
             self._line += "\0"
             return f"${{{name}}}"
+        if _EVALUATED_AFTER.search(self._before):
+            raise _evaluated()
+        self._before += "\0"
         match self._within[-1]:
             case "'":
                 return f"'\"${{{name}}}\"'"
@@ -66,14 +79,14 @@ class Bash:
             case '"':
                 return f"${{{name}}}"
             case "((" | "${":
-                raise _misplaced(
-                    "in an expansion or in arithmetic, where the shell would evaluate its value",
-                    "give it to a variable before: x=<+...>, check what it holds, and use $x",
-                )
+                raise _evaluated()
         return f'"${{{name}}}"'
 
     def feed(self, piece: str) -> None:
-        """Follow the script through `piece`."""
+        """Follow the script through `piece`. Raises Malformed for what couldn't stand behind an expression."""
+        if self._before.endswith("\0") and "[[" in self._before and _EVALUATED_BEFORE.match(piece):
+            raise _evaluated()
+        self._before = (self._before + piece).rpartition("\n")[2][-_LONGEST_BEFORE:]
         at = 0
         while at < len(piece):
             if self._is_comment:
@@ -244,6 +257,13 @@ class PowerShell:
             self._within = SINGLE
         elif token["double"]:
             self._within = DOUBLE
+
+
+def _evaluated() -> Malformed:
+    return _misplaced(
+        "in an expansion or in arithmetic, where the shell would evaluate its value",
+        "give it to a variable before: x=<+...>, check what it holds, and use $x",
+    )
 
 
 def _misplaced(where: str, hint: str) -> Malformed:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -156,13 +157,17 @@ def composed(shell: Shell, script: str) -> Composed:
     reader = _READERS[shell]()
     pieces: list[str] = []
     names: dict[Expression, str] = {}
+    last: Expression = Text("")
     for part in parse_text(script):
         if isinstance(part, str):
-            reader.feed(part)
+            with _told(last):
+                reader.feed(part)
             pieces.append(part)
         else:
+            last = part
             name = names.setdefault(part, f"{OURS}{len(names)}__")
-            pieces.append(_placed(reader, name, part))
+            with _told(part):
+                pieces.append(reader.reference(name))
     return Composed("".join(pieces), {name: expression for expression, name in names.items()})
 
 
@@ -180,9 +185,11 @@ class Python:
 _READERS: Mapping[Shell, Callable[[], Reader]] = {"Bash": Bash, "PowerShell": PowerShell, "Python": Python}
 
 
-def _placed(reader: Reader, name: str, expression: Expression) -> str:
+@contextmanager
+def _told(expression: Expression) -> Iterator[None]:
+    """What is wrong with an expression's place is told with that place."""
     try:
-        return reader.reference(name)
+        yield
     except Malformed as error:
         place = _place(expression)
         detail = error.detail.replace("an expression", f"the expression at {place}") if place else error.detail

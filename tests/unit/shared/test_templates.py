@@ -66,6 +66,7 @@ def test_a_script_that_uses_anything_else_is_refused(shell: Shell, script: str, 
     [
         (f"echo\necho $(( {PATH} ))", "line 2, column 12"),
         (f"echo $(( {TOKEN} ))", "line 1, column 12"),
+        (f"[[ {TOKEN} -eq 1 ]]", "line 1, column 6"),
         ("echo $(( <+'1' + spec.environmentVariables.path> ))", "line 1, column 18"),
     ],
 )
