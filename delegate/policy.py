@@ -24,8 +24,9 @@ ANY: Final = "*"
 
 WINDOW_SECONDS = 60.0
 
-_KEYS = ("ops", "scopes", "kinds", "keyrings", "hosts", "files", "exec", "scripts", "calls_per_minute")
+_KEYS = ("ops", "scopes", "kinds", "keyrings", "hosts", "files", "libraries", "exec", "scripts", "calls_per_minute")
 _MOST_CALLS = 1_000_000
+_LIBRARY = re.compile(r"[a-z0-9][a-z0-9_\-]{0,63}\Z")
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,63}\Z")
 _IDENTIFIER = re.compile(IDENTIFIER)
 _HOST = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\Z")
@@ -61,8 +62,8 @@ class LocalPolicy:
 
     A scope covers what lies below it. A host is exact or begins with `*.`, which covers every name below; `*`
     covers no metadata service of a cloud. `files` are files of this machine that connectors may name: exact, or `DIR/*` for
-    all below. `calls` is what a connector may call a minute, None for no limit;
-    `calls_of` has the connectors, by identifier, with a limit of their own.
+    all below. `libraries` are PKCS#11 libraries by the names that connectors give them. `calls` is what a connector may
+    call a minute, None for no limit; `calls_of` has the connectors, by identifier, with a limit of their own.
     """
 
     ops: frozenset[str]
@@ -75,6 +76,7 @@ class LocalPolicy:
     scripts: bool
     calls: int | None
     calls_of: Mapping[str, int]
+    libraries: Mapping[str, str]
 
     @staticmethod
     def default(kinds: Iterable[str]) -> LocalPolicy:
@@ -98,6 +100,7 @@ class LocalPolicy:
             scripts=_switch(keys, "scripts"),
             calls=calls,
             calls_of=calls_of,
+            libraries=_libraries(keys),
         )
 
     def check(
@@ -147,6 +150,18 @@ class LocalPolicy:
         if not path.startswith("/") or {".", ".."} & set(path.split("/")):
             return False
         return path in self.files or any(path.startswith(each[:-1]) for each in self.files if each.endswith("/*"))
+
+    def library(self, name: str) -> str:
+        """The file of the library of that name. Raises Denied: what isn't named here is nobody's to load."""
+        path = self.libraries.get(name)
+        if path is None:
+            raise Denied(
+                "local_policy",
+                f"the delegate's own policy names no library {name}",
+                "name its file under libraries in the policy file of that delegate, or use another delegate",
+                rule="libraries",
+            )
+        return path
 
     def limit(self, connector: str) -> int | None:
         """The calls that a connector, by its identifier, may make a minute; None for no limit."""
@@ -244,6 +259,16 @@ def _calls(keys: Mapping[str, Any]) -> tuple[int | None, dict[str, int]]:
         if type(number) is not int or not 0 <= number <= _MOST_CALLS:
             raise _malformed("calls_per_minute", allowed)
     return calls, calls_of
+
+
+def _libraries(keys: Mapping[str, Any]) -> dict[str, str]:
+    table = keys.get("libraries", {})
+    allowed = "a table of names, in small letters, digits, _ and -, and absolute paths of files"
+    if not isinstance(table, dict) or not all(_LIBRARY.match(name) for name in table):
+        raise _malformed("libraries", allowed)
+    if not all(isinstance(path, str) and _is_file_pattern(path) and "*" not in path for path in table.values()):
+        raise _malformed("libraries", allowed)
+    return table
 
 
 def _is_kind(text: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from delegate.clock import Clock
+from delegate.credentials.refused import RefusedCredentials
 from delegate.data_keys import DataKeys
 from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
@@ -126,7 +127,7 @@ class Surroundings:
     """What a kind may use of the delegate that it runs in.
 
     Each host that it calls must pass `policy.allows_host`; `call_seconds` bounds one try of a call. `template` is the verified
-    template that the connector names, for the one kind that runs one.
+    template that the connector names, for the one kind that runs one; `refused` what must not be shown to a provider again.
     `ssh_known_hosts` is the path of the delegate's own known hosts, empty for none.
     """
 
@@ -143,6 +144,7 @@ class Surroundings:
     call_seconds: float = 15.0
     ssh_known_hosts: str = ""
     template: TemplateDocument | None = None
+    refused: RefusedCredentials = field(default_factory=RefusedCredentials)
 
 
 class Kind(Protocol):

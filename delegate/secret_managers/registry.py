@@ -62,6 +62,7 @@ BUILT_IN: Mapping[str, EntryPoint] = {
     "OnePasswordConnect": EntryPoint(
         "OnePasswordConnect", "delegate.secret_managers.onepassword_connect:OnePasswordConnect", GROUP
     ),
+    "Pkcs11": EntryPoint("Pkcs11", "delegate.secret_managers.pkcs11:Pkcs11", GROUP),
     "Vault": EntryPoint("Vault", "delegate.secret_managers.vault:Vault", GROUP),
     "VaultTransit": EntryPoint("VaultTransit", "delegate.secret_managers.vault_transit:VaultTransit", GROUP),
 }

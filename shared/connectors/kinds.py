@@ -20,6 +20,7 @@ from shared.connectors.kubernetes_secrets import KubernetesSecretsSettings
 from shared.connectors.local import LocalSettings
 from shared.connectors.model import Model, convert
 from shared.connectors.onepassword_connect import OnePasswordConnectSettings
+from shared.connectors.pkcs11 import Pkcs11Settings
 from shared.connectors.vault import VaultSettings, VaultTransitSettings
 from shared.errors import Malformed
 
@@ -38,6 +39,7 @@ KINDS: Mapping[str, type[Model]] = {
     "KubernetesSecrets": KubernetesSecretsSettings,
     "Local": LocalSettings,
     "OnePasswordConnect": OnePasswordConnectSettings,
+    "Pkcs11": Pkcs11Settings,
     "Vault": VaultSettings,
     "VaultTransit": VaultTransitSettings,
 }

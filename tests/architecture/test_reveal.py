@@ -33,6 +33,8 @@ EXITS = {
     "delegate/credentials/kubernetes.py": "a token, held as a secret, shows an API server who asks",
     "delegate/credentials/vault_http.py": "a client certificate's key, held as a secret, is shown to Vault",
     "delegate/credentials/vault_logins.py": "tokens, SecretIDs and passwords log in at Vault",
+    "delegate/credentials/pkcs11.py": "a PIN logs in at a token",
+    "delegate/secret_managers/pkcs11.py": "a data key is given to a token to be wrapped",
     "delegate/secret_managers/vault_transit.py": "a data key is given to Vault to be wrapped",
     "delegate/ssh.py": "packs an SSHKey with the values that it names, and opens that again where it logs in",
     "delegate/ssh_login.py": "a private key or a password logs in at a host",

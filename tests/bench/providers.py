@@ -343,6 +343,7 @@ PROVIDERS = {
     # The row of the contract's table that it is measured with.
     "Local": Provider("Local"),
     "AgeFile": Provider("AgeFile"),
+    "Pkcs11, AES-GCM": Provider("Pkcs11"),
     "AwsKms at moto": Provider("AwsKms", "moto", _aws_kms),
     "AwsParameterStore at moto": Provider("AwsParameterStore", "moto", _aws_parameters),
     "AwsSecretManager at moto": Provider("AwsSecretManager", "moto", _aws_secrets),

@@ -50,6 +50,7 @@ from delegate.secret_managers.kubernetes_secrets import LONGEST_VALUE as LONGEST
 from delegate.secret_managers.kubernetes_secrets import KubernetesSecrets
 from delegate.secret_managers.local import Local
 from delegate.secret_managers.onepassword_connect import OnePasswordConnect
+from delegate.secret_managers.pkcs11 import Pkcs11
 from delegate.secret_managers.registry import installed_kinds
 from delegate.secret_managers.vault import LONGEST_VALUE as LONGEST_OF_VAULT
 from delegate.secret_managers.vault import Vault
@@ -75,6 +76,7 @@ from tests.servers.azure import CLIENT, CLIENT_SECRET, TENANT, Azure
 from tests.servers.emulators import REGION, Emulator, MiniStack, Moto
 from tests.servers.https import Https
 from tests.servers.openbao import OpenBao
+from tests.servers.softhsm import NAME, POLICY, SoftHsm, Token
 
 S = TypeVar("S")
 
@@ -208,6 +210,14 @@ class Servers:
         return server
 
     @cached_property
+    def token(self) -> Token:
+        """A token of SoftHSM, which every process finds that is started as long as this runs, with keys for both mechanisms."""
+        token = self._started(SoftHsm()).token()
+        token.aes("main")
+        token.mac("main")
+        return token
+
+    @cached_property
     def example_plugin(self) -> Path:
         """The example of a package that brings a kind, installed, and on the path as long as this runs."""
         paths = self._started(pytest.MonkeyPatch.context())
@@ -223,8 +233,8 @@ class Subject:
 
     `longest`: what it takes, in bytes. `history`: whether each earlier version can be read once there are newer ones.
     `remote`: whether its provider keeps the values, so that what was deleted is gone. `files`: what the delegate's policy lets
-    connectors name. `lay`, of a kind that only reads: puts a value where its provider has it, and gives the reference to it;
-    `fits`: whether that provider can have it at all; `members`: whether `#key` selects from a value that is JSON.
+    connectors name; `rules`: what else it says. `lay`, of a kind that only reads: puts a value where its provider has it, and gives the
+    reference to it; `fits`: whether that provider can have it at all; `members`: whether `#key` selects from a value that is JSON.
     """
 
     world: World
@@ -238,6 +248,7 @@ class Subject:
     history: bool = True
     remote: bool = False
     files: tuple[str, ...] = ()
+    rules: str = ""
     lay: Callable[[bytes], str] | None = None
     fits: Callable[[bytes], bool] = lambda _: True
     members: bool = True
@@ -246,7 +257,7 @@ class Subject:
     @property
     def policy(self) -> str:
         """The text of the delegate's policy file."""
-        return 'kinds = ["*"]\n' + (f"files = {json.dumps(self.files)}\n" if self.files else "")
+        return 'kinds = ["*"]\n' + (f"files = {json.dumps(self.files)}\n" if self.files else "") + self.rules
 
     def manager(self, keyring: Keyring | None = None) -> SecretManager:
         """A new manager, as this delegate's or (with another keyring of that name) as somebody else's."""
@@ -384,6 +395,20 @@ def _google_secrets(world: World, server: Google) -> Subject:
     return made
 
 
+def _pkcs11(world: World, token: Token, mechanism: str) -> Subject:
+    spec = {
+        "library": NAME,
+        "tokenLabel": token.label,
+        "keyLabel": "main",
+        "mechanism": mechanism,
+        "pin": "account.pin",
+    }
+    values = {"account.pin": token.pin.encode()}
+    made = Subject(world, Pkcs11, connector(world, "Pkcs11", {**spec, "delegateSelectors": ["here"]}, *values), values)
+    made.rules = POLICY
+    return made
+
+
 def _example(world: World, servers: Servers) -> Subject:
     assert servers.example_plugin
     return rows("contract:SUBJECTS")[example_plugin.KIND](world, servers)
@@ -433,6 +458,8 @@ SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "GcpKms": lambda world, servers: _google_keys(world, servers.google),
     "GcpSecretManager": lambda world, servers: _google_secrets(world, servers.google),
     "KubernetesSecrets": lambda world, servers: _kubernetes(world, servers.kubernetes),
+    "Pkcs11, AES-GCM": lambda world, servers: _pkcs11(world, servers.token, "AES_GCM"),
+    "Pkcs11, HMAC": lambda world, servers: _pkcs11(world, servers.token, "SHA256_HMAC"),
     "Vault, KV 1": lambda world, servers: _kv(world, servers.openbao, 1),
     "Vault, KV 2": lambda world, servers: _kv(world, servers.openbao, 2),
     "VaultTransit": lambda world, servers: _vault(

@@ -40,6 +40,7 @@ SUBJECT_OF: Mapping[str, tuple[str, str]] = {
     "KubernetesSecrets": ("", "KubernetesSecrets"),
     "Local": ("", "Local"),
     "OnePasswordConnect": ("", "OnePasswordConnect"),
+    "Pkcs11": ("", "Pkcs11, AES-GCM"),
     "Vault": ("HashiCorp", "Vault, KV 2"),
     "VaultTransit": ("HashiCorp", "VaultTransit"),
 }
