@@ -118,6 +118,10 @@ class Https:
         """The next requests to paths that begin so are answered so."""
         self._faults.append(_Fault(begins, reply, times))
 
+    def forgive(self) -> None:
+        """No more faults."""
+        self._faults.clear()
+
     def calls(self, begins: str = "/") -> list[Request]:
         """Those to paths that begin so, failed ones included."""
         return [one for one in self.requests if one.path.startswith(begins)]
