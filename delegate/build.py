@@ -16,7 +16,8 @@ from delegate.metrics import DelegateMetrics
 from delegate.passport import Passport
 from delegate.runner import Runner
 from delegate.secret_managers.interface import Randomness, Surroundings
-from delegate.secret_managers.registry import Loadable, Registry, installed_kinds
+from delegate.secret_managers.loading import Loadable
+from delegate.secret_managers.registry import Registry, installed_kinds
 from delegate.tasks import Tasks
 from delegate.tokens import Tokens
 from delegate.trust import Trust
@@ -57,6 +58,7 @@ def build(
         data_keys=DataKeys(clock, *configuration.data_keys),
         call_seconds=configuration.call_seconds,
         ssh_known_hosts=configuration.ssh_known_hosts,
+        variables=configuration.variables,
     )
     registry = Registry(installed_kinds() if kinds is None else kinds, surroundings)
     passport = Passport(

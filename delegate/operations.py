@@ -180,7 +180,7 @@ class _Act:
 
     def _target(self, host: str, login: Plaintext) -> SshTarget:
         surroundings = self._keychain.surroundings
-        return SshTarget(host, login, surroundings.policy, surroundings.call_seconds)
+        return SshTarget(host, login, surroundings.policy, surroundings.call_seconds, surroundings.ssh_known_hosts)
 
     def _check_room(self, more: int) -> None:
         """Whether so many bytes more go into the answer; an answer without bounds would cost the delegate its stream."""

@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from math import ceil
 
-import structlog
-
 from delegate.commands import Commands
 from delegate.scripts import POWERSHELL, Absence, Program, check_end, harvest
 from delegate.tails import Tail
@@ -33,8 +31,6 @@ LINGER_SECONDS = 0.1
 
 _LAUNCH = 'for one in $1; do ulimit "-${one%=*}" "${one#*=}"; done 2>/dev/null; shift; exec "$@"'
 """What a shell doesn't know or may not set stays as it is: the letter for processes is u or p."""
-
-_log = structlog.get_logger()
 
 
 class LocalScripts:
@@ -76,10 +72,10 @@ class LocalScripts:
             check_end(end.exit, end.signal, end.reason)
             found = harvest(output.written())
         except PrivySealError as error:
-            await self._tell(error.detail, output.tail, [*known, output.left()], about)
+            await output.tail.tell(error.detail, [*known, output.left()], about)
             raise
         if is_read and isinstance(found, Absence):
-            await self._tell(found.value, output.tail, known, about)
+            await output.tail.tell(found.value, known, about)
         return found
 
     def _shell(self, name: str) -> str:
@@ -89,13 +85,6 @@ class LocalScripts:
             raise NotFound(
                 "shell_missing", f"the delegate has no {name}, which the script is for", f"install {name} beside it"
             ) from None
-
-    async def _tell(
-        self, reason: str, tail: Tail, values: Sequence[Plaintext], about: Mapping[str, str] | None
-    ) -> None:
-        # An empty value hides nothing.
-        lines = await tail.lines([value for value in values if len(value)])
-        _log.warning("script.failed", reason=reason, output=lines, **(about or {}))
 
 
 class _Output:

@@ -6,7 +6,9 @@ Must not be made a part of an error: only who reads the delegate's log sees it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import structlog
 
 from delegate.masking import MASK, Patterns
 from delegate.threads import compute
@@ -20,6 +22,8 @@ _MOST_LINES = 100
 
 _GUISES = 50
 """The guises of a value together are some fifty times as long."""
+
+_log = structlog.get_logger()
 
 
 class Tail:
@@ -48,6 +52,12 @@ class Tail:
         shown = _masked(bytes(self._kept), self._is_cut, patterns)[-KEPT_BYTES:].decode(errors="replace")
         lines = [line[at : at + LONGEST] for line in shown.splitlines() for at in range(0, len(line) or 1, LONGEST)]
         return lines[-_MOST_LINES:]
+
+    async def tell(self, reason: str, values: Sequence[Plaintext], about: Mapping[str, str] | None) -> None:
+        """Log that a script has failed, and its last lines without any of `values`; `about` are keys of `shared.logs`."""
+        # An empty value hides nothing.
+        lines = await self.lines([value for value in values if len(value)])
+        _log.warning("script.failed", reason=reason, output=lines, **(about or {}))
 
 
 def _masked(text: bytes, is_cut: bool, patterns: Patterns) -> bytes:

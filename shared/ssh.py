@@ -239,6 +239,15 @@ def unpack(packed: bytes) -> Bundle:
     return Bundle(spec=spec, values=values)
 
 
+def is_bundle(raw: bytes) -> bool:
+    """Whether it is what `pack` made."""
+    try:
+        unpack(raw)
+    except Malformed:
+        return False
+    return True
+
+
 def _check_values(spec: SshSpec, values: Mapping[str, bytes]) -> None:
     if set(values) != set(references(spec).values()):
         raise Malformed(

@@ -128,7 +128,8 @@ class Surroundings:
 
     Each host that it calls must pass `policy.allows_host`; `call_seconds` bounds one try of a call. `template` is the verified
     template that the connector names, for the one kind that runs one; `refused` what must not be shown to a provider again.
-    `ssh_known_hosts` is the path of the delegate's own known hosts, empty for none.
+    `ssh_known_hosts` is the path of the delegate's own known hosts, empty for none; `variables` are those of its own that what it
+    starts may get.
     """
 
     zone: Zone
@@ -143,6 +144,7 @@ class Surroundings:
     data_keys: DataKeys = field(default_factory=lambda: DataKeys(Clock()))
     call_seconds: float = 15.0
     ssh_known_hosts: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
     template: TemplateDocument | None = None
     refused: RefusedCredentials = field(default_factory=RefusedCredentials)
 

@@ -53,6 +53,9 @@ BUILT_IN: Mapping[str, EntryPoint] = {
     "AzureKeyVaultKey": EntryPoint(
         "AzureKeyVaultKey", "delegate.secret_managers.azure_key_vault_key:AzureKeyVaultKey", GROUP
     ),
+    "CustomSecretManager": EntryPoint(
+        "CustomSecretManager", "delegate.secret_managers.custom_secret_manager:CustomSecretManager", GROUP
+    ),
     "KubernetesSecrets": EntryPoint(
         "KubernetesSecrets", "delegate.secret_managers.kubernetes_secrets:KubernetesSecrets", GROUP
     ),

@@ -1,0 +1,186 @@
+"""The custom secret manager: a template's scripts read secrets where only they know how, here or on a host over SSH.
+
+Promises: what runs is the content that the connector's signer has seen, and nothing else; a script gets the inputs that
+template, connector and secret say, and the secrets that template and connector name, each in a variable; what a secret's
+document says is never read as an expression. An SSHKey logs in and is given to no script. Without `scripts` in the delegate's
+policy nothing runs. Source of the contract: docs/secret-managers/custom.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from delegate.commands import Commands
+from delegate.scripts import BASH, POWERSHELL, PYTHON, Absence, Input, filled, program
+from delegate.scripts_local import LocalScripts
+from delegate.scripts_remote import RemoteScripts
+from delegate.secret_managers.direct import Direct, Found
+from delegate.secret_managers.interface import SecretVersion, Surroundings
+from delegate.ssh import SshTarget
+from shared.connectors.custom_secret_manager import CustomSecretManagerSettings
+from shared.connectors.model import convert
+from shared.crypto.plaintext import Plaintext
+from shared.documents.connector import ConnectorDocument
+from shared.documents.secret import LARGEST_VALUE_BYTES
+from shared.errors import Denied, Malformed, NotFound
+from shared.names import Reference, Scope
+from shared.ssh import is_bundle
+from shared.template_inputs import host_of, merged, open_inputs, read_inputs, write_inputs
+
+CONCURRENCY = 4
+"""Scripts of one task at once: each is a process, and perhaps a connection."""
+
+_SHELLS = {"Bash": BASH[0], "Python": PYTHON[0], "PowerShell": POWERSHELL[0]}
+
+
+class CustomStore:
+    """What one connector's template reads. A locator is the inputs that a secret says, as `write_inputs` has them."""
+
+    def __init__(
+        self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
+    ) -> None:
+        self._settings = convert(CustomSecretManagerSettings, connector.spec, connector.type)
+        template = surroundings.template
+        if template is None:
+            raise Malformed(
+                "template_unbound",
+                f"the connector {connector.identifier} is signed without its template",
+                "sign it anew: privyseal apply",
+            )
+        self._surroundings = surroundings
+        self._connector = connector
+        self._template = template
+        self._commands = Commands(surroundings.variables)
+        here, login = Scope.parse(connector.scope), self._settings.connector_ref
+        places = {Reference.parse(text, here): value for text, value in secrets.items() if text != login}
+        if any(is_bundle(value.reveal()) for value in places.values()):
+            # What logs in to a host isn't a script's to see; the warrant knows what each of them is, but not where it goes.
+            raise Malformed(
+                "credential_unfit",
+                f"the connector {connector.identifier} would hand an SSHKey to its script",
+                "name it in connectorRef alone",
+            )
+        self._login = secrets.get(login) if login is not None else None
+        self._ours = {text: places[Reference.parse(text, here)] for text in secrets if text != login}
+        home = Scope.parse(template.scope)
+        self._theirs = {
+            text: places[place] for text in template.content.secrets if (place := Reference.parse(text, home)) in places
+        }
+
+    @property
+    def concurrency(self) -> int:
+        """A few."""
+        return CONCURRENCY
+
+    @property
+    def read_only(self) -> bool:
+        """Unless the template has a script that writes."""
+        return not self._template.content.write
+
+    @property
+    def longest_value(self) -> int:
+        """As long as a secret may be."""
+        return LARGEST_VALUE_BYTES
+
+    def locator(self, secret: SecretVersion) -> str:
+        """The inputs of a secret that a script writes are in its metadata."""
+        return write_inputs(secret.secret.metadata)
+
+    async def check(self) -> None:
+        """The shell is there, or the host lets the SSHKey in; no script runs. Raises Denied, NotFound, Unavailable."""
+        self._check_policy()
+        if not self._settings.is_remote:
+            self._commands.program(_SHELLS[self._template.content.shell], "/")
+        elif not self._settings.asks_host:
+            await self._target(self._settings.host or "").check()
+
+    async def read(self, locator: str, version: str, secret: SecretVersion) -> Found:
+        """What the script leaves. Raises NotFound for nothing, and what a script's run raises."""
+        found = await self._run(self._template.content.script, locator, secret)
+        if isinstance(found, Absence):
+            raise NotFound(
+                "secret_empty",
+                f"the template {self._template.identifier}@{self._template.version} has no value for the secret "
+                f"{secret.secret.identifier} of the account {self._connector.acct}: {found.value}",
+                "compare the secret's inputs with what is there; the script's last lines are in the delegate's log",
+            )
+        return Found(found, "")
+
+    async def write(self, locator: str, secret: SecretVersion, value: Plaintext) -> str:
+        """Runs the script that writes, with the value in `secret`; it has to be harmless twice."""
+        await self._run(self._template.content.write, locator, secret, value)
+        return ""
+
+    async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
+        """Runs the script that removes, for the whole secret. What it keeps of older versions is for the script to say."""
+        if secret.n:
+            return
+        if not self._template.content.remove:
+            raise Denied(
+                "template_cannot_remove",
+                f"the template {self._template.identifier}@{self._template.version} has no script that removes",
+                "give the template one in a new version, and sign the connector anew: privyseal template reconcile",
+            )
+        await self._run(self._template.content.remove, locator, secret)
+
+    async def close(self) -> None:
+        """Nothing stays open."""
+
+    async def _run(
+        self, script: str, locator: str, secret: SecretVersion, value: Plaintext | None = None
+    ) -> Plaintext | Absence:
+        self._check_policy()
+        content, given = self._template.content, read_inputs(locator)
+        inputs = self._inputs(given)
+        known = [one for one in (*inputs.values(), *self._theirs.values(), value) if isinstance(one, Plaintext)]
+        started = program(content.shell, script, inputs, self._theirs, value)
+        about = {"connector": self._connector.identifier, "kind": self._connector.type}
+        settings = self._settings
+        runner: LocalScripts | RemoteScripts = LocalScripts(self._commands)
+        if settings.is_remote:
+            runner = RemoteScripts(self._target(host_of(settings, given) or ""))
+        return await runner.run(
+            started,
+            known,
+            settings.timeout,
+            settings.working_directory or "",
+            is_read=value is None and script is content.script,
+            about=about,
+        )
+
+    def _inputs(self, given: Mapping[str, str]) -> dict[str, Input]:
+        """Every input, its expressions filled in: with the template's secrets where that says it, else with the connector's."""
+        content = self._template.content
+        left = set(open_inputs(content))
+        texts = merged(content, self._settings, given)
+        inputs: dict[str, Input] = {}
+        for name, text in texts.items():
+            # What a secret says holds no expression.
+            inputs[name] = filled(text, self._ours if name in left else self._theirs)
+        return inputs
+
+    def _target(self, host: str) -> SshTarget:
+        if self._login is None:
+            raise Malformed(
+                "credential_unfit",
+                f"the connector {self._connector.identifier} is signed without its SSHKey",
+                "sign it anew: privyseal apply",
+            )
+        around = self._surroundings
+        return SshTarget(host, self._login, around.policy, around.call_seconds, around.ssh_known_hosts)
+
+    def _check_policy(self) -> None:
+        if not self._surroundings.policy.scripts:
+            raise Denied(
+                "local_policy",
+                "the delegate's own policy refuses it: scripts may not run here",
+                "allow it with the key scripts in the policy file of that delegate, or use another delegate",
+                rule="scripts",
+            )
+
+
+def CustomSecretManager(  # noqa: N802 (a kind, by its name in YAML)
+    connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
+) -> Direct:
+    """The kind `CustomSecretManager`."""
+    return Direct(CustomStore(connector, surroundings, secrets), surroundings.zone)
