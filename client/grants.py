@@ -22,18 +22,21 @@ from shared.documents.jws import Verified, VerifyingKey, parse
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
+from shared.documents.template import TemplateDocument
 from shared.documents.usage import Usage
 from shared.errors import Denied, Malformed, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, OPAQUE, Reference, Scope, check_name
 from shared.trust.authority import Authority
-from shared.trust.uses import fetched_resource
+from shared.trust.uses import TEMPLATE_PERMISSIONS, fetched_resource
 
 MOST_AT_ONCE = 200
-OWNED: tuple[tuple[str, type[Revisioned], Permission], ...] = (
-    ("scope", ScopeDocument, "admin"),
-    ("connector", ConnectorDocument, "edit"),
-    ("secret", SecretDocument, "edit"),
+OWNED: tuple[tuple[str, type[Revisioned], tuple[Permission, ...]], ...] = (
+    ("scope", ScopeDocument, ("admin",)),
+    ("template", TemplateDocument, TEMPLATE_PERMISSIONS),
+    ("connector", ConnectorDocument, ("edit",)),
+    ("secret", SecretDocument, ("edit",)),
 )
+"""What somebody signs, and what he has to hold for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +186,16 @@ class Grants:
         for grant in account.book.grants.values():
             if grant.document.id not in status.grants and grant.document.exp > now and _falls(after, grant, now):
                 fallen.grants.append(grant)
-        for kind, cls, permission in OWNED:
+        for kind, cls, permissions in OWNED:
             async for one in self._directory.documents(kind, cls, ACCOUNT_SCOPE):
                 document = self._signed(one) if isinstance(one, tuple) else one
                 if document is None or getattr(document.document, "deleted", False):
                     continue
                 scope = Scope.parse(getattr(document.document, "scope", "account"))
-                resource = None if kind == "scope" else _resource(document.document)
+                resource = None if kind in {"scope", "template"} else _resource(document.document)
                 try:
-                    after.chain(document.kid, permission, scope, resource, now)
+                    for permission in permissions:
+                        after.chain(document.kid, permission, scope, resource, now)
                 except Denied:
                     fallen.documents.append(document)
         return fallen

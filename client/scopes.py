@@ -14,6 +14,7 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
+from shared.documents.template import TemplateDocument
 from shared.errors import Conflict, NotFound
 from shared.names import Scope, check_identifier, check_name
 
@@ -77,9 +78,10 @@ class Scopes:
         inside = parent.child(identifier)
         if not inside.project and await self.all(inside):
             raise Conflict("scope_not_empty", f"the organisation {identifier} has projects", "delete them first")
-        kinds: tuple[tuple[str, type[SecretDocument | ConnectorDocument]], ...] = (
+        kinds: tuple[tuple[str, type[SecretDocument | ConnectorDocument | TemplateDocument]], ...] = (
             ("secret", SecretDocument),
             ("connector", ConnectorDocument),
+            ("template", TemplateDocument),
         )
         for kind, cls in kinds:
             async for one in self._directory.documents(kind, cls, inside):

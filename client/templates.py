@@ -1,0 +1,332 @@
+"""Templates: described in YAML, planned against what the account has, published as signed documents, found by name and label.
+
+Promises: a label stands for one content: what is there under it is never replaced, only told apart by a diff; nobody signs a
+template that names a secret which he may not use; everything is checked before anything is published. Must not run a script.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from msgspec import structs
+
+from client.account import Account
+from client.directory import Directory
+from client.drafts import new_id, next_revision
+from client.manifest import Manifest, refuse_all
+from client.publish import Publisher, Signable
+from client.tasks import place_of
+from client.template_descriptions import TemplateDescription, describe_template, template_body, template_yaml
+from shared.canonical import digest
+from shared.documents.connector import ConnectorDocument
+from shared.documents.jws import Verified, parse_as
+from shared.documents.secret import SSH_KEY
+from shared.documents.template import TemplateDocument, content_digest
+from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError, Tampered
+from shared.names import Reference, Scope, check_version_label
+from shared.trust.uses import TEMPLATE_PERMISSIONS
+
+MOST_AT_ONCE = 200
+_FREE = ("name", "description", "tags")
+"""What may change of a version: nothing of it decides what a script does."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateChange:
+    """What a description comes to: `before` is the version that is there, `wanted` what it is to become."""
+
+    description: TemplateDescription
+    before: Verified[TemplateDocument] | None
+    wanted: TemplateDocument
+
+    @property
+    def action(self) -> Literal["create", "change", "none"]:
+        """What would be done."""
+        if self.before is None:
+            return "create"
+        return "none" if self.before.document == self.wanted else "change"
+
+    def diff(self) -> str:
+        """A unified diff of the YAML, empty where nothing changes."""
+        manifest = self.description.manifest
+        return template_diff(
+            self.before.document if self.before else None, self.wanted, f"{manifest.source}:{manifest.line}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A template's version as it is listed; `refused` says why its document isn't believed, and then nothing in it counts."""
+
+    document: TemplateDocument
+    signer: str
+    refused: PrivySealError | None = None
+    verified: Verified[TemplateDocument] | None = None
+
+
+class Templates:
+    """One account's. `here` is where bare names live."""
+
+    def __init__(self, account: Account, publisher: Publisher, directory: Directory, here: Scope) -> None:
+        self._account = account
+        self._publisher = publisher
+        self._directory = directory
+        self.here = here
+
+    # ---- planning and publishing
+
+    async def plan(self, manifests: Sequence[Manifest]) -> list[TemplateChange]:
+        """What the manifests come to, in their order.
+
+        Raises Malformed for wrong fields (file, line, path; more of them in the fact `problems`), Conflict (with the fact
+        `diff`) for another content under a label that is there, Denied for what this identity may not sign or use, NotFound.
+        """
+        described = _described(manifests)
+        if not described:
+            return []
+        await self._account.sync(force=True)
+        changes = [await self._change(one) for one in described]
+        for one in changes:
+            await self._check(one)
+        return changes
+
+    async def apply(self, changes: Sequence[TemplateChange]) -> list[Verified[TemplateDocument]]:
+        """Publishes what a plan changes, in one batch; the documents as they are now, in the plan's order. Raises Conflict."""
+        due = [one for one in changes if one.action != "none"]
+
+        def make(now: int) -> list[Signable]:
+            return [
+                next_revision(one.before, now, **{name: getattr(one.wanted, name) for name in _FREE})
+                if one.before
+                else structs.replace(one.wanted, iat=now)
+                for one in due
+            ]
+
+        published = iter(await self._publisher.publish(make)) if due else iter(())
+        return [
+            cast("Verified[TemplateDocument]", next(published) if one.action != "none" else one.before)
+            for one in changes
+        ]
+
+    async def _change(self, wanted: TemplateDescription) -> TemplateChange:
+        before = await self.at(wanted.place, wanted.version)
+        fields: dict[str, Any] = {name: getattr(wanted, name) for name in _FREE}
+        if before is None:
+            await self._directory.must_exist(wanted.place.scope)
+            document = TemplateDocument(
+                v=1,
+                acct=self._account.id,
+                id=new_id(),
+                rev=1,
+                iat=self._account.clock(),
+                scope=str(wanted.place.scope),
+                identifier=wanted.place.identifier,
+                version=wanted.version,
+                content=wanted.content,
+                **fields,
+            )
+            return TemplateChange(wanted, None, document)
+        if before.document.content != wanted.content:
+            other = structs.replace(before.document, content=wanted.content, **fields)
+            manifest = wanted.manifest
+            diff = template_diff(before.document, other, f"{manifest.source}:{manifest.line}")
+            placed = wanted.refused(
+                "versionLabel",
+                f"the version {wanted.version} of {wanted.place.identifier} is there with another content, which never changes",
+                "give it another versionLabel; connectors go on with theirs until they name the new one",
+            )
+            raise Conflict("template_version_taken", placed.detail, placed.hint, **placed.facts, diff=diff)
+        return TemplateChange(wanted, before, structs.replace(before.document, **fields))
+
+    async def _check(self, change: TemplateChange) -> None:
+        """The identity may sign it, and may use the secrets that it names, which are there."""
+        account, wanted, scope = self._account, change.wanted, Scope.parse(change.wanted.scope)
+        if change.action == "none":
+            return
+        for permission in TEMPLATE_PERMISSIONS:
+            account.book.authority.chain(account.identity.kid, permission, scope, None, account.clock())
+        for reference in wanted.content.secrets:
+            (known,) = await self._directory.find([Reference.parse(reference, scope)], fresh=True)
+            try:
+                if isinstance(known, PrivySealError):
+                    raise known
+                secret = known.secret.document
+                if secret.type == SSH_KEY:
+                    raise Malformed(
+                        "credential_unfit",
+                        f"{reference} is an SSHKey, and a script would be given its private key",
+                        "name it in the connectorRef of the connector",
+                    )
+                account.book.authority.chain(
+                    account.identity.kid, "use", Scope.parse(secret.scope), secret.id, account.clock()
+                )
+            except (Denied, Malformed, NotFound) as why:
+                told = why.detail if not isinstance(why, Denied) else f"you may not use {reference} ({why.detail})"
+                placed = change.description.refused(change.description.path_of(reference), told, why.hint)
+                raise type(why)(why.code, placed.detail, why.hint, **placed.facts) from None
+
+    # ---- looking
+
+    async def at(self, place: Reference, version: str) -> Verified[TemplateDocument] | None:
+        """One version at exactly that place; None where there is none, or it isn't shown.
+
+        Raises why it isn't believed, Tampered where something else is shown for it.
+        """
+        name = f"{place.identifier}@{version}"
+        query = {"scope": str(place.scope), "identifier": name}
+        compacts = (await self._account.ask("GET", "documents/template", query=query)).json().get("documents") or ()
+        for why in self._account.believe_all(compacts).values():
+            raise why
+        found: Verified[TemplateDocument] | None = None
+        for compact in compacts:
+            known = self._account.book.find(digest(compact))
+            document = known.document if known is not None else None
+            if not isinstance(document, TemplateDocument):
+                raise _unasked()
+            if (document.scope, document.place_name) != (str(place.scope), name):
+                raise _unasked()
+            newest = self._account.book.head("template", document.id)
+            one = cast("Verified[TemplateDocument]", newest or known)
+            if not one.document.deleted:
+                if found is not None and found.document.id != one.document.id:
+                    raise Tampered(
+                        "template_doubled",
+                        f"the manager shows two templates {name} in {place.scope}",
+                        "don't trust this manager until you know why",
+                    )
+                found = one
+        return found
+
+    async def find(self, reference: str) -> Verified[TemplateDocument]:
+        """A version by `account.NAME@LABEL`, `org.NAME@LABEL`, `NAME@LABEL`; without a label the newest. Raises NotFound."""
+        name, at, label = reference.partition("@")
+        place = Reference.parse(name, self.here)
+        await self._account.sync()
+        if at:
+            return await self.version(place, check_version_label(label))
+        versions = await self.versions(place)
+        if not versions:
+            raise _unknown(place, "")
+        return versions[0]
+
+    async def version(self, place: Reference, label: str) -> Verified[TemplateDocument]:
+        """One version at exactly that place. Raises NotFound."""
+        found = await self.at(place, label)
+        if found is None:
+            raise _unknown(place, label)
+        return found
+
+    async def versions(self, place: Reference) -> list[Verified[TemplateDocument]]:
+        """The living versions that are believed of one template, the newest first: by their labels, numbers by their value."""
+        found = await self.all(place.scope, below=False)
+        mine = [one.verified for one in found if one.verified and one.document.identifier == place.identifier]
+        return sorted(mine, key=lambda one: order_of(one.document.version), reverse=True)
+
+    async def all(self, scope: Scope, *, below: bool, search: str = "") -> list[Listed]:
+        """The living versions at `scope`, or at it and below it, by place; those whose names or description have `search`."""
+        await self._account.sync()
+        found = [
+            Listed(parse_as(TemplateDocument, one[0]).document, "", one[1])
+            if isinstance(one, tuple)
+            else Listed(one.document, one.kid, None, one)
+            async for one in self._directory.documents("template", TemplateDocument, scope, below=below)
+        ]
+        living = [one for one in found if not one.document.deleted and _has(one.document, search)]
+        return sorted(
+            living, key=lambda one: (one.document.scope, one.document.identifier, order_of(one.document.version))
+        )
+
+    async def users(self, template: TemplateDocument) -> list[ConnectorDocument]:
+        """The living connectors that run it, as far as this identity sees them, believed or not."""
+        found = []
+        async for one in self._directory.documents("connector", ConnectorDocument, Scope.parse(template.scope)):
+            connector = parse_as(ConnectorDocument, one[0]).document if isinstance(one, tuple) else one.document
+            if connector.template is not None and connector.template.id == template.id and not connector.deleted:
+                found.append(connector)
+        return sorted(found, key=lambda one: (one.scope, one.identifier))
+
+    # ---- delete
+
+    async def delete(self, reference: str) -> Verified[TemplateDocument]:
+        """Publishes a version's last revision. Raises NotFound, Conflict (fact `connectors`) while connectors run it."""
+        template = await self.find(reference)
+        users = [str(place_of(one)) for one in await self.users(template.document)]
+        if users:
+            raise Conflict(
+                "template_in_use",
+                f"{len(users)} connector{'s run' if len(users) > 1 else ' runs'} the template {template.document.place_name}",
+                "reconcile them with another version first, or delete them",
+                connectors=users,
+            )
+        await self._publisher.publish(lambda now: [next_revision(template, now, deleted=True)])
+        return template
+
+
+def template_diff(before: TemplateDocument | None, after: TemplateDocument, source: str) -> str:
+    """A unified diff of two versions' YAML; `source` says where the second comes from."""
+    old = template_yaml(template_body(before)) if before else ""
+    new = template_yaml(template_body(after))
+    left = f"{before.scope}/{before.place_name}" if before else "/dev/null"
+    if before and content_digest(before) == content_digest(after):
+        left += f" (revision {before.rev})"
+    right = f"{after.scope}/{after.place_name}" + (f" ({source})" if source else "")
+    return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), left, right))
+
+
+def _described(manifests: Sequence[Manifest]) -> list[TemplateDescription]:
+    """Every manifest's description, or all that is wrong with all of them."""
+    found: list[TemplateDescription] = []
+    wrong: list[PrivySealError] = []
+    places: dict[tuple[Reference, str], Manifest] = {}
+    for manifest in manifests:
+        try:
+            one = describe_template(manifest)
+            first = places.setdefault((one.place, one.version), manifest)
+            if first is not manifest:
+                detail = f"the version stands twice, first at {first.source}:{first.line}"
+                raise one.refused("versionLabel", detail, "keep one, or give it another label")
+        except PrivySealError as why:
+            wrong.append(why)
+        else:
+            found.append(one)
+    if len(found) > MOST_AT_ONCE:
+        wrong.append(manifests[0].refused("", f"more than {MOST_AT_ONCE} templates at once", "apply them in parts"))
+    refuse_all(wrong)
+    return found
+
+
+def order_of(label: str) -> tuple[tuple[int, int, str], ...]:
+    """What labels are sorted by: v2 comes before v10. When one was signed says nothing: it may be described anew, or adopted."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", label)
+    return (*((1, int(one), one) if one[0] in "0123456789" else (0, 0, one) for one in parts), (2, 0, label))
+
+
+def _has(document: TemplateDocument, search: str) -> bool:
+    words = (document.identifier, document.name, document.version, document.description, *document.tags)
+    return search.casefold() in " ".join(words).casefold()
+
+
+def _unknown(place: Reference, label: str) -> NotFound:
+    what = f"the version {label} of the template" if label else "a template"
+    return NotFound(
+        "template_unknown",
+        f"there is no {what.removeprefix('the ').removeprefix('a ')} {place.identifier} in {place.scope}",
+        "look which there are: privyseal template list --all",
+    )
+
+
+def _unasked() -> Tampered:
+    return Tampered("template_unasked", "the manager answered with another template than was asked for")
+
+
+Planned = Mapping[tuple[Reference, str], TemplateDocument]
+"""Templates that are to be made before, by place and label."""
+
+
+def planned(changes: Sequence[TemplateChange]) -> Planned:
+    """What a plan makes."""
+    return {(one.description.place, one.description.version): one.wanted for one in changes}
