@@ -232,8 +232,8 @@ def _told(error: Exception, login: Login, client: HostJudge) -> PrivySealError:
         )
     return Unavailable(
         "ssh_protocol",
-        f"what answers on the host {place} doesn't speak SSH as it should",
-        "check the host and the port",
+        f"what answers on the host {place} doesn't speak SSH as it should, or ends the connection at once",
+        "check the host and the port, and the SSH server's log: it may be busy, or want older algorithms than are safe",
     )
 
 

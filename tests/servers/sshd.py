@@ -156,7 +156,20 @@ async def run_by_shell(process: asyncssh.SSHServerProcess[bytes]) -> None:
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    await process.redirect(stdin=shell.stdin, stdout=shell.stdout, stderr=shell.stderr)
+    assert shell.stdin is not None and shell.stdout is not None and shell.stderr is not None
+
+    async def feed(writer: asyncio.StreamWriter) -> None:
+        writer.write(await process.stdin.read())
+        writer.close()
+
+    async def hand(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+
+    feeding = asyncio.create_task(feed(shell.stdin))
+    await asyncio.gather(hand(shell.stdout, process.stdout), hand(shell.stderr, process.stderr))
+    feeding.cancel()
     process.exit(await shell.wait())
 
 
