@@ -9,7 +9,6 @@ The library is never loaded into the tests' own process: its state is that of a 
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import subprocess
@@ -31,7 +30,8 @@ _PROGRAM = """
 import sys
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism
-library, label, pin, act, *told = sys.argv[1:]
+library, label, act, *told = sys.argv[1:]
+pin = sys.stdin.readline().strip()
 token = pkcs11.lib(library).get_token(token_label=label)
 with token.open(rw=True, user_pin=pin) as session:
     if act == "aes":
@@ -45,7 +45,7 @@ with token.open(rw=True, user_pin=pin) as session:
     elif act == "delete":
         session.get_key(label=told[0]).destroy()
     elif act == "pin":
-        session.set_pin(pin, told[0])
+        session.set_pin(pin, sys.stdin.readline().strip())
 print(token.serial.decode().strip())
 """
 
@@ -77,11 +77,13 @@ class Token:
 
     def change_pin(self, pin: str) -> None:
         """Another PIN from now on."""
-        self._done("pin", pin)
+        self._done("pin", given=pin)
         self.pin = pin
 
-    def _done(self, act: str, *told: str) -> str:
-        return self.hsm.run(sys.executable, "-I", "-c", _PROGRAM, LIBRARY, self.label, self.pin, act, *told).strip()
+    def _done(self, act: str, *told: str, given: str = "") -> str:
+        return self.hsm.run(
+            sys.executable, "-I", "-c", _PROGRAM, LIBRARY, self.label, act, *told, given=f"{self.pin}\n{given}\n"
+        ).strip()
 
 
 class SoftHsm:
@@ -123,8 +125,8 @@ class SoftHsm:
         """And put back."""
         shutil.move(self.folder / "removed", self.tokens)
 
-    def run(self, *command: str) -> str:
-        """What a program says that uses these tokens."""
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
+    def run(self, *command: str, given: str = "") -> str:
+        """What a program says that uses these tokens; what is secret comes by its input."""
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, input=given)
         assert done.returncode == 0, done.stderr
         return done.stdout
