@@ -70,6 +70,17 @@ def logins() -> dict[str, Any]:
     told("an SSHKey without what it names", "malformed/pin_missing", held=(login,))
     told("what it names without the SSHKey", "malformed/pin_missing", held=both[1:])
     told("an SSHKey that isn't pinned", "malformed/pin_missing", pins=(*pinned[:-2], "key"))
+    home = s.sign("home", a.ADMINISTRATOR, a.connector("home", selectors=("gpu",)))
+    keyless = s.sign(
+        "keyless", a.ADMINISTRATOR, a.secret("keyless", type=SSH_KEY, connector=a.opaque("connector home"), **wide)
+    )
+    alone, user = (
+        Target(secret=a.opaque("secret keyless"), latest=True),
+        custom(s, "user", script, secrets=("account.keyless",)),
+    )
+    told("an SSHKey whose connector has selectors", pins=(*pinned, home, keyless, user), more=(home, keyless, user),
+         held=(alone,), selectors=(), resolved={a.opaque("connector user"): {"account.keyless": alone.secret}},
+         **check("user"))  # fmt: skip
     # Where an SSHKey belongs.
     for kind in ("AwsKms", "Vault"):
         made = s.sign(kind, a.ADMINISTRATOR, a.connector(kind, type=kind, secrets=("account.login",)))

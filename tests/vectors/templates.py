@@ -147,7 +147,7 @@ def _named(s: Stories, told: Any, basis: list[str]) -> None:
         runs = custom(s, id, script, secrets=named)
         documents = (key, near, *more, needy, runs)
         found = {a.opaque(f"connector {id}"): {"account.key": a.opaque("secret key")}}
-        targets = () if not named else held if named[0] == "account.key" else (newest("near"),)
+        targets = () if not named else held if named[0] == "account.key" else (newest("near"), *held)
         told(f"a template names a secret {name}", expect, pins=(*PEOPLE, "author", "local", *documents), held=targets,
              more=documents, resolved=found, selectors=("linux",), of=id)  # fmt: skip
     own = a.template("own", scope=ORG, secrets=("key",))

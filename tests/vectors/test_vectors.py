@@ -352,8 +352,10 @@ def test_the_python_code_agrees_with_every_vector(name: str) -> None:
     file = load(f"{name}.json")
     disagreements = []
     for case in file["cases"]:
+        # A story's outcome is that of its last step, which has the finer code.
+        told = {"name": case["name"], **case["steps"][-1]} if "steps" in case else case
         try:
-            expected(case, lambda case=case: CHECKS[name](file, case))  # type: ignore[misc]
+            expected(told, lambda case=case: CHECKS[name](file, case))  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 (all of them are told at once)
             disagreements.append(f"{case['name']}: {type(error).__name__} {error}")
     assert not disagreements, "\n".join(disagreements)
