@@ -56,10 +56,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextI
             return 0
         _configure_logs(settings, out)
         sys.excepthook = logs.uncaught
-        # A thread of a kind's library must not print the text of its error either.
-        threading.excepthook = lambda told: logs.uncaught(
-            told.exc_type, told.exc_value or RuntimeError(), told.exc_traceback
-        )
+        threading.excepthook = thread_crashed
         # Late, so that --help and --check-config don't load an event loop.
         import uvloop
 
@@ -67,6 +64,11 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextI
     except PrivySealError as why:
         err.write(f"{PROGRAM.name}: {why.detail}\n" + (f"  {why.hint}\n" if why.hint else ""))
         return why.exit_status
+
+
+def thread_crashed(told: threading.ExceptHookArgs) -> None:
+    """For `threading.excepthook`: a thread of some library must not print the text of its error, which may have a value in it."""
+    logs.uncaught(told.exc_type, told.exc_value or RuntimeError(), told.exc_traceback)
 
 
 async def serve(configuration: Configuration) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from delegate.main import thread_crashed
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings, stored_bytes
 from delegate.secret_managers.local import Local
@@ -358,6 +359,25 @@ async def test_one_that_fails_to_close_fails_nothing_and_tells_no_text(site: Sit
     await site.manager(registry=registry)
     await registry.close()
     assert "kind.crashed" in lines.getvalue() and VALUE.decode() not in lines.getvalue()
+
+
+async def test_a_thread_of_a_package_that_crashes_tells_no_text(
+    site: Site, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", thread_crashed)
+    act = """
+        import threading
+        def crash(): raise RuntimeError("hunter2")
+        thread = threading.Thread(target=crash)
+        thread.start()
+        thread.join()"""
+    site.install(
+        "plug_threads", CALLS.replace("async def check(self): ACT", f"async def check(self):{act}"), "Shelf=Shelf"
+    )
+    (site.folder / "plug_threads.py").write_text((site.folder / "plug_threads.py").read_text().replace("ACT", "pass"))
+    await (await site.manager()).check()
+    assert "program.crashed" in lines.getvalue() and "plug_threads" in lines.getvalue()
+    assert VALUE.decode() not in lines.getvalue() + "".join(capfd.readouterr())
 
 
 async def test_what_a_guarded_manager_stores_is_what_the_packages_manager_stored(site: Site) -> None:
