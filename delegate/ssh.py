@@ -25,8 +25,9 @@ from shared.ssh import ByKeyPath, ByKeyReference, check_host, pack, unpack
 MOST_OUTPUT = 1024 * 1024
 """What a program may write to its standard output; it is ended when it writes more."""
 
-MOST_ERRORS = 16 * 1024
-"""What is kept of what it wrote to its standard error: the end."""
+MOST_ERRORS = 260 * 1024
+"""What is kept of what it wrote to its standard error: the end. More than `delegate.tails` takes as it is, which thereby knows that
+the beginning may be the rest of a value."""
 
 _MARK = "privyseal-started"
 _START = (
@@ -51,8 +52,8 @@ class Program(Protocol):
 class Ran:
     """How a program ended: its exit status, or the number of the signal that ended it, and why; as `delegate.commands.Ended`.
 
-    `stdout` is at most what was allowed, `stderr` the last 16 KiB; both may hold values. `truncated`: it wrote more than it may,
-    and was ended for it (`cancelled`).
+    `stdout` is at most what was allowed, `stderr` the last 260 KiB; both may hold values. `truncated`: it wrote more than it may
+    to its standard output. Who floods either is ended for it (`cancelled`).
     """
 
     stdout: Plaintext

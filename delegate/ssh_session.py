@@ -50,7 +50,7 @@ class Session(asyncssh.SSHClientSession[bytes]):
         self.state, self.pid = "", 0
         self.exit: int | None = None
         self.signal: int | None = None
-        self.ended = self.closed = self.flooded = False
+        self.ended = self.closed = self.flooded = self.truncated = False
         self.stdout, self.stderr = bytearray(), bytearray()
         self._most = most
         self._talk = 0
@@ -61,14 +61,17 @@ class Session(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: int | None) -> None:
         if datatype is not None:
             self._talk += len(data)
-            self.stderr = (self.stderr + data)[-MOST_ERRORS:]
+            self.stderr += data
+            if len(self.stderr) > 2 * MOST_ERRORS:
+                del self.stderr[:-MOST_ERRORS]
             self._flood(self._talk > MOST_TALK)
             return
         self.stdout += data
         if not self.state:
             self._look_for_start()
         if self.state:
-            self._flood(len(self.stdout) > self._most)
+            self.truncated = self.truncated or len(self.stdout) > self._most
+            self._flood(self.truncated)
             del self.stdout[self._most :]
         else:
             self._flood(len(self.stdout) > MOST_NOISE)
@@ -130,8 +133,8 @@ async def run(
         raise
     if reason == "exited" and not session.ended:
         raise _lost(host)
-    stdout, stderr = Plaintext(bytes(session.stdout)), Plaintext(bytes(session.stderr))
-    return Ran(stdout, stderr, session.exit, session.signal, session.flooded, reason)
+    stdout, stderr = Plaintext(bytes(session.stdout)), Plaintext(bytes(session.stderr[-MOST_ERRORS:]))
+    return Ran(stdout, stderr, session.exit, session.signal, session.truncated, reason)
 
 
 async def _converse(

@@ -15,6 +15,8 @@ import pytest
 
 from delegate import ssh_session
 from delegate.ssh import MOST_ERRORS, MOST_OUTPUT, Ran
+from delegate.tails import Tail
+from shared.crypto.plaintext import Plaintext
 from shared.errors import Denied, NotFound, Unavailable
 from tests.fakes.ssh import HOST, Way, Words
 from tests.servers.sshd import PasswordServer, Sshd, keygen, public
@@ -226,7 +228,17 @@ async def test_a_flood_of_standard_error_ends_the_program_too(
 ) -> None:
     monkeypatch.setattr(ssh_session, "MOST_TALK", 200_000)
     ran = await way.target().run(Words(b"exec yes >&2"), seconds=30)
-    assert (ran.truncated, ran.reason) == (True, "cancelled")
+    assert (ran.truncated, ran.reason) == (False, "cancelled")
+
+
+async def test_a_value_that_the_cut_goes_through_is_masked_in_what_is_logged(way: Way) -> None:
+    value = b"".join(b"part-%d." % n for n in range(200))
+    ran = await way.target().run(Words(b"v=" + value + b"; for i in {1..400}; do echo -n $v >&2; done; echo end >&2"))
+    tail = Tail()
+    tail.feed(ran.stderr.reveal())
+    assert len(ran.stderr) == MOST_ERRORS and not ran.stderr.reveal().startswith(value)
+    shown = "".join(await tail.lines([Plaintext(value)]))
+    assert shown.endswith("end") and "part-" not in shown
 
 
 async def test_at_its_time_limit_a_program_gets_term_and_all_of_its_group(way: Way, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from shared.ssh import (
     ByKeyReference,
     ByPassword,
     check_host,
+    is_bundle,
     pack,
     read_spec,
     references,
@@ -157,6 +158,7 @@ def test_a_bundle_comes_back_as_it_was_packed_in_one_form() -> None:
     assert bundle.spec == read_spec(spec())
     assert bundle.values == VALUES
     assert repr(bundle) == "Bundle(***)"
+    assert is_bundle(packed) and not is_bundle(packed + b" ")
 
 
 @pytest.mark.parametrize("values", [{}, {"account.pem": b""}, {**VALUES, "account.more": b""}])
