@@ -17,16 +17,18 @@ from msgspec import structs
 from client.account import Account
 from client.built_in import check_switch
 from client.credentials import Credentials, references
+from client.custom_managers import NOTHING, CustomManagers
 from client.defaults import Defaults
 from client.descriptions import Description, body_of, describe, yaml_of
-from client.directory import Directory, Known
+from client.directory import Directory
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
 from client.manifest import Manifest, refuse_all
 from client.placement import check_keyring, check_unchanged, keyring_for, usual_keyring
 from client.publish import Publisher, Signable
 from client.readers import Readers
-from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
+from client.tasks import SignedTask, Subject, place_of, sign_task
+from client.templates import Planned
 from shared.connectors.catalogue import Catalogue
 from shared.documents.connector import BUILT_IN, ConnectorDocument
 from shared.documents.jws import Verified, parse_as
@@ -36,7 +38,7 @@ from shared.errors import Conflict, Denied, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
 MOST_AT_ONCE = 200
-FIELDS = ("name", "description", "tags", "selectors", "secrets", "spec", "usage")
+FIELDS = ("name", "description", "tags", "selectors", "secrets", "spec", "usage", "template")
 
 Action = Literal["create", "change", "none"]
 
@@ -60,8 +62,8 @@ class Change:
     def diff(self) -> str:
         """A unified diff of the YAML, empty where nothing changes."""
         place = f"{self.wanted.scope}/{self.wanted.identifier}"
-        old = yaml_of(body_of(self.before.document, self.default_keyring)) if self.before else ""
-        new = yaml_of(body_of(self.wanted, self.default_keyring))
+        old = self._text(self.before.document) if self.before else ""
+        new = self._text(self.wanted)
         left = f"{place} (revision {self.before.document.rev})" if self.before else "/dev/null"
         manifest = self.description.manifest
         lines = difflib.unified_diff(
@@ -71,6 +73,10 @@ class Change:
             f"{place} ({manifest.source}:{manifest.line})",
         )
         return "".join(lines)
+
+    def _text(self, document: ConnectorDocument) -> str:
+        bound = f"# runs the content {document.template.content}\n" if document.template else ""
+        return bound + yaml_of(body_of(document, self.default_keyring))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +110,26 @@ class Connectors:
         readers: Readers,
         here: Scope,
         kinds: Catalogue,
+        custom: CustomManagers,
     ) -> None:
         self._account = account
         self._publisher = publisher
         self._directory = directory
         self._readers = readers
         self._kinds = kinds
+        self._custom = custom
         self._credentials = Credentials(account, directory)
         self._defaults = Defaults(account, directory)
         self.here = here
 
     # ---- planning and publishing
 
-    async def plan(self, manifests: Sequence[Manifest], *, keyring: str | None = None) -> list[Change]:
+    async def plan(
+        self, manifests: Sequence[Manifest], *, keyring: str | None = None, templates: Planned = NOTHING
+    ) -> list[Change]:
         """What the manifests come to, in their order; `keyring` is for new connectors whose description names none.
+
+        `templates` are to be made before. A custom secret manager comes to run the content that is looked at here.
 
         Raises Malformed for wrong fields (file, line, path; more of them in the fact `problems`), Denied for what this
         identity may not sign or use, NotFound for a secret or keyring that isn't there.
@@ -125,7 +137,7 @@ class Connectors:
         described = _described(manifests, self._kinds)
         await self._account.sync(force=True)
         own = await self.default_keyring()
-        changes = [await self._change(one, own, keyring) for one in described]
+        changes = [await self._change(one, own, keyring, templates) for one in described]
         wanted = {one.wanted.id: (one.description, one.wanted) for one in changes}
         # What gives the flag up comes behind, so that each of the manifests finds its change at its place.
         changes += [
@@ -172,7 +184,7 @@ class Connectors:
         own = await self.default_keyring()
         return [body_of(one, self._usual(one, own)) for one in documents]
 
-    async def _change(self, wanted: Description, own: str, keyring: str | None) -> Change:
+    async def _change(self, wanted: Description, own: str, keyring: str | None, templates: Planned) -> Change:
         try:
             before: Verified[ConnectorDocument] | None = await self._directory.connector(wanted.place)
         except NotFound:
@@ -185,6 +197,7 @@ class Connectors:
             "secrets": references(wanted, wanted.place.scope),
             "spec": wanted.spec,
             "usage": wanted.usage,
+            **await self._custom.bound(wanted, templates),
         }
         if before is not None:
             check_unchanged(wanted, before.document)
@@ -228,41 +241,7 @@ class Connectors:
         `state` is `ok`, or why the secret can't be had: the code of the error.
         """
         await self._account.sync()
-        waiting = [await self._directory.connector(Reference.parse(reference, self.here))]
-        rows: list[dict[str, Any]] = []
-        seen: set[str] = set()
-        while waiting:
-            connector = waiting.pop(0)
-            if connector.document.id in seen:
-                continue
-            seen.add(connector.document.id)
-            for place in places_of(connector.document):
-                (found,) = await self._directory.find([place])
-                row: dict[str, Any] = {
-                    "connector": str(place_of(connector.document)),
-                    "type": connector.document.type,
-                    "secret": str(place),
-                    "n": "",
-                    "holder": "",
-                    "state": "ok",
-                }
-                if isinstance(found, PrivySealError):
-                    row["state"] = found.code
-                else:
-                    row |= {"n": found.n or "", "holder": str(place_of(found.connector.document))}
-                    row["state"] = self._state(connector, found)
-                    waiting.append(found.connector)
-                rows.append(row)
-        return rows
-
-    def _state(self, connector: Verified[ConnectorDocument], held: Known) -> str:
-        """Whether the signer of a connector may use what it names, and there is a value."""
-        account, secret = self._account, held.secret.document
-        try:
-            account.book.authority.chain(connector.kid, "use", Scope.parse(secret.scope), secret.id, account.clock())
-        except Denied as why:
-            return why.code
-        return "ok" if held.n else "version_unknown"
+        return await self._credentials.plan_of(await self._directory.connector(Reference.parse(reference, self.here)))
 
     async def all(self, scope: Scope, *, below: bool) -> list[Listed]:
         """The living connectors at `scope`, or at it and below it, by place."""

@@ -7,24 +7,27 @@ template and connector ask for, before anything is signed. Must not run a script
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from client.account import Account
 from client.defaults import Defaults
 from client.descriptions import Description
 from client.directory import Directory, Known
+from client.manifest import Manifest
 from client.tasks import place_of, template_of
 from client.templates import Planned, Templates
-from shared.connectors.custom_secret_manager import CustomSecretManagerSettings
+from shared.connectors.custom_secret_manager import ASKED, CustomSecretManagerSettings
 from shared.connectors.kinds import settings as settings_of
 from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.fields import Permission
 from shared.documents.jws import Verified
 from shared.documents.template import TemplateContent, TemplateDocument, TemplateUse, content_digest
-from shared.errors import Denied, Malformed, NotFound, PrivySealError
+from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope
+from shared.references import DirectReference
 from shared.selectors import MAXIMUM, normalise_all
-from shared.template_inputs import Asked, asked, connector_gap, secret_gap, seen_from, write_inputs
+from shared.template_inputs import Asked, asked, connector_gap, open_inputs, secret_gap, seen_from, write_inputs
 from shared.trust.uses import TEMPLATE_PERMISSIONS
 
 NOTHING: Planned = {}
@@ -122,6 +125,28 @@ class CustomManagers:
                 "somebody who may signs it anew: privyseal grant adopt, or another version of it",
             ) from None
 
+    async def completed(self, manifest: Manifest) -> Manifest:
+        """A connector's manifest that also says of each input of its template that secrets are asked for it."""
+        body, spec = manifest.body, manifest.body.get("spec")
+        if body.get("type") != CUSTOM or not isinstance(spec, dict):
+            return manifest
+        here = Scope(str(body.get("orgIdentifier") or ""), str(body.get("projectIdentifier") or ""))
+        settings = settings_of(CUSTOM, spec)
+        assert isinstance(settings, CustomSecretManagerSettings)
+        await self._account.sync()
+        place = Reference.parse(settings.template.template_ref, here)
+        template = (await self._templates.version(place, settings.template.version_label)).document
+        said = {one.name for one in settings.variables}
+        new = [
+            {"name": one, "type": "String", "value": ASKED} for one in open_inputs(template.content) if one not in said
+        ]
+        if not new:
+            return manifest
+        link = dict(spec["template"])
+        inputs = dict(link.get("templateInputs") or {})
+        link["templateInputs"] = {**inputs, "environmentVariables": [*(inputs.get("environmentVariables") or []), *new]}
+        return replace(manifest, body={**body, "spec": {**spec, "template": link}})
+
     # ---- secrets
 
     async def content_of(
@@ -170,6 +195,25 @@ class CustomManagers:
         text = write_inputs(given)
         self.check_inputs(await self.content_of(holder), holder, given)
         return text
+
+    async def direct(
+        self, template: Verified[TemplateDocument], connector: str, here: Scope, given: Mapping[str, str]
+    ) -> DirectReference:
+        """What `connector` reads with these inputs without a secret of ours. Raises Conflict where it runs something else."""
+        await self._account.sync()
+        place = Reference.parse(connector, here)
+        holder = (await self._directory.connector(place)).document
+        use = TemplateUse(id=template.document.id, content=content_digest(template.document))
+        if holder.template != use:
+            raise Conflict(
+                "template_other",
+                f"the connector {place} doesn't run {template.document.place_name} with the content that is there",
+                "test the version that it runs, or sign it anew first: privyseal template reconcile",
+            )
+        text = write_inputs(given)
+        if gap := secret_gap(template.document.content, custom_settings(holder), given):
+            raise gap.refusal(f"the inputs for the connector {holder.identifier}", "give each with --input NAME=VALUE")
+        return DirectReference(place, CUSTOM, text, {})
 
     async def _holder(self, place: Reference, connector: str | None) -> ConnectorDocument:
         await self._account.sync()

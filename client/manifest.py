@@ -17,7 +17,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from shared.errors import Malformed, PrivySealError
 
-KINDS = ("connector", "secret")
+KINDS = ("template", "connector", "secret")
+"""In the order in which they are applied: what stands behind may name what stands before."""
 LARGEST_BYTES = 4 * 1024 * 1024
 STANDARD_INPUT = "-"
 _MOST_NODES = 50_000

@@ -24,7 +24,9 @@ from client.clock import Clock, system_clock
 from client.commands import Commands
 from client.connectors import Connectors
 from client.context import Context, Contexts, parse_here, parse_origin
+from client.custom_managers import CustomManagers
 from client.directory import Directory
+from client.drift import Drifts
 from client.grants import Grants
 from client.home import Home
 from client.identities import Identities, Passphrase, from_environment
@@ -39,6 +41,7 @@ from client.scopes import Scopes
 from client.secret_plans import SecretPlans
 from client.secrets import Secrets, SecretType, Stored
 from client.state import State
+from client.templates import Templates
 from client.transport import Transport
 from client.views import Views
 from shared.connectors.catalogue import Catalogue
@@ -46,6 +49,7 @@ from shared.crypto.identity import Identity
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
 from shared.documents.usage import TaskUsage, Usage
+from shared.errors import Malformed, PrivySealError
 from shared.names import check_account
 
 __all__ = ["Client", "Plaintext"]
@@ -81,9 +85,16 @@ class Client:
         self.kinds = kinds or installed_kinds()
         self.secrets = Secrets(self.account, self.directory, readers, self.here)
         self.logins = Logins(self.account, self.directory, readers, self.here)
-        self.secret_plans = SecretPlans(self.account, self.publisher, self.directory, self.secrets)
+        self.templates = Templates(self.account, self.publisher, self.directory, self.here)
+        self.custom_managers = CustomManagers(self.account, self.directory, self.templates)
+        self.secret_plans = SecretPlans(
+            self.account, self.publisher, self.directory, self.secrets, self.custom_managers
+        )
         self.commands = Commands(self.account, self.directory, readers, self.here)
-        self.connectors = Connectors(self.account, self.publisher, self.directory, readers, self.here, self.kinds)
+        self.connectors = Connectors(
+            self.account, self.publisher, self.directory, readers, self.here, self.kinds, self.custom_managers
+        )
+        self.drifts = Drifts(self.account, self.directory, self.connectors, self.templates)
         self.built_in = BuiltIn(self.account, self.publisher, self.directory)
         self.grants = Grants(self.account, self.publisher, self.directory)
         self.keyrings = Keyrings(self.account, self.publisher, self.directory)
@@ -153,8 +164,18 @@ class Client:
         metadata: Mapping[str, str] | None = None,
         usage: TaskUsage | None = None,
         labels: Usage | UnsetType | None = UNSET,
+        inputs: Mapping[str, str] | None = None,
     ) -> Stored:
-        """Stores a new secret, or the next version of an existing one; at most 10,000,000 bytes. See `Secrets.store`."""
+        """Stores a new secret, or the next version of an existing one; at most 10,000,000 bytes. See `Secrets.store`.
+
+        With `inputs` it is one of a custom secret manager, which its script reads by them: the value is empty. They are checked
+        against the connector and its template, then a delegate runs the script once.
+        """
+        if inputs is not None:
+            if refers_to:
+                raise Malformed("reference_with_inputs", "inputs stand for what is referred to", "leave one out")
+            place = self.secrets.reference(reference)
+            refers_to = await self.custom_managers.reference(place, inputs, connector)
         return await self.secrets.store(
             reference,
             value if isinstance(value, Plaintext) else Plaintext(value),
@@ -199,6 +220,26 @@ class Client:
         return await self.secrets.reveal_all(
             references, selectors=selectors, excluded=excluded, usage=usage, variables=variables
         )
+
+    async def try_inputs(
+        self,
+        template: str,
+        connector: str,
+        inputs: Mapping[str, str],
+        *,
+        selectors: Sequence[str] = (),
+        usage: TaskUsage | None = None,
+    ) -> Plaintext:
+        """What a version of a template (`NAME@LABEL`) reads with these inputs, by a connector that runs it; nothing is kept.
+
+        Takes `fetch` over the connector, besides `reveal`. Raises Malformed for inputs that don't fit, Conflict where the
+        connector runs another version, and the script's errors.
+        """
+        direct = await self.custom_managers.direct(await self.templates.find(template), connector, self.here, inputs)
+        (item,) = await self.secrets.read_direct([direct], selectors=selectors, usage=usage)
+        if isinstance(item, PrivySealError):
+            raise item
+        return item
 
     async def delete(
         self, reference: str, *, selectors: Sequence[str] = (), force: bool = False, usage: TaskUsage | None = None

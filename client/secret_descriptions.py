@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from client.descriptions import identifier_of, ordered, tags_of, usage_body
 from client.manifest import Manifest
+from client.secret_inputs import LONGEST, inputs_of, value_of
 from shared.connectors.fields import Forms, Refused, read
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES
 from shared.documents.fields import Identifier, Line, Name, Tags
@@ -23,13 +24,15 @@ from shared.documents.usage import Usage
 from shared.errors import Malformed
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 from shared.ssh import read_spec, references
+from shared.template_inputs import read_inputs, write_inputs
 
 KIND = "secret"
 TYPES = ("SSHKey", "SecretFile", "SecretText")
+LONGEST_REFERENCE = 2_048
 ALIAS = "harnessSecretManager"
 """What users call the built-in secret manager."""
 
-INLINE, REFERENCE = "Inline", "Reference"
+INLINE, REFERENCE, INPUTS = VALUE_TYPES = ("Inline", "Reference", "CustomSecretManagerValues")
 
 
 class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,7 +42,7 @@ class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     secret_manager_identifier: str
     value_type: str = INLINE
-    value: Annotated[str, Meta(max_length=2048)] | None = None
+    value: Annotated[str, Meta(max_length=LONGEST)] | dict[str, Any] | None = None
     additional_metadata: _Metadata = _Metadata()
 
 
@@ -69,10 +72,11 @@ _FORMS = Forms(
     },
     missing={"type": "the secret's type is missing"},
 )
+_PATH = "a text of at most 2,048 characters, PATH or PATH#KEY"
 _SPEC_FORMS = Forms(
-    choices={"valueType": (INLINE, REFERENCE)},
+    choices={"valueType": VALUE_TYPES},
     forms={
-        "value": "where the provider has it: a text of at most 2,048 characters, PATH or PATH#KEY",
+        "value": f"where the provider has it: {_PATH}; of {INPUTS}, its inputs: JSON as a text, or a mapping",
         "additionalMetadata.values": "texts by name, such as version: latest",
     },
     missing={
@@ -100,6 +104,8 @@ class SecretDescription:
     usage: Usage | None = None
     spec: dict[str, Any] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] | None = None
+    """Of a secret at a custom secret manager, which `refers_to` then stands for."""
 
     def refused(self, path: str, detail: str, hint: str = "", *, code: str = "secret_malformed") -> Malformed:
         """An error at one of the secret's fields."""
@@ -134,24 +140,47 @@ def describe_secret(manifest: Manifest) -> SecretDescription:
     except Refused as why:
         facts = {"allowed": list(why.allowed)} if why.allowed else {}
         raise refused(f"spec.{why.path}" if why.path else "spec", why.detail, **facts) from None
-    if spec.value_type not in {INLINE, REFERENCE}:
-        raise refused("spec.valueType", f"give {INLINE} or {REFERENCE}", allowed=[INLINE, REFERENCE])
-    refers = spec.value_type == REFERENCE
-    if refers and not spec.value:
-        raise refused("spec.value", "a reference says where the provider has the secret: PATH or PATH#KEY")
-    if refers and body.type != "SecretText":
-        raise refused("spec.valueType", "a file is always Inline")
-    if not refers and spec.value:
-        raise refused("spec.value", "a value isn't taken from a description", "set it by itself: privyseal secret set")
+    refers_to, inputs = _value(manifest, body.type, spec)
     return SecretDescription(
         manifest,
         place,
         *common,
         _connector(manifest, spec.secret_manager_identifier, scope),
-        spec.value or "" if refers else "",
+        refers_to,
         {name: _text(value) for name, value in spec.additional_metadata.values.items()},
         body.usage,
+        inputs=inputs,
     )
+
+
+def _value(manifest: Manifest, kind: str, spec: _Spec) -> tuple[str, dict[str, str] | None]:
+    """What a secret refers to, empty where its values are ours; and the inputs that this stands for."""
+
+    def refused(path: str, detail: str, hint: str = "see docs/cli.md", **facts: Any) -> Malformed:
+        return manifest.refused(f"{KIND}.spec.{path}", detail, hint, code="secret_malformed", **facts)
+
+    value = spec.value
+    if spec.value_type not in VALUE_TYPES:
+        raise refused("valueType", f"give {', '.join(VALUE_TYPES[:-1])} or {INPUTS}", allowed=list(VALUE_TYPES))
+    if spec.value_type != INLINE and kind != "SecretText":
+        raise refused("valueType", "a file is always Inline")
+    if spec.value_type == INLINE:
+        if value:
+            raise refused("value", "a value isn't taken from a description", "set it by itself: privyseal secret set")
+        return "", None
+    if spec.value_type == REFERENCE:
+        if not value:
+            raise refused("value", "a reference says where the provider has the secret: PATH or PATH#KEY")
+        if not isinstance(value, str) or len(value) > LONGEST_REFERENCE:
+            raise refused("value", f"give {_PATH}")
+        return value, None
+    if spec.additional_metadata.values:
+        raise refused("additionalMetadata", "a custom secret manager takes inputs alone", "leave it out")
+    try:
+        inputs = inputs_of(value or {})
+        return write_inputs(inputs), inputs
+    except Malformed as why:
+        raise refused("value", why.detail, why.hint) from None
 
 
 def _login(
@@ -221,13 +250,22 @@ def secret_body(document: SecretDocument, connector: Reference) -> dict[str, Any
         at = {} if kept == ALIAS else {"secretManagerIdentifier": kept}
         return {**{key: value for key, value in told.items() if value}, "spec": {**at, **ordered(document.spec)}}
     spec: dict[str, Any] = {"secretManagerIdentifier": kept}
+    inputs = _inputs(document.reference)
     if document.type == "SecretText":
-        spec["valueType"] = REFERENCE if document.reference else INLINE
+        spec["valueType"] = INLINE if not document.reference else REFERENCE if inputs is None else INPUTS
     if document.reference:
-        spec["value"] = document.reference
+        spec["value"] = document.reference if inputs is None else value_of(inputs)
     if document.metadata:
         spec["additionalMetadata"] = {"values": dict(document.metadata)}
     return {**{key: value for key, value in told.items() if value}, "spec": spec}
+
+
+def _inputs(reference: str) -> dict[str, str] | None:
+    """The inputs that a reference stands for; None where it is a path. No provider has a path in the form of theirs."""
+    try:
+        return read_inputs(reference) if reference.startswith("{") else None
+    except Malformed:
+        return None
 
 
 def _seen_from(connector: Reference, scope: Scope) -> str:

@@ -8,24 +8,26 @@ left alone. Must not take a value.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from msgspec import structs
 
 from client.account import Account
+from client.custom_managers import CustomManagers
 from client.directory import Directory, Known
 from client.drafts import new_id, next_revision
 from client.manifest import Manifest, refuse_all
 from client.publish import Publisher, Signable
-from client.secret_descriptions import SecretDescription, describe_secret, secret_body, secret_yaml
+from client.secret_descriptions import INPUTS, SecretDescription, describe_secret, secret_body, secret_yaml
 from client.secrets import Secrets
 from shared.connectors.local import built_in_disabled
 from shared.crypto.plaintext import Plaintext
-from shared.documents.connector import ConnectorDocument
+from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.secret import SSH_KEY, SecretDocument
+from shared.documents.template import TemplateDocument
 from shared.documents.usage import TaskUsage, Usage
 from shared.errors import Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope
@@ -62,6 +64,11 @@ class SecretChange:
             return bool(self.wanted.reference)
         return any(getattr(self.before, field) != getattr(self.wanted, field) for field in _BOUND)
 
+    @property
+    def lacks_value(self) -> bool:
+        """Whether it is a secret whose value is still to be set."""
+        return not self.wanted.reference and self.wanted.type != SSH_KEY
+
     def diff(self) -> str:
         """A unified diff of the YAML, empty where nothing changes."""
         connector, manifest = self.description.connector, self.description.manifest
@@ -76,16 +83,27 @@ class SecretChange:
 class SecretPlans:
     """One account's."""
 
-    def __init__(self, account: Account, publisher: Publisher, directory: Directory, secrets: Secrets) -> None:
+    def __init__(
+        self,
+        account: Account,
+        publisher: Publisher,
+        directory: Directory,
+        secrets: Secrets,
+        custom: CustomManagers,
+    ) -> None:
         self._account = account
         self._publisher = publisher
         self._directory = directory
         self._secrets = secrets
+        self._custom = custom
 
     async def plan(
-        self, manifests: Sequence[Manifest], planned: Mapping[Reference, ConnectorDocument]
+        self,
+        manifests: Sequence[Manifest],
+        planned: Mapping[Reference, ConnectorDocument],
+        templates: Iterable[TemplateDocument] = (),
     ) -> list[SecretChange]:
-        """What the manifests come to, in their order. `planned` are connectors that are to be made before.
+        """What the manifests come to, in their order. `planned` connectors and `templates` are to be made before.
 
         Raises Malformed for wrong fields (file, line, path; more in the fact `problems`), Denied, NotFound.
         """
@@ -108,10 +126,15 @@ class SecretPlans:
             return []
         await self._account.sync(force=True)
         known = await self._directory.find([one.place for one in described], fresh=True)
-        return [await self._change(one, found, planned) for one, found in zip(described, known, strict=True)]
+        new = {one.id: one for one in templates}
+        return [await self._change(one, found, planned, new) for one, found in zip(described, known, strict=True)]
 
     async def _change(
-        self, wanted: SecretDescription, found: Known | PrivySealError, planned: Mapping[Reference, ConnectorDocument]
+        self,
+        wanted: SecretDescription,
+        found: Known | PrivySealError,
+        planned: Mapping[Reference, ConnectorDocument],
+        templates: Mapping[str, TemplateDocument],
     ) -> SecretChange:
         if isinstance(found, PrivySealError) and not isinstance(found, NotFound):
             raise found
@@ -129,6 +152,7 @@ class SecretPlans:
             "secrets": tuple(sorted(set(wanted.named.values()))),
         }
         await self._check_named(wanted, connector)
+        await self._check_inputs(wanted, connector, templates)
         if isinstance(found, Known):
             before = found.secret.document
             self._check_same(wanted, before, connector)
@@ -179,6 +203,35 @@ class SecretPlans:
                     "no delegate could open it; store it at a connector of the same keyring",
                     code="secret_of_other_keyring",
                 )
+
+    async def _check_inputs(
+        self, wanted: SecretDescription, connector: ConnectorDocument, templates: Mapping[str, TemplateDocument]
+    ) -> None:
+        """What the secret says of its value is in the words of its secret manager's kind, and is what that asks for."""
+        if wanted.type == SSH_KEY:
+            return
+        is_custom = connector.type == CUSTOM
+        if (wanted.inputs is not None) != is_custom and (not is_custom or wanted.refers_to):
+            raise wanted.refused(
+                "spec.valueType",
+                f"a secret at a {CUSTOM} has inputs" if is_custom else f"{connector.type} takes no inputs",
+                f"give {INPUTS}" if is_custom else "give Inline or Reference",
+            )
+        if not is_custom:
+            return
+        content = await self._custom.content_of(connector, templates)
+        if wanted.inputs is None and not content.write:
+            raise wanted.refused(
+                "spec.valueType",
+                f"the template of {connector.identifier} only reads: no value can be kept there",
+                f"give {INPUTS}, and the inputs as value",
+            )
+        try:
+            self._custom.check_inputs(content, connector, wanted.inputs or {})
+        except Malformed as why:
+            raise wanted.refused(
+                "spec.value", why.detail, "say each that is asked for, and nothing else", code=why.code
+            ) from None
 
     @staticmethod
     def _check_same(wanted: SecretDescription, before: SecretDocument, connector: ConnectorDocument) -> None:

@@ -35,6 +35,7 @@ from shared.documents.secret import LARGEST_VALUE_BYTES, SSH_KEY, SecretDocument
 from shared.documents.usage import TaskUsage, Usage
 from shared.errors import Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope, check_name
+from shared.references import DirectReference
 from shared.trust.book import Book
 
 MOST_IN_A_TASK = 1_000
@@ -285,6 +286,12 @@ class Secrets:
         """
         places = [meaning(text, self.here, variables) for text in references]
         return await self._reveals.newest(places, selectors, excluded=excluded, usage=usage)
+
+    async def read_direct(
+        self, wanted: Sequence[DirectReference], *, selectors: Sequence[str] = (), usage: TaskUsage | None = None
+    ) -> list[Item]:
+        """What connectors read without a secret document, in order, as in `reveal_all`; takes `fetch` besides `reveal`."""
+        return await self._reveals.newest(wanted, selectors, usage=usage)
 
     # ---- looking
 

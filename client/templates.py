@@ -266,6 +266,11 @@ class Templates:
         return template
 
 
+def template_place(document: TemplateDocument) -> Reference:
+    """Where a template lives, whatever its version."""
+    return Reference(Scope.parse(document.scope), document.identifier)
+
+
 def template_diff(before: TemplateDocument | None, after: TemplateDocument, source: str) -> str:
     """A unified diff of two versions' YAML; `source` says where the second comes from."""
     old = template_yaml(template_body(before)) if before else ""

@@ -1,9 +1,13 @@
-"""`privyseal apply` and `privyseal export`: connectors from YAML and back. Every document is checked before one is published."""
+"""`privyseal apply` and `privyseal export`: templates, connectors and secrets from YAML and back.
+
+Promises: every document is checked before one is published; templates come before connectors, and those before secrets.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,8 +21,10 @@ if TYPE_CHECKING:
     from client.manifest import Manifest
     from client.sdk import Client
     from client.secret_plans import SecretChange
+    from client.templates import TemplateChange
     from shared.documents.connector import ConnectorDocument
     from shared.documents.jws import Verified
+    from shared.documents.template import TemplateDocument
 
 _DONE = {"create": "created", "change": "changed", "none": "unchanged"}
 _WOULD = {"create": "would create", "change": "would change", "none": "unchanged"}
@@ -34,23 +40,37 @@ def apply(
     context: click.Context, files: tuple[str, ...], more: tuple[str, ...], dry_run: bool, keyring: str | None
 ) -> None:
     """Make or change what YAML files describe, all of it or nothing. What is unchanged is left alone."""
+    from client.manifest import KINDS
+    from client.templates import planned
+
     run = session(context)
     manifests = read_manifests((*files, *more))
+    described = {kind: [one for one in manifests if one.kind == kind] for kind in KINDS}
 
-    described = {kind: [one for one in manifests if one.kind == kind] for kind in ("connector", "secret")}
-
-    async def act(client: Client) -> tuple[list[Change], list[Verified[ConnectorDocument]], list[SecretChange]]:
-        changes = await client.connectors.plan(described["connector"], keyring=keyring)
-        planned = {one.description.place: one.wanted for one in changes}
-        secrets = await client.secret_plans.plan(described["secret"], planned)
+    async def act(client: Client) -> Applied:
+        templates = await client.templates.plan(described["template"])
+        changes = await client.connectors.plan(described["connector"], keyring=keyring, templates=planned(templates))
+        connectors = {one.description.place: one.wanted for one in changes}
+        secrets = await client.secret_plans.plan(described["secret"], connectors, [one.wanted for one in templates])
         if dry_run:
-            return changes, [], secrets
+            return Applied(changes, secrets, templates)
+        made = await client.templates.apply(templates)
         applied = await client.connectors.apply(changes)
         await client.secret_plans.apply(secrets)
-        return changes, applied, secrets
+        return Applied(changes, secrets, templates, applied, made)
 
-    changes, applied, secrets = run.run(act)
-    report(run, changes, applied, secrets, dry_run=dry_run)
+    report(run, run.run(act), dry_run=dry_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What manifests came to; `documents` and `made` are connectors and templates as they are now, empty in a dry run."""
+
+    changes: Sequence[Change] = ()
+    secrets: Sequence[SecretChange] = ()
+    templates: Sequence[TemplateChange] = ()
+    documents: Sequence[Verified[ConnectorDocument]] = ()
+    made: Sequence[Verified[TemplateDocument]] = ()
 
 
 def read_manifests(paths: Sequence[str]) -> list[Manifest]:
@@ -62,30 +82,56 @@ def read_manifests(paths: Sequence[str]) -> list[Manifest]:
     return read_files(paths, sys.stdin.buffer)
 
 
-def report(
-    run: Session,
-    changes: Sequence[Change],
-    applied: Sequence[Verified[ConnectorDocument]],
-    secrets: Sequence[SecretChange] = (),
-    *,
-    dry_run: bool,
-) -> None:
+def report(run: Session, applied: Applied, *, dry_run: bool) -> None:
     """What was done, or (in a dry run) what would be."""
     if run.out.format != "table":
-        rows = [_row(one, applied[at].document if applied else None) for at, one in enumerate(changes)]
-        run.out.data([*rows, *(_secret_row(one, dry_run) for one in secrets)])
+        run.out.data(
+            [
+                *(
+                    _template_row(one, applied.made[at].document if applied.made else None)
+                    for at, one in enumerate(applied.templates)
+                ),
+                *(
+                    _row(one, applied.documents[at].document if applied.documents else None)
+                    for at, one in enumerate(applied.changes)
+                ),
+                *(_secret_row(one, dry_run) for one in applied.secrets),
+            ]
+        )
         return
-    both: list[Change | SecretChange] = [*changes, *secrets]
-    for one in both:
-        place = f"{one.wanted.scope}/{one.wanted.identifier} ({one.wanted.type})"
+    every: list[TemplateChange | Change | SecretChange] = [*applied.templates, *applied.changes, *applied.secrets]
+    for one in every:
         if not run.quiet or dry_run:
-            print(f"{(_WOULD if dry_run else _DONE)[one.action]} {place}")
+            print(f"{(_WOULD if dry_run else _DONE)[one.action]} {_named_place(one)}")
         if dry_run:
             print(one.diff(), end="")
-    empty = [one for one in secrets if one.action == "create" and not one.wanted.reference]
+    empty = [one for one in applied.secrets if one.action == "create" and one.lacks_value]
     if empty and not dry_run:
         names = ", ".join(one.wanted.identifier for one in empty)
         run.out.note(f"without a value yet: {names}; store it with privyseal secret set")
+
+
+def _named_place(change: TemplateChange | Change | SecretChange) -> str:
+    from shared.documents.template import TemplateDocument
+
+    wanted = change.wanted
+    if isinstance(wanted, TemplateDocument):
+        return f"{wanted.scope}/{wanted.place_name} (template)"
+    return f"{wanted.scope}/{wanted.identifier} ({wanted.type})"
+
+
+def _template_row(change: TemplateChange, now: TemplateDocument | None) -> dict[str, Any]:
+    wanted, manifest = change.wanted, change.description.manifest
+    return {
+        "action": change.action,
+        "scope": wanted.scope,
+        "identifier": wanted.identifier,
+        "version": wanted.version,
+        "type": "template",
+        "file": manifest.source,
+        "line": manifest.line,
+        **({"id": now.id, "revision": now.rev} if now else {"diff": change.diff()}),
+    }
 
 
 def _row(change: Change, now: ConnectorDocument | None) -> dict[str, Any]:
@@ -121,12 +167,14 @@ def _secret_row(change: SecretChange, dry_run: bool) -> dict[str, Any]:
 @click.option("--all", "everything", is_flag=True, help="of the whole account")
 @click.pass_context
 def export(context: click.Context, references: tuple[str, ...], everything: bool) -> None:
-    """Print connectors and secrets (never their values) as YAML that apply takes.
+    """Print templates, connectors and secrets (never their values) as YAML that apply takes.
 
-    Those named, or those of the chosen scope (and below with --all). The built-in connector is printed only where it is named.
+    Those named (a template as NAME@LABEL), or those of the chosen scope (and below with --all). The built-in connector is
+    printed only where it is named.
     """
     from client.descriptions import yaml_of
     from client.secret_descriptions import secret_yaml
+    from client.template_descriptions import template_yaml
 
     run = session(context)
 
@@ -138,19 +186,24 @@ def export(context: click.Context, references: tuple[str, ...], everything: bool
         run.out.data(bodies)
         return
     if not bodies:
-        run.out.note("no connectors or secrets here; see --all, --org and --project")
-    texts = [yaml_of(one["connector"]) if "connector" in one else secret_yaml(one["secret"]) for one in bodies]
+        run.out.note("no templates, connectors or secrets here; see --all, --org and --project")
+    write = {"template": template_yaml, "connector": yaml_of, "secret": secret_yaml}
+    texts = [write[kind](body) for one in bodies for kind, body in one.items()]
     print("---\n".join(texts), end="")
 
 
 async def _named(client: Client, references: Sequence[str]) -> list[dict[str, Any]]:
-    """What the references name: a connector, a secret, or both."""
+    """What the references name: a version of a template, or a connector, a secret, or both."""
     from client.secret_descriptions import secret_body
     from client.tasks import place_of
+    from client.template_descriptions import template_body
     from shared.errors import NotFound
 
     bodies: list[dict[str, Any]] = []
     for one in references:
+        if "@" in one:
+            bodies.append({"template": template_body((await client.templates.find(one)).document)})
+            continue
         count = len(bodies)
         refusal: NotFound | None = None
         try:
@@ -171,22 +224,27 @@ async def _named(client: Client, references: Sequence[str]) -> list[dict[str, An
 async def _listed(run: Session, client: Client, everything: bool) -> list[dict[str, Any]]:
     from client.secret_descriptions import secret_body
     from client.tasks import place_of
+    from client.template_descriptions import template_body
     from shared.documents.connector import BUILT_IN
     from shared.names import ACCOUNT_SCOPE
 
     scope = ACCOUNT_SCOPE if everything else client.here
     connectors = await client.connectors.all(scope, below=everything)
     secrets = await client.secrets.all(scope, below=everything)
-    refused = [(one.document, one.refused) for one in connectors] + [(one.document, one.refused) for one in secrets]
-    for document, why in refused:
+    templates = await client.templates.all(scope, below=everything)
+    refused = [(one.document.scope, one.document.identifier, one.refused) for one in templates]
+    refused += [(one.document.scope, one.document.identifier, one.refused) for one in connectors]
+    refused += [(one.document.scope, one.document.identifier, one.refused) for one in secrets]
+    for place, identifier, why in refused:
         if why is not None:
-            run.out.warning(f"{document.scope}/{document.identifier} isn't believed: {why.detail}")
+            run.out.warning(f"{place}/{identifier} isn't believed: {why.detail}")
     documents = [
         one.document
         for one in connectors
         if not one.refused and (one.document.scope, one.document.identifier) != (str(ACCOUNT_SCOPE), BUILT_IN)
     ]
-    bodies: list[dict[str, Any]] = [{"connector": one} for one in await client.connectors.bodies(documents)]
+    bodies: list[dict[str, Any]] = [{"template": template_body(one.document)} for one in templates if not one.refused]
+    bodies += [{"connector": one} for one in await client.connectors.bodies(documents)]
     believed = [one.document for one in secrets if not one.refused]
     references = [Reference(Scope.parse(one.scope), one.identifier) for one in believed]
     for document, known in zip(believed, await client.directory.find(references), strict=True):

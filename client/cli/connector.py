@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from client.cli.apply import read_manifests, report
+from client.cli.apply import Applied, read_manifests, report
 from client.cli.built_in import disable, enable
 from client.cli.output import age, moment, refusals
 from client.cli.prompts import confirm, interactive
@@ -235,7 +235,8 @@ def create(
     manifest = _from_file(file) if file else _asked(run)
 
     async def act(client: Client) -> tuple[Change, Verified[ConnectorDocument], Tested | PrivySealError | None]:
-        change, *demoted = await client.connectors.plan([manifest], keyring=keyring)
+        described = manifest if file else await client.custom_managers.completed(manifest)
+        change, *demoted = await client.connectors.plan([described], keyring=keyring)
         _check_new(change)
         text = _text(change)
         if not file:
@@ -254,7 +255,7 @@ def create(
             return change, made, why
 
     change, made, tested = run.run(act)
-    report(run, [change], [made], dry_run=False)
+    report(run, Applied([change], documents=[made]), dry_run=False)
     if isinstance(tested, PrivySealError):
         _warn(run, made, tested)
     elif tested is not None and run.out.format == "table":

@@ -35,8 +35,11 @@ NOUNS: Mapping[str, Noun] = {
     "reveal": Noun("client.cli.reveal", "reveal", "open secrets' values here"),
     "exec": Noun("client.cli.exec", "exec_", "run a command on a delegate, with secrets in its environment"),
     "connector": Noun("client.cli.connector", "connector", "secret managers: make, list, test and delete connectors"),
+    "template": Noun(
+        "client.cli.template", "template", "scripts of custom secret managers: make, list, test and delete"
+    ),
     "apply": Noun("client.cli.apply", "apply", "make what YAML files describe, or show what would change"),
-    "export": Noun("client.cli.apply", "export", "print connectors as YAML that apply takes"),
+    "export": Noun("client.cli.apply", "export", "print templates, connectors and secrets as YAML that apply takes"),
     "identity": Noun("client.cli.identity", "identity", "make and show identities"),
     "context": Noun("client.cli.context", "context", "which account, at which manager, as whom"),
     "account": Noun("client.cli.account", "account", "show the account, change its administrators"),

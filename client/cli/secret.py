@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import UNSET
 
+from client.cli.inputs import ask_inputs, given_inputs
 from client.cli.output import moment
-from client.cli.prompts import confirm, hidden_value, read_value_file
+from client.cli.prompts import confirm, hidden_value, interactive, read_value_file
 from client.cli.reveal import reveal
 from client.cli.session import Leaf, Nouns, session
 from client.cli.usage import labels, shown, stated, stating
@@ -46,6 +47,9 @@ secret.add_command(reveal)
     "--refers-to", default="", metavar="PATH[#KEY]", help="a secret that the provider has already; no value is given"
 )
 @click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="what the script of a custom secret manager is told"
+)
+@click.option(
     "--metadata", multiple=True, metavar="KEY=VALUE", help="what the provider needs besides, such as version=3"
 )
 @click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
@@ -69,6 +73,7 @@ def set_(
     kind: str | None,
     connector: str | None,
     refers_to: str,
+    inputs: tuple[str, ...],
     metadata: tuple[str, ...],
     delegates: tuple[str, ...],
     name: str | None,
@@ -83,6 +88,7 @@ def set_(
     """Store a secret's value: a new secret, or the next version of one. At most 10 MB.
 
     With --refers-to it stands for a secret that its provider has already: a delegate fetches that once, to see that it can.
+    So it is with --input at a custom secret manager, by its script; what isn't given there is asked for at a terminal.
 
     The options --usage-... say what it is for from now on, all of them together; what it is for, the task states too.
     """
@@ -98,7 +104,17 @@ def set_(
     run.check_reference(reference)
     if refers_to and (file or from_stdin):
         raise Malformed("reference_with_value", "a secret that refers to another has no value", "leave one out")
-    raw = b"" if refers_to else _value(file, from_stdin, strip_newline)
+    if inputs and (file or from_stdin or refers_to or metadata):
+        raise Malformed("inputs_with_value", "a secret with inputs has nothing besides them", "leave the other out")
+    told = given_inputs(inputs) if inputs else None
+    if interactive() and not (file or from_stdin or refers_to):
+        wanted = run.run(lambda client: client.custom_managers.asked(client.secrets.reference(reference), connector))
+        given_ones = told or {}
+        open_ones = [
+            one for one in wanted or () if one.name not in given_ones and (told is None or one.default is None)
+        ]
+        told = told if wanted is None else {**given_ones, **ask_inputs(open_ones)}
+    raw = b"" if refers_to or told is not None else _value(file, from_stdin, strip_newline)
     if not file and raw.endswith(b"\n") and not strip_newline:
         run.out.note("the value ends with a line break; --strip-newline leaves it out")
     given, needed = _tags(tags), _tags(metadata)
@@ -118,6 +134,7 @@ def set_(
             connector=connector,
             selectors=delegates,
             refers_to=refers_to,
+            inputs=told,
             metadata=needed,
             usage=usage,
             labels=own if own or usage_any else UNSET,
