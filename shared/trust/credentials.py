@@ -83,7 +83,7 @@ class Credentials:
             use = self._use(connector.kid, what, reference, Scope.parse(document.scope))
             if not use.is_login:
                 height = max(height, 1 + self._resolve(use.connector, below))
-            elif document.type == CUSTOM:
+            elif document.type == CUSTOM and document.spec.get("connectorRef") == reference:
                 height = max(height, self._resolve_login(use, below))
             else:
                 raise _unfit(reference, what)

@@ -80,6 +80,16 @@ def test_no_script_is_given_a_private_key_for_a_text() -> None:
         judge(world, world.check(custom))
 
 
+@pytest.mark.parametrize(
+    "spec", [{}, {"connectorRef": "login"}, {"host": "account.login"}, {"connectorRef": ["account.login"]}]
+)
+def test_nothing_but_the_connectorref_of_a_script_s_connector_is_an_sshkey(spec: dict[str, Any]) -> None:
+    """Where a variable of a script names a text that was replaced, the script would be given a private key."""
+    world, *_ = stage()
+    with refused(Malformed, "credential_unfit"):
+        judge(world, world.check(world.custom("other", world.template("script"), ["account.login"], spec=spec)))
+
+
 def test_a_text_that_is_replaced_by_an_sshkey_is_not_given_to_a_provider() -> None:
     """Whoever may edit the secrets of a scope makes another thing of the same name."""
     world = World()

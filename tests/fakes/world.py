@@ -11,7 +11,7 @@
     kms = world.connector_with("kms", ["account.key"])   # a connector that names it
     login = world.login("login", ["key"])                # an SSHKey that does
     template = world.template("script")                  # and a custom secret manager, which runs a template
-    custom = world.custom("custom", template, ["account.login"], spec={"connectorRef": "account.login"})
+    custom = world.custom("custom", template, ["account.login"])
     task = world.fetch(custom, "a/b", reader)            # what a connector reads without a secret
 
 `publish` signs a document and makes it part of the world: `book()` admits it and tasks pin it. `sign` only signs, for
@@ -279,9 +279,11 @@ class World:
         signer: Identity | None = None,
         **changes: Any,
     ) -> Verified[ConnectorDocument]:
-        """A published custom secret manager that runs that template as it is."""
+        """A published custom secret manager that runs that template as it is; the first of `secrets` is its connectorRef."""
         runs = TemplateUse(id=template.document.id, content=content_digest(template.document))
-        return self.connector_with(identifier, secrets, scope, signer, **{"type": CUSTOM, "template": runs, **changes})
+        spec = {"connectorRef": secrets[0]} if secrets else {}
+        fields = {"type": CUSTOM, "template": runs, "spec": spec, **changes}
+        return self.connector_with(identifier, secrets, scope, signer, **fields)
 
     def scope_document(self, identifier: str, scope: str = "account", **changes: Any) -> ScopeDocument:
         """An unsigned organisation, or project where `scope` is an organisation."""

@@ -190,7 +190,7 @@ function resolved(judge, connectors, logins) {
     for (const reference of secrets) {
       const { secret, holder } = meant(kid, scope, reference);
       (credentials[id] ??= {})[reference] = secret.payload.id;
-      if (isLogin(secret)) whenLogin(secret);
+      if (isLogin(secret)) whenLogin(secret, reference);
       else descend(holder, below);
     }
   };
@@ -199,12 +199,15 @@ function resolved(judge, connectors, logins) {
     each(login, below, () => refuse("malformed", "an SSHKey in an SSHKey"));
   };
   const descend = (connector, above) => {
-    const { id, type, template } = connector.payload;
+    const { id, type, template, spec } = connector.payload;
     if (above.includes(id)) refuse("malformed", "a cycle");
     if (above.length >= DEEPEST) refuse("malformed", "too deep");
     ids.connectors.add(id);
     const below = [...above, id];
-    each(connector, below, (login) => (type === CUSTOM ? logIn(login, below) : refuse("malformed", "an SSHKey for a value")));
+    each(connector, below, (login, reference) => {
+      if (type !== CUSTOM || spec?.connectorRef !== reference) refuse("malformed", "an SSHKey for a value");
+      logIn(login, below);
+    });
     if (!template) return;
     const { kid, payload: { scope, content } } = pinned.one("template", template.id);
     for (const reference of content.secrets ?? []) {

@@ -85,6 +85,14 @@ def logins() -> dict[str, Any]:
     for kind in ("AwsKms", "Vault"):
         made = s.sign(kind, a.ADMINISTRATOR, a.connector(kind, type=kind, secrets=("account.login",)))
         told(f"an SSHKey for {kind}", "malformed/credential_unfit", pins=(*pinned, made), more=(made,), **check(kind))
+    for what, spec in (
+        ("a variable", {}),
+        ("a host", {"host": "account.login"}),
+        ("another name", {"connectorRef": "login"}),
+    ):
+        made = custom(s, f"with_{len(s.compact)}", script, secrets=("account.login",), spec=spec)
+        told(f"an SSHKey for {what} of a custom secret manager", "malformed/credential_unfit", pins=(*pinned, made), more=(made,),
+             **check(made))  # fmt: skip
     made = custom(s, "outermost", script, secrets=("account.outer",))
     outer = Target(secret=a.opaque("secret outer"), latest=True)
     told("an SSHKey in an SSHKey", "malformed/credential_unfit", pins=(*pinned, "outer", made), more=(made,),

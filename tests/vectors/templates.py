@@ -35,8 +35,9 @@ def stage() -> Stories:
 def custom(
     s: Stories, name: str, document: TemplateDocument, signer: Identity = a.ADMINISTRATOR, **changes: Any
 ) -> str:
-    """A custom secret manager in the project, which runs that template as it is."""
-    plain = a.connector(name, type=CUSTOM, template=a.running(document), scope=a.PROJECT)
+    """A custom secret manager in the project, which runs that template as it is; the first of `secrets` is its connectorRef."""
+    spec = {"connectorRef": changes["secrets"][0]} if changes.get("secrets") else {}
+    plain = a.connector(name, type=CUSTOM, template=a.running(document), scope=a.PROJECT, spec=spec)
     return s.sign(name, signer, structs.replace(plain, **changes))
 
 
