@@ -181,7 +181,8 @@ def _read_key(one: KeyFile) -> Plaintext:
 
 def _text(value: Plaintext, what: str) -> str:
     try:
-        text = value.reveal().decode()
+        # One line end is a file's or a pipe's: neither can be typed where these are asked for.
+        text = value.reveal().decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         text = ""
     if not text or "\0" in text:

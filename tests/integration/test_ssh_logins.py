@@ -68,6 +68,10 @@ async def test_a_key_logs_in_in_every_form_that_ssh_keygen_writes(
     await replace(way, key=keys / name, passphrase=passphrase).target().check()
 
 
+async def test_a_line_end_behind_a_passphrase_is_no_part_of_it(way: Way, keys: Path) -> None:
+    await replace(way, key=keys / "locked", passphrase="open sesame\n").target().check()
+
+
 async def test_a_key_in_a_file_of_the_delegate_logs_in(way: Way, keys: Path) -> None:
     allowed = f'files = ["{keys}/*"]'
     await replace(way, key=None, key_path=keys / "plain", policy=allowed).target().check()
