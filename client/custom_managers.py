@@ -174,26 +174,37 @@ class CustomManagers:
             raise gap.refusal(f"the inputs for the connector {connector.identifier}", _HINT)
 
     async def asked(self, place: Reference, connector: str | None = None) -> tuple[Asked, ...] | None:
-        """What the secret at `place` is asked for, there or to be made at `connector`; None where no inputs are.
+        """What the secret at `place` is asked for, there or to be made at `connector`; None where it takes a value instead.
 
         Raises NotFound for a connector that isn't there.
         """
-        holder = await self._holder(place, connector)
-        if holder.type != CUSTOM:
+        holder, known = await self._holder(place, connector)
+        if holder.type != CUSTOM or (known is not None and known.n and not known.secret.document.reference):
             return None
         return asked(await self.content_of(holder), custom_settings(holder))
 
-    async def reference(self, place: Reference, given: Mapping[str, str], connector: str | None = None) -> str:
-        """What the document of the secret at `place` says for these inputs. Raises Malformed, NotFound."""
-        holder = await self._holder(place, connector)
+    async def checked(
+        self, place: Reference, given: Mapping[str, str], connector: str | None = None, *, writes: bool = False
+    ) -> str:
+        """What the document of the secret at `place` says for these inputs; `writes`: a value is to be written there.
+
+        Raises Malformed for what doesn't fit, Denied where the template only reads, NotFound.
+        """
+        holder, _ = await self._holder(place, connector)
         if holder.type != CUSTOM:
             raise Malformed(
                 "inputs_unexpected",
                 f"{place_of(holder)} is of the kind {holder.type}, which takes no inputs",
                 f"inputs are for a {CUSTOM}: name one with --connector",
             )
-        text = write_inputs(given)
-        self.check_inputs(await self.content_of(holder), holder, given)
+        text, content = write_inputs(given), await self.content_of(holder)
+        if writes and not content.write:
+            raise Denied(
+                "connector_read_only",
+                f"the template of {holder.identifier} only reads: no value can be kept there",
+                "give the inputs alone, without a value",
+            )
+        self.check_inputs(content, holder, given)
         return text
 
     async def direct(
@@ -215,16 +226,17 @@ class CustomManagers:
             raise gap.refusal(f"the inputs for the connector {holder.identifier}", "give each with --input NAME=VALUE")
         return DirectReference(place, CUSTOM, text, {})
 
-    async def _holder(self, place: Reference, connector: str | None) -> ConnectorDocument:
+    async def _holder(self, place: Reference, connector: str | None) -> tuple[ConnectorDocument, Known | None]:
+        """The connector of the secret at `place`, there or to be made, and what is there."""
         await self._account.sync()
         (found,) = await self._directory.find([place], fresh=True)
         if isinstance(found, Known):
-            return found.connector.document
+            return found.connector.document, found
         if not isinstance(found, NotFound):
             raise found
         if connector:
-            return (await self._directory.connector(Reference.parse(connector, place.scope))).document
-        return (await self._defaults.of(place.scope)).document
+            return (await self._directory.connector(Reference.parse(connector, place.scope))).document, None
+        return (await self._defaults.of(place.scope)).document, None
 
 
 def custom_settings(connector: ConnectorDocument) -> CustomSecretManagerSettings:

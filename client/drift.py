@@ -136,7 +136,7 @@ class Drifts:
                 continue
             secret = one.document
             try:
-                given = read_inputs(secret.reference) if secret.reference else {}
+                given = read_inputs(secret.reference) if secret.reference else dict(secret.metadata)
             except Malformed as why:
                 found.append(Drift("secret", document, why.detail, secret=secret))
                 continue
@@ -221,8 +221,13 @@ def _secret_diff(
         if one.name in given or one.default is None
     }
     body = secret_body(secret, connector)
-    spec = {**body["spec"], "valueType": "CustomSecretManagerValues"}
-    old, new = ({**body, "spec": {**spec, "value": value_of(one)}} for one in (given, wanted))
+
+    def said(inputs: dict[str, str]) -> dict[str, Any]:
+        if secret.reference:
+            return {**body, "spec": {**body["spec"], "value": value_of(inputs)}}
+        return {**body, "spec": {**body["spec"], "additionalMetadata": {"values": inputs}}}
+
+    old, new = said(given), said(wanted)
     return _unified(secret_yaml(old), secret_yaml(new), f"{secret.scope}/{secret.identifier}")
 
 

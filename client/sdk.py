@@ -168,14 +168,15 @@ class Client:
     ) -> Stored:
         """Stores a new secret, or the next version of an existing one; at most 10,000,000 bytes. See `Secrets.store`.
 
-        With `inputs` it is one of a custom secret manager, which its script reads by them: the value is empty. They are checked
-        against the connector and its template, then a delegate runs the script once.
+        With `inputs` it is one of a custom secret manager, and they are checked against the connector and its template. An empty
+        value: a delegate runs the script that reads, once. Else it runs the one that writes, if the template has one.
         """
         if inputs is not None:
-            if refers_to:
-                raise Malformed("reference_with_inputs", "inputs stand for what is referred to", "leave one out")
-            place = self.secrets.reference(reference)
-            refers_to = await self.custom_managers.reference(place, inputs, connector)
+            if refers_to or metadata:
+                raise Malformed("reference_with_inputs", "inputs stand for reference and metadata", "leave one out")
+            place, writes = self.secrets.reference(reference), len(value) > 0
+            text = await self.custom_managers.checked(place, inputs, connector, writes=writes)
+            refers_to, metadata = ("", dict(inputs)) if writes else (text, None)
         return await self.secrets.store(
             reference,
             value if isinstance(value, Plaintext) else Plaintext(value),

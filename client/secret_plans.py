@@ -227,7 +227,8 @@ class SecretPlans:
                 f"give {INPUTS}, and the inputs as value",
             )
         try:
-            self._custom.check_inputs(content, connector, wanted.inputs or {})
+            # The inputs of a value that is written are its metadata.
+            self._custom.check_inputs(content, connector, wanted.metadata if wanted.inputs is None else wanted.inputs)
         except Malformed as why:
             raise wanted.refused(
                 "spec.value", why.detail, "say each that is asked for, and nothing else", code=why.code

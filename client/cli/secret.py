@@ -88,7 +88,8 @@ def set_(
     """Store a secret's value: a new secret, or the next version of one. At most 10 MB.
 
     With --refers-to it stands for a secret that its provider has already: a delegate fetches that once, to see that it can.
-    So it is with --input at a custom secret manager, by its script; what isn't given there is asked for at a terminal.
+    So it is with --input at a custom secret manager, by its script; what isn't given there is asked for at a terminal. With a
+    value besides, the template's script that writes is run.
 
     The options --usage-... say what it is for from now on, all of them together; what it is for, the task states too.
     """
@@ -104,8 +105,8 @@ def set_(
     run.check_reference(reference)
     if refers_to and (file or from_stdin):
         raise Malformed("reference_with_value", "a secret that refers to another has no value", "leave one out")
-    if inputs and (file or from_stdin or refers_to or metadata):
-        raise Malformed("inputs_with_value", "a secret with inputs has nothing besides them", "leave the other out")
+    if inputs and (refers_to or metadata):
+        raise Malformed("reference_with_inputs", "inputs stand for reference and metadata", "leave one out")
     told = given_inputs(inputs) if inputs else None
     if interactive() and not (file or from_stdin or refers_to):
         wanted = run.run(lambda client: client.custom_managers.asked(client.secrets.reference(reference), connector))
@@ -114,7 +115,8 @@ def set_(
             one for one in wanted or () if one.name not in given_ones and (told is None or one.default is None)
         ]
         told = told if wanted is None else {**given_ones, **ask_inputs(open_ones)}
-    raw = b"" if refers_to or told is not None else _value(file, from_stdin, strip_newline)
+    reads = refers_to or (told is not None and not (file or from_stdin))
+    raw = b"" if reads else _value(file, from_stdin, strip_newline)
     if not file and raw.endswith(b"\n") and not strip_newline:
         run.out.note("the value ends with a line break; --strip-newline leaves it out")
     given, needed = _tags(tags), _tags(metadata)

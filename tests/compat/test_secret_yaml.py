@@ -98,7 +98,7 @@ async def test_a_dry_run_shows_what_would_be_and_makes_nothing(environment: DevE
         ("{valueType: Inline}", "secret.spec.secretManagerIdentifier: the secret manager is missing"),
         (
             "{secretManagerIdentifier: harnessSecretManager, valueType: Other}",
-            "secret.spec.valueType: give Inline or Ref",
+            "secret.spec.valueType: give Inline, Reference or CustomSecretManagerValues",
         ),
         (
             "{secretManagerIdentifier: harnessSecretManager, valueType: Reference}",

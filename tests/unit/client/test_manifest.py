@@ -58,7 +58,7 @@ def test_anchors_are_written_out() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
-        ("template:\n  name: x\n", 1, "a document begins with its kind: connector:, secret:"),
+        ("pipeline:\n  name: x\n", 1, "a document begins with its kind: template:, connector:, secret:"),
         ("- connector\n", 1, "a document begins with its kind"),
         ("connector: {}\nsecret: {}\n", 1, "a document begins with its kind"),
         ("\nconnector: text\n", 2, "connector: give an object with fields of its own"),
