@@ -29,35 +29,31 @@ from typing import Any, TypeVar, cast
 from msgspec import structs
 
 from shared.aad import Aad
-from shared.canonical import b64u, blob_digest, encode, sha256
+from shared.canonical import b64u, blob_digest, encode
 from shared.command import Command
 from shared.crypto.identity import Identity
 from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.crypto.seal import SealingKey, seal
 from shared.documents.account import AccountDocument, Administrator, account_id
-from shared.documents.answer import AnswerDocument, Code
 from shared.documents.certificate import CertificateDocument
 from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.fields import Payload, Permission, Revisioned
-from shared.documents.grant import DAY, PERMISSIONS, GrantDocument, Principal
+from shared.documents.grant import DAY, PERMISSIONS, GrantDocument
 from shared.documents.jws import Verified, parse_as, thumbprint
 from shared.documents.keyring import KeyringDocument
-from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.documents.status import DEFAULT_SECONDS, StatusDocument
 from shared.documents.task import REPEAT, KnownStatus, Pin, Target, TaskDocument
-from shared.documents.template import TemplateContent, TemplateDocument, TemplateUse, content_digest
+from shared.documents.template import TemplateDocument, TemplateUse, content_digest
 from shared.labels import INPUT
-from shared.names import Reference, Scope, opaque_id
+from shared.names import Reference, Scope
 from shared.trust.book import Book
 from shared.values import Sealed, Wrapped, recipient_of_keyring
+from tests.fakes.papers import KEYRING, NOW, Papers
 from tests.fakes.records import make_record, open_record
 
-NOW = 1_800_000_000
-"""When a world begins, in seconds since 1970."""
-
-KEYRING = "main"
+__all__ = ["KEYRING", "NOW", "Execution", "Version", "World", "pins_of"]
 
 P = TypeVar("P", bound=Payload)
 R = TypeVar("R", bound=Revisioned)
@@ -86,7 +82,7 @@ class Execution:
     input: Sealed
 
 
-class World:
+class World(Papers):
     """One account, seen from everywhere at once."""
 
     def __init__(self, now: int = NOW, name: str = "world") -> None:
@@ -134,20 +130,6 @@ class World:
             ),
             self.administrator,
         )
-
-    # Names and keys that depend on the world's name alone.
-
-    def seed(self, name: str) -> bytes:
-        """32 bytes that look random and are the same in every run."""
-        return sha256(f"{self.name}/{name}".encode())
-
-    def opaque(self, name: str) -> str:
-        """A document's opaque id."""
-        return opaque_id(self.seed(name)[:16])
-
-    def identity(self, name: str) -> Identity:
-        """The key pair of that name."""
-        return Identity.from_seed(self.seed(f"identity {name}"))
 
     def sign(self, payload: P, signer: Identity) -> Verified[P]:
         """The document, signed by whomever, and not part of the world."""
@@ -197,23 +179,6 @@ class World:
         self.keyring = self.keyring.rotated(self.seed(f"generation {self.keyring.newest.number + 1}"))
         return self.publish(self.keyring.document(old.document.rev + 1, old.digest, self.now, floor))
 
-    def grant_document(
-        self, to: Identity, permissions: Sequence[Permission] = PERMISSIONS, scope: str = "account", **changes: Any
-    ) -> GrantDocument:
-        """An unsigned grant for 30 days; its id follows from whom it is to and where, unless `id` is given."""
-        document = GrantDocument(
-            v=1,
-            acct=self.id,
-            id=self.opaque(f"grant {to.kid} {scope}"),
-            principal=Principal("principal", to.key, "person"),
-            permissions=tuple(permissions),
-            scope=scope,
-            rev=1,
-            iat=self.now,
-            exp=self.now + 30 * DAY,
-        )
-        return structs.replace(document, **changes)
-
     def grant(
         self,
         to: Identity,
@@ -224,14 +189,6 @@ class World:
     ) -> Verified[GrantDocument]:
         """A published grant. Signed by another than the administrator, it needs `parent`, the id of the signer's own."""
         return self.publish(self.grant_document(to, permissions, scope, **changes), signer)
-
-    def connector_document(self, identifier: str, scope: str = "account", **changes: Any) -> ConnectorDocument:
-        """An unsigned connector of the built-in kind."""
-        id = self.opaque(f"connector {scope} {identifier}")
-        local = self.connector.document
-        return structs.replace(
-            local, **{"id": id, "identifier": identifier, "scope": scope, "iat": self.now, **changes}
-        )
 
     def connector_with(
         self,
@@ -244,25 +201,6 @@ class World:
         """A published connector whose kind gets the values of `secrets`, references as in its scope."""
         named = {"type": "AwsKms", "secrets": tuple(sorted(secrets)), **changes}
         return self.publish(self.connector_document(identifier, scope, **named), signer)
-
-    def template_document(
-        self, identifier: str, scope: str = "account", version: str = "1", content: Any = None, **changes: Any
-    ) -> TemplateDocument:
-        """An unsigned template; `content` are members of its content."""
-        script: dict[str, Any] = {"type": "SecretManager", "shell": "Bash", "script": "secret=x", **(content or {})}
-        document = TemplateDocument(
-            v=1,
-            acct=self.id,
-            id=self.opaque(f"template {scope} {identifier} {version}"),
-            scope=scope,
-            identifier=identifier,
-            version=version,
-            name=identifier,
-            content=TemplateContent(**script),
-            rev=1,
-            iat=self.now,
-        )
-        return structs.replace(document, **changes)
 
     def template(
         self, identifier: str, scope: str = "account", signer: Identity | None = None, **changes: Any
@@ -284,36 +222,6 @@ class World:
         spec = {"connectorRef": secrets[0]} if secrets else {}
         fields = {"type": CUSTOM, "template": runs, "spec": spec, **changes}
         return self.connector_with(identifier, secrets, scope, signer, **fields)
-
-    def scope_document(self, identifier: str, scope: str = "account", **changes: Any) -> ScopeDocument:
-        """An unsigned organisation, or project where `scope` is an organisation."""
-        document = ScopeDocument(
-            v=1,
-            acct=self.id,
-            id=self.opaque(f"scope {scope} {identifier}"),
-            scope=scope,
-            identifier=identifier,
-            name=identifier,
-            rev=1,
-            iat=self.now,
-        )
-        return structs.replace(document, **changes)
-
-    def secret_document(self, identifier: str, scope: str = "account", **changes: Any) -> SecretDocument:
-        """An unsigned text secret in the built-in secret manager."""
-        document = SecretDocument(
-            v=1,
-            acct=self.id,
-            id=self.opaque(f"secret {scope} {identifier}"),
-            scope=scope,
-            identifier=identifier,
-            name=identifier,
-            type="SecretText",
-            connector=self.connector.document.id,
-            rev=1,
-            iat=self.now,
-        )
-        return structs.replace(document, **changes)
 
     def secret(
         self, identifier: str, scope: str = "account", signer: Identity | None = None, **changes: Any
@@ -347,10 +255,6 @@ class World:
             exp=self.now + 6 * DAY,
         )
         return self.sign(structs.replace(document, **changes), certifier or self.keyring.newest.certifying)
-
-    def answer_document(self, task: str, code: Code = "ok", **changes: Any) -> AnswerDocument:
-        """An unsigned answer to the task of that digest; the delegate signs it."""
-        return structs.replace(AnswerDocument(v=1, acct=self.id, task=task, code=code, iat=self.now), **changes)
 
     def book(self, now: int | None = None) -> Book:
         """A new book that has admitted everything published; raises the first refusal."""
