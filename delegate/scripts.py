@@ -74,7 +74,7 @@ exit
 
 _PYTHON_FRAME = rb"""
 def __privyseal_run(inputs, variables, script):
-    import ast, os, re
+    import ast, os, re, signal
     out = os.dup(1)
     os.dup2(2, 1)
     marks = re.compile(r"__privyseal_[0-9]+__")
@@ -90,24 +90,31 @@ def __privyseal_run(inputs, variables, script):
         return text.encode("utf-8", "surrogateescape")
     names = {"__name__": "__main__", "__builtins__": __builtins__, **inputs, **variables}
     tree = Filled().visit(ast.parse(script, "<script>"))
+    def hand():
+        secret = names.get("secret")
+        if isinstance(secret, str):
+            try:
+                secret = coded(secret)
+            except UnicodeError:
+                raise SystemExit("secret is no text that UTF-8 can hold") from None
+        if secret is not None and not isinstance(secret, (bytes, bytearray)):
+            raise SystemExit("secret is neither str nor bytes")
+        with os.fdopen(out, "wb") as file:
+            file.write(b"-" if secret is None else b"+" + secret)
+    def end(number, frame):
+        raise SystemExit(128 + number)
+    signal.signal(signal.SIGTERM, end)
     try:
         exec(compile(tree, "<script>", "exec", 0, True), names)
     except SystemExit as ended:
         if ended.code not in (None, 0):
             raise
-    secret = names.get("secret")
-    if isinstance(secret, str):
-        try:
-            secret = coded(secret)
-        except UnicodeError:
-            raise SystemExit("secret is no text that UTF-8 can hold") from None
-    if secret is not None and not isinstance(secret, (bytes, bytearray)):
-        raise SystemExit("secret is neither str nor bytes")
-    with os.fdopen(out, "wb") as file:
-        file.write(b"-" if secret is None else b"+" + secret)
+    finally:
+        hand()
 def __privyseal_text(raw):
     return raw.decode("utf-8", "surrogateescape")
 """
+"""A script that fails hands over too: its value is then masked in what it printed."""
 
 _POWERSHELL_FRAME = b"""
 $ErrorActionPreference = 'Stop'

@@ -55,7 +55,7 @@ class LocalScripts:
         keys of `shared.logs`. Raises NotFound for a shell or directory that isn't there, Denied for one that may not be used,
         Malformed for a value that is too long, Expired at the time limit, Unavailable for a script that failed, Overloaded.
         """
-        shell = self._shell(program.argv[0])
+        shell = self.shell(program.argv[0])
         launched = ("/bin/sh", "-c", _LAUNCH, "sh", _limits(program, seconds), shell, *program.argv[1:])
         output = _Output()
         command = Command(argv=launched, directory=directory)
@@ -78,7 +78,8 @@ class LocalScripts:
             await output.tail.tell(found.value, known, about)
         return found
 
-    def _shell(self, name: str) -> str:
+    def shell(self, name: str) -> str:
+        """The file of a shell. Raises NotFound, Denied."""
         try:
             return self._commands.program(name, "/")
         except NotFound:

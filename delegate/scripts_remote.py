@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from delegate.scripts import Absence, Program, check_end, harvest
-from delegate.ssh import SshTarget
+from delegate.ssh import MOST_ERRORS, SshTarget
 from delegate.tails import Tail
 from shared.crypto.plaintext import Plaintext
 from shared.documents.secret import LARGEST_VALUE_BYTES
@@ -34,7 +34,7 @@ class RemoteScripts:
     ) -> Plaintext | Absence:
         """As `LocalScripts.run`; besides, what `SshTarget.run` raises."""
         ran = await self._target.run(program, directory=directory, seconds=seconds, most=LARGEST_VALUE_BYTES + 1)
-        tail = Tail()
+        tail = Tail(is_cut=len(ran.stderr) >= MOST_ERRORS)
         tail.feed(ran.stderr.reveal())
         try:
             if ran.truncated:
@@ -46,7 +46,8 @@ class RemoteScripts:
             check_end(ran.exit, ran.signal, ran.reason)
             found = harvest(ran.stdout)
         except PrivySealError as error:
-            await tail.tell(error.detail, [*known, ran.stdout], about)
+            # Behind the mark before it, as of a script that failed after it had handed over.
+            await tail.tell(error.detail, [*known, Plaintext(ran.stdout.reveal()[1:])], about)
             raise
         if is_read and isinstance(found, Absence):
             await tail.tell(found.value, known, about)

@@ -2,12 +2,14 @@
 
 Promises: what runs is the content that the connector's signer has seen, and nothing else; a script gets the inputs that
 template, connector and secret say, and the secrets that template and connector name, each in a variable; what a secret's
-document says is never read as an expression. An SSHKey logs in and is given to no script. Without `scripts` in the delegate's
-policy nothing runs. Source of the contract: docs/secret-managers/custom.md.
+document says is never read as an expression. An SSHKey logs in and is given to no script. What was written counts only as long
+as it is what is read (`fingerprint`). Without `scripts` in the delegate's policy nothing runs. Source of the contract:
+docs/secret-managers/custom.md.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from delegate.commands import Commands
@@ -15,6 +17,7 @@ from delegate.scripts import BASH, POWERSHELL, PYTHON, Absence, Input, filled, p
 from delegate.scripts_local import LocalScripts
 from delegate.scripts_remote import RemoteScripts
 from delegate.secret_managers.direct import Direct, Found
+from delegate.secret_managers.fingerprint import fingerprint, fits
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.ssh import SshTarget
 from shared.connectors.custom_secret_manager import CustomSecretManagerSettings
@@ -29,6 +32,9 @@ from shared.template_inputs import host_of, merged, open_inputs, read_inputs, wr
 
 CONCURRENCY = 4
 """Scripts of one task at once: each is a process, and perhaps a connection."""
+
+MOST_SCRIPTS = 16
+"""Scripts of one connector at once, whatever tasks they are for."""
 
 _SHELLS = {"Bash": BASH[0], "Python": PYTHON[0], "PowerShell": POWERSHELL[0]}
 
@@ -51,6 +57,7 @@ class CustomStore:
         self._connector = connector
         self._template = template
         self._commands = Commands(surroundings.variables)
+        self._places = asyncio.Semaphore(MOST_SCRIPTS)
         here, login = Scope.parse(connector.scope), self._settings.connector_ref
         places = {Reference.parse(text, here): value for text, value in secrets.items() if text != login}
         if any(is_bundle(value.reveal()) for value in places.values()):
@@ -90,12 +97,18 @@ class CustomStore:
         """The shell is there, or the host lets the SSHKey in; no script runs. Raises Denied, NotFound, Unavailable."""
         self._check_policy()
         if not self._settings.is_remote:
-            self._commands.program(_SHELLS[self._template.content.shell], "/")
+            LocalScripts(self._commands).shell(_SHELLS[self._template.content.shell])
         elif not self._settings.asks_host:
             await self._target(self._settings.host or "").check()
 
     async def read(self, locator: str, version: str, secret: SecretVersion) -> Found:
-        """What the script leaves. Raises NotFound for nothing, and what a script's run raises."""
+        """What the script leaves. Raises NotFound for nothing, or for another value than was written; and what a run raises."""
+        if secret.secret.reference and secret.secret.metadata:
+            raise Malformed(
+                "metadata_unknown",
+                "additionalMetadata, or a version, means nothing to a template's script",
+                "make an input of it",
+            )
         found = await self._run(self._template.content.script, locator, secret)
         if isinstance(found, Absence):
             raise NotFound(
@@ -104,17 +117,37 @@ class CustomStore:
                 f"{secret.secret.identifier} of the account {self._connector.acct}: {found.value}",
                 "compare the secret's inputs with what is there; the script's last lines are in the delegate's log",
             )
+        if not secret.secret.reference and not fits(version, self._surroundings.zone, secret.aad, locator, found):
+            raise NotFound(
+                "version_replaced",
+                f"what the template {self._template.identifier}@{self._template.version} reads isn't what was stored as version "
+                f"{secret.n} of the secret {secret.secret.identifier}",
+                "a newer version or somebody else has replaced it: read the newest version, or store it again",
+            )
         return Found(found, "")
 
     async def write(self, locator: str, secret: SecretVersion, value: Plaintext) -> str:
-        """Runs the script that writes, with the value in `secret`; it has to be harmless twice."""
+        """Runs the script that writes, with the value in `secret`; it has to be harmless twice. Gives the value's fingerprint.
+
+        Raises Malformed for a value that would be none when it is read.
+        """
+        if value in (Plaintext(b""), Plaintext(b"null")):
+            raise Malformed(
+                "value_unfit",
+                "the value is empty or the text null, which mean that there is none where a script reads",
+                "store another value",
+            )
         await self._run(self._template.content.write, locator, secret, value)
-        return ""
+        return fingerprint(self._surroundings.zone, secret.aad, locator, value)
 
     async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
-        """Runs the script that removes, for the whole secret. What it keeps of older versions is for the script to say."""
+        """Runs the script that removes, for the whole secret. Raises Denied for one version, and without such a script."""
         if secret.n:
-            return
+            raise Denied(
+                "version_kept",
+                "a template's script keeps one value for a secret, and removes no single version",
+                "delete the secret, or store a new version",
+            )
         if not self._template.content.remove:
             raise Denied(
                 "template_cannot_remove",
@@ -139,14 +172,15 @@ class CustomStore:
         runner: LocalScripts | RemoteScripts = LocalScripts(self._commands)
         if settings.is_remote:
             runner = RemoteScripts(self._target(host_of(settings, given) or ""))
-        return await runner.run(
-            started,
-            known,
-            settings.timeout,
-            settings.working_directory or "",
-            is_read=value is None and script is content.script,
-            about=about,
-        )
+        async with self._places:
+            return await runner.run(
+                started,
+                known,
+                settings.timeout,
+                settings.working_directory or "",
+                is_read=value is None and script is content.script,
+                about=about,
+            )
 
     def _inputs(self, given: Mapping[str, str]) -> dict[str, Input]:
         """Every input, its expressions filled in: with the template's secrets where that says it, else with the connector's."""

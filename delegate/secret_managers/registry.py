@@ -248,11 +248,13 @@ class Registry:
 
     async def _kind(self, name: str) -> Kind:
         if not self._allows(name):
+            rule = "scripts" if name == CUSTOM and not self.surroundings.policy.scripts else "kinds"
             raise Denied(
                 "local_policy",
                 f"the delegate's own policy doesn't allow the kind {name}",
-                "allow it by its name with the key kinds in the policy file of that delegate, or use another delegate",
-                rule="kinds",
+                f"allow it {'' if rule == 'scripts' else 'by its name '}with the key {rule} in the policy file of that delegate, "
+                "or use another delegate",
+                rule=rule,
             )
         point = self._installed.get(name)
         if point is None:

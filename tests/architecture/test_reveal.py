@@ -21,6 +21,7 @@ EXITS = {
     "delegate/secret_managers/age_file.py": "an identity of age, held as a secret, decrypts files",
     "delegate/secret_managers/onepassword_connect.py": "an access token shows 1Password Connect who asks",
     "delegate/secret_managers/custom_secret_manager.py": "looks whether it is an SSHKey, which no script is given",
+    "delegate/secret_managers/fingerprint.py": "its digest is part of what is kept of it, under the keyring",
     "delegate/secret_managers/enveloped.py": "a data key opens its record",
     "delegate/secret_managers/kubernetes_object.py": "gives a value the form of a Secret: base64",
     "delegate/secret_managers/selection.py": "selects one member of a JSON value",

@@ -29,6 +29,7 @@ from typing import Any, Self, TypeVar
 
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
+from msgspec import structs
 
 from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
@@ -40,6 +41,7 @@ from delegate.secret_managers.aws_secret_manager import AwsSecretManager
 from delegate.secret_managers.azure_key_vault import LONGEST_VALUE as LONGEST_OF_AZURE
 from delegate.secret_managers.azure_key_vault import AzureKeyVault
 from delegate.secret_managers.azure_key_vault_key import AzureKeyVaultKey
+from delegate.secret_managers.custom_secret_manager import CustomSecretManager
 from delegate.secret_managers.cyberark_ccp import CyberArkCcp
 from delegate.secret_managers.cyberark_conjur import CyberArkConjur
 from delegate.secret_managers.gcp_kms import GcpKms
@@ -62,11 +64,15 @@ from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
+from shared.documents.template import TemplateDocument
+from shared.ssh import pack
+from shared.template_inputs import write_inputs
 from tests.fakes import example_plugin
 from tests.fakes.age import age_file, new_identity
 from tests.fakes.authority import Authority
 from tests.fakes.ccp import Account, Application, Ccp, Safe
 from tests.fakes.conjur import Conjur, Host
+from tests.fakes.custom import ALLOWED, FILES, PYTHON_FILES, Custom
 from tests.fakes.google import PROJECT, Google
 from tests.fakes.issuers import ISSUER_KEYS
 from tests.fakes.kubernetes import Kubernetes
@@ -77,6 +83,7 @@ from tests.servers.emulators import REGION, Emulator, MiniStack, Moto
 from tests.servers.https import Https
 from tests.servers.openbao import OpenBao
 from tests.servers.softhsm import NAME, POLICY, SoftHsm, Token
+from tests.servers.sshd import Sshd, keygen
 
 S = TypeVar("S")
 
@@ -218,6 +225,13 @@ class Servers:
         return token
 
     @cached_property
+    def sshd(self) -> Sshd:
+        """OpenSSH's server, which lets in the key at `folder`/login."""
+        server = self._started(Sshd())
+        server.authorize(keygen(self.folder / "login"))
+        return server
+
+    @cached_property
     def example_plugin(self) -> Path:
         """The example of a package that brings a kind, installed, and on the path as long as this runs."""
         paths = self._started(pytest.MonkeyPatch.context())
@@ -234,7 +248,8 @@ class Subject:
     `longest`: what it takes, in bytes. `history`: whether each earlier version can be read once there are newer ones.
     `remote`: whether its provider keeps the values, so that what was deleted is gone. `files`: what the delegate's policy lets
     connectors name; `rules`: what else it says. `lay`, of a kind that only reads: puts a value where its provider has it, and gives the
-    reference to it; `fits`: whether that provider can have it at all; `members`: whether `#key` selects from a value that is JSON.
+    reference to it; `fits`: whether that provider can have it at all (`value_unfit` where not); `members`: whether `#key` selects from a
+    value that is JSON. `template`: what the connector runs; `metadata` of an inline secret, by the secret's id.
     """
 
     world: World
@@ -252,6 +267,8 @@ class Subject:
     lay: Callable[[bytes], str] | None = None
     fits: Callable[[bytes], bool] = lambda _: True
     members: bool = True
+    template: TemplateDocument | None = None
+    metadata: Callable[[str], dict[str, str]] = lambda _: {}
     opened: list[SecretManager] = field(default_factory=list)
 
     @property
@@ -268,6 +285,7 @@ class Subject:
             endpoints=self.endpoints,
             gcp_endpoints=self.gcp_endpoints,
             azure_endpoints=self.azure_endpoints,
+            template=self.template,
         )
         held = {name: Plaintext(value) for name, value in self.credentials.items()}
         self.opened.append(self.kind(self.connector, surroundings, held))
@@ -276,6 +294,8 @@ class Subject:
     def version(self, identifier: str = "password", n: int = 1, task: str = "", **document: Any) -> SecretVersion:
         """Version `n` of a secret of this connector; `task` names its store task."""
         secret = self.world.secret_document(identifier, "org/acme", connector=self.connector.id, **document)
+        if not secret.reference:
+            secret = structs.replace(secret, metadata=self.metadata(secret.id))
         signed = self.world.sign(secret, self.world.administrator)
         aad = self.world.place(signed, n, digest(task or f"the store task of {secret.id} {n}"))
         return SecretVersion(secret, self.connector, n, aad)
@@ -436,6 +456,46 @@ def _kubernetes(world: World, server: Kubernetes) -> Subject:
     return made
 
 
+def _custom(
+    world: World, servers: Servers, shell: str = "Bash", *, writes: bool = True, remotely: bool = False
+) -> Subject:
+    folder = servers.folder / f"custom-{secrets.token_hex(8)}"
+    folder.mkdir()
+    scripts = FILES if shell == "Bash" else PYTHON_FILES
+    spec, held = _over_ssh(servers) if remotely else ({}, {})
+    made = Custom(scripts["script"], shell=shell, spec=spec, held=held, world=world)
+    made.inputs = {"folder": str(folder), "path": None}
+    if writes:
+        made.write, made.remove = scripts["write"], scripts["remove"]
+    subject = Subject(world, CustomSecretManager, made.connector.document, held)
+    subject.template, subject.rules = made.template.document, ALLOWED
+    subject.remote, subject.history, subject.fits = True, False, _is_held_by_a_shell
+    # Where a value lies is what its inputs say: two secrets that say the same would have one place.
+    subject.metadata = lambda id: {"path": f"{id}.value"}
+    if not writes:
+
+        def lay(value: bytes) -> str:
+            name = f"{secrets.token_hex(8)}.value"
+            (folder / name).write_bytes(value)
+            return write_inputs({"path": name})
+
+        subject.lay = lay
+    return subject
+
+
+def _over_ssh(servers: Servers) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The settings of a connector that runs its scripts at `sshd`, and the SSHKey that it names."""
+    server = servers.sshd
+    who = {"credentialType": "KeyReference", "spec": {"userName": server.user, "key": "account.key"}}
+    login = {"port": server.port, "auth": {"type": "SSH", "spec": who}, "knownHosts": [server.known_hosts]}
+    bundle = pack(login, {"account.key": (servers.folder / "login").read_bytes()})
+    return {"onDelegate": False, "host": "127.0.0.1", "connectorRef": "account.login"}, {"account.login": bundle}
+
+
+def _is_held_by_a_shell(value: bytes) -> bool:
+    return value not in {b"", b"null"} and b"\0" not in value
+
+
 SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     **rows(os.environ.get("PRIVYSEAL_CONTRACT", "")),
     "EncryptedFile, a package's": _example,
@@ -455,6 +515,9 @@ SUBJECTS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "AzureKeyVaultKey": lambda world, servers: _azure(
         world, servers.azure, AzureKeyVaultKey, "AzureKeyVaultKey", keyName="main"
     ),
+    "CustomSecretManager, Bash": _custom,
+    "CustomSecretManager, Python": lambda world, servers: _custom(world, servers, "Python"),
+    "CustomSecretManager over SSH": lambda world, servers: _custom(world, servers, remotely=True),
     "GcpKms": lambda world, servers: _google_keys(world, servers.google),
     "GcpSecretManager": lambda world, servers: _google_secrets(world, servers.google),
     "KubernetesSecrets": lambda world, servers: _kubernetes(world, servers.kubernetes),
@@ -551,6 +614,8 @@ def is_password(value: bytes) -> bool:
 
 READERS: Mapping[str, Callable[[World, Servers], Subject]] = {
     "AgeFile": _age,
+    "CustomSecretManager, Bash, reading": lambda world, servers: _custom(world, servers, writes=False),
+    "CustomSecretManager, Python, reading": lambda world, servers: _custom(world, servers, "Python", writes=False),
     "CyberArkCcp": _ccp,
     "CyberArkConjur": _conjur,
     "OnePasswordConnect": _onepassword,

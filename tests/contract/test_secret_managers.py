@@ -89,6 +89,11 @@ async def test_what_was_stored_is_fetched(manager: SecretManager, subject: Subje
             await manager.store(secret, Plaintext(value))
         assert caught.value.code == "value_too_large"
         return
+    if not subject.fits(value):
+        with pytest.raises(Malformed) as caught:
+            await manager.store(secret, Plaintext(value))
+        assert caught.value.code == "value_unfit"
+        return
     stored = await manager.store(secret, Plaintext(value))
     assert (await manager.fetch(secret, stored)).reveal() == value
     assert (await subject.manager().fetch(secret, stored)).reveal() == value
@@ -115,6 +120,8 @@ async def test_a_value_stored_twice_looks_different_and_reads_the_same(
 async def test_short_values_of_different_lengths_have_records_of_one_length(
     manager: SecretManager, subject: Subject
 ) -> None:
+    if not subject.fits(b""):
+        pytest.skip("its provider keeps values, and the manager no record of one")
     stored = [await manager.store(subject.version(f"s{length}"), Plaintext(bytes(length))) for length in (0, 1, 200)]
     if isinstance(stored[0], Wrapped):
         assert len({len(stored_bytes(one)) for one in stored}) == 1

@@ -25,6 +25,7 @@ from delegate.zone import Zone
 from shared.canonical import digest
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
+from shared.documents.template import TemplateDocument
 from tests.fakes.world import World
 
 VALUE = b"hunter2"
@@ -34,7 +35,8 @@ VALUE = b"hunter2"
 class Use:
     """A connector of `World()`, its credentials by their references, and the delegate's endpoints by provider.
 
-    `policy`: the text of its policy file. `reference`: where the value is already, for a kind that only reads.
+    `policy`: the text of its policy file. `reference`: where the value is already, for a kind that only reads; `metadata` of the
+    secret; `template`: what the connector runs.
     """
 
     connector: ConnectorDocument
@@ -44,6 +46,8 @@ class Use:
     azure: dict[str, str] = field(default_factory=dict)
     policy: str = ""
     reference: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    template: TemplateDocument | None = None
 
 
 async def use(told: Use) -> None:
@@ -58,7 +62,9 @@ async def use(told: Use) -> None:
         azure_endpoints=Endpoints(told.azure),
     )
     connector = world.publish(told.connector)
-    secret = world.secret_document("password", "org/acme", connector=connector.document.id, reference=told.reference)
+    secret = world.secret_document(
+        "password", "org/acme", connector=connector.document.id, reference=told.reference, metadata=told.metadata
+    )
     place = world.place(world.sign(secret, world.administrator), 1, digest("the store task"))
     version = SecretVersion(secret, connector.document, 1, place)
     registry = Registry(installed_kinds(), surroundings)
@@ -67,7 +73,7 @@ async def use(told: Use) -> None:
         return {name: Plaintext(value.encode()) for name, value in told.credentials.items()}
 
     try:
-        async with registry.lend(connector, tuple(told.credentials), credentials) as manager:
+        async with registry.lend(connector, tuple(told.credentials), credentials, template=told.template) as manager:
             stored = await manager.store(version, Plaintext(b"" if told.reference else VALUE))
             if (await manager.fetch(version, stored)).reveal() != VALUE:
                 raise SystemExit("another value came back")

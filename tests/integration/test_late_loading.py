@@ -33,6 +33,7 @@ SUBJECT_OF: Mapping[str, tuple[str, str]] = {
     "AwsSecretManager": ("Amazon", "AwsSecretManager at moto"),
     "AzureKeyVault": ("Microsoft", "AzureKeyVault"),
     "AzureKeyVaultKey": ("Microsoft", "AzureKeyVaultKey"),
+    "CustomSecretManager": ("", "CustomSecretManager, Bash"),
     "CyberArkCcp": ("", "CyberArkCcp"),
     "CyberArkConjur": ("", "CyberArkConjur"),
     "GcpKms": ("Google", "GcpKms"),
@@ -80,6 +81,8 @@ async def modules_of(subject: Subject) -> set[str]:
         dict(subject.azure_endpoints.urls),
         policy=subject.policy,
         reference=subject.lay(VALUE) if subject.lay else "",
+        metadata={} if subject.lay else subject.metadata("any"),
+        template=subject.template,
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-m", "tests.fakes.lone_kind"),

@@ -182,6 +182,23 @@ async def test_a_script_that_fails_gives_nothing_whatever_it_set(script: str) ->
     assert caught.value.code == "script_failed"
 
 
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [
+        ("Bash", "secret='fetched, not given'; echo \"$secret\"; exit 3"),
+        ("Bash", "secret='fetched, not given'; echo \"$secret\"; sleep 60"),
+        ("Python", "secret = 'fetched, not given'; print(secret, flush=True); raise ValueError(secret)"),
+        ("Python", "import time; secret = b'fetched, not given'; print(secret, flush=True); time.sleep(60)"),
+        ("Python", "import sys; secret = 'fetched, not given'; print(secret); sys.exit(3)"),
+    ],
+)
+async def test_what_a_failing_script_had_fetched_is_masked_too(shell: Shell, script: str, told: list[Any]) -> None:
+    with pytest.raises((Unavailable, Expired)):
+        await run(script, shell, seconds=0.8 if "sleep" in script else 20)
+    (line,) = told
+    assert MASK.decode() in str(line["output"]) and "fetched" not in str(line)
+
+
 @on_each_loop
 async def test_a_script_that_replaces_itself_gives_nothing(told: list[Any]) -> None:
     with pytest.raises(Unavailable) as caught:
