@@ -18,7 +18,7 @@ from msgspec import Meta
 from client.account import Account, Pages, following
 from client.tasks import Subject, places_of
 from shared.canonical import digest
-from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, ConnectorDocument
+from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, CUSTOM, ConnectorDocument
 from shared.documents.fields import Count, Revisioned
 from shared.documents.jws import Verified, parse
 from shared.documents.scope import ScopeDocument
@@ -81,10 +81,14 @@ class Directory:
         return cast("list[Known]", found) if all(map(self._is_known, references)) else None
 
     def _is_known(self, reference: Reference) -> bool:
-        """Whether nobody need be asked for it, nor for the credentials of its connector."""
+        """Whether nobody need be asked for it, nor for the credentials and the template of its connector."""
         first = self._known.get(reference)
-        if first is None or not (first.connector.document.secrets or first.secret.document.secrets):
-            return first is not None
+        if first is None:
+            return False
+        if first.connector.document.type != CUSTOM and not (
+            first.connector.document.secrets or first.secret.document.secrets
+        ):
+            return True
         seen: set[Reference] = set()
         waiting = [reference]
         while waiting:
@@ -92,7 +96,7 @@ class Directory:
             if place in seen:
                 continue
             known = self._known.get(place)
-            if known is None:
+            if known is None or self._lacks_template(self.newest_revision(known.connector).document):
                 return False
             seen.add(place)
             waiting += (*places_of(known.connector.document), *places_of(known.secret.document))
@@ -235,7 +239,8 @@ class Directory:
     async def learn(self, facts: Mapping[str, Any]) -> None:
         """Takes newer versions from a conflict's facts; its documents are in the book by now.
 
-        Where a newer revision of a connector names other secrets, those are asked for, and so are newer revisions of those.
+        Where a newer revision of a connector or SSHKey names other secrets, or a connector runs another template, those are asked
+        for, and so are newer revisions of those.
         """
         for secret, latest in _read_latest(facts.get("latest")).items():
             self._account.state.check_version(secret, latest.n, latest.digest)
@@ -243,14 +248,23 @@ class Directory:
             if place is not None:
                 self._known[place] = replace(self._known[place], n=latest.n, version=latest.digest or None)
         users = {known.connector.document.id: place for place, known in self._known.items()}
-        for place in users.values():
-            connector = self.newest_revision(self._known[place].connector)
-            below = [*places_of(connector.document)]
+        logins = (one for one in self._known.items() if one[1].secret.document.type == SSH_KEY)
+        for place in [*users.values(), *(place for place, _ in logins)]:
+            if (known := self._known.get(place)) is None:
+                continue  # forgotten for want of room
+            connector = self.newest_revision(known.connector).document
+            below = [*places_of(connector), *places_of(self.newest_revision(known.secret).document)]
             below += [
                 deep for one in below if one in self._known for deep in places_of(self._known[one].secret.document)
             ]
-            if any(one not in self._known or self._is_stale(one, facts) for one in below):
+            if self._lacks_template(connector) or any(
+                one not in self._known or self._is_stale(one, facts) for one in below
+            ):
                 await self._resolve([place])
+
+    def _lacks_template(self, connector: ConnectorDocument) -> bool:
+        """Whether it runs a template that nobody has shown yet: a conflict tells of the connector alone."""
+        return connector.template is not None and self._account.book.head("template", connector.template.id) is None
 
     def _is_stale(self, place: Reference, facts: Mapping[str, Any]) -> bool:
         """Whether a conflict says that there is a newer revision of that secret: it comes only with who uses it."""
