@@ -121,9 +121,9 @@ lock: $(BIN)/uv ## Resolve pyproject.toml into deploy/locks anew; UPGRADE=--upgr
 	@$(COMPILE) -c $(LOCKS)/dev.txt --group setup -o $(LOCKS)/uv.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --group setup --extra manager --extra delegate --extra client \
 		--extra aws --extra demo -o $(LOCKS)/runtime.txt
-	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra manager --extra postgresql -o $(LOCKS)/manager.txt
+	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra manager --extra postgresql --extra otel -o $(LOCKS)/manager.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra delegate --extra aws --extra azure --extra gcp --extra vault \
-		--extra age --extra pkcs11 --extra rest --extra ssh -o $(LOCKS)/delegate.txt
+		--extra age --extra pkcs11 --extra rest --extra ssh --extra otel -o $(LOCKS)/delegate.txt
 	@$(COMPILE) -c $(LOCKS)/dev.txt pyproject.toml --extra client -o $(LOCKS)/client.txt
 	@printf 'cryptography\nministack>=1.5\n' | $(COMPILE) - -o $(LOCKS)/ministack.txt
 	@! grep -nE 'https?://|--index|--find-links' $(LOCKS)/*.txt

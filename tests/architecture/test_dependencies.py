@@ -29,6 +29,7 @@ SECTIONS = {
     "The delegate, for hardware modules": "pkcs11",
     "The delegate, for CyberArk, Kubernetes and 1Password": "rest",
     "The delegate, for hosts over SSH": "ssh",
+    "Traces": "otel",
     "The demonstration": "demo",
     "The client": "client",
     "Setting up": "setup",
@@ -36,8 +37,8 @@ SECTIONS = {
 }
 NODE = "The independent verifier (Node)"
 LOCKS = {
-    "manager": ("manager", "postgresql"),
-    "delegate": ("delegate", "aws", "azure", "gcp", "vault", "age", "pkcs11", "rest", "ssh"),
+    "manager": ("manager", "postgresql", "otel"),
+    "delegate": ("delegate", "aws", "azure", "gcp", "vault", "age", "pkcs11", "rest", "ssh", "otel"),
     "client": ("client",),
     "runtime": ("manager", "delegate", "aws", "demo", "client", "setup"),
     "dev": (
@@ -52,6 +53,7 @@ LOCKS = {
         "pkcs11",
         "rest",
         "ssh",
+        "otel",
         "demo",
         "client",
         "setup",
