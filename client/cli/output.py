@@ -83,6 +83,9 @@ class Output:
         print(f"error: {plain(why.detail)}", file=sys.stderr)
         for line in [*problems(why), *refusals(why)]:
             print(f"  {line}", file=sys.stderr)
+        diff = why.facts.get("diff")
+        if isinstance(diff, str):
+            print(_visible(diff), end="", file=sys.stderr)
         if why.hint:
             print(f"hint: {plain(why.hint)}", file=sys.stderr)
 
