@@ -11,13 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from client.account import Account, page_of
+from client.choice import Choice
 from client.tasks import keyring_of
+from shared.condition import parsed
 from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Key
 from shared.documents.jws import Verified, thumbprint
 from shared.documents.task import EXEC
 from shared.errors import Malformed, NotReady
-from shared.selectors import effective, missing, normalise_all
+from shared.selectors import effective, missing
 from shared.trust.certificate import check_certificate
 
 
@@ -51,8 +53,10 @@ async def candidate(
             "use secrets of one keyring at a time",
         )
     keyring = keyring_of(account.book, used[0])
+    choice = Choice.of(selectors)
+    conditions = {choice.where, *(one.document.where for one in used)} - {""}
     wanted = effective(
-        ((one, "step") for one in normalise_all(selectors)),
+        ((one, choice.origin) for one in choice),
         (selector for one in used for selector in one.document.selectors),
     )
     kinds = {one.document.type for one in used} | ({EXEC} if runs_commands else set())
@@ -62,6 +66,7 @@ async def candidate(
         "kinds": sorted(kinds),
         "scope": scope,
         "selectors": sorted(wanted),
+        "where": sorted(conditions),
     }
     reply = await account.ask("POST", "plan", json=plan, repeatable=True)
     candidates, _ = page_of(reply, "candidates")
@@ -69,7 +74,8 @@ async def candidate(
     fit: list[Candidate] = []
     for one in candidates:
         certificate = check_certificate(str(one.get("certificate")), keyring, status, account.clock()).document
-        if not missing(wanted, certificate.tags):
+        meets = all(parsed(one).holds(certificate.tags) for one in conditions)
+        if meets and not missing(wanted, certificate.tags):
             fit.append(Candidate(certificate.key, certificate.name))
     if not fit:
         raise NotReady(

@@ -38,7 +38,7 @@ from shared.errors import Conflict, Denied, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
 MOST_AT_ONCE = 200
-FIELDS = ("name", "description", "tags", "selectors", "secrets", "spec", "usage", "template")
+FIELDS = ("name", "description", "tags", "selectors", "where", "secrets", "spec", "usage", "template")
 
 Action = Literal["create", "change", "none"]
 
@@ -194,6 +194,7 @@ class Connectors:
             "description": wanted.description,
             "tags": wanted.tags,
             "selectors": wanted.settings.selectors(),
+            "where": wanted.settings.condition(),
             "secrets": references(wanted, wanted.place.scope),
             "spec": wanted.spec,
             "usage": wanted.usage,

@@ -25,6 +25,8 @@ from shared.names import Reference
 
 MOST_IN_A_TASK = 1_000
 _MOST_TASKS_AT_ONCE = 4
+_TOO_MUCH = frozenset({"records_too_large", "targets_too_long"})
+"""What halves of a task may pass."""
 
 
 class Reveals:
@@ -119,7 +121,7 @@ class Reveals:
         try:
             task, opened = await perform(self._account, make, self._directory.learn, WAIT_SECONDS)
         except Malformed as why:
-            if why.code != "records_too_large" or len(group) == 1:
+            if why.code not in _TOO_MUCH or len(group) == 1:
                 raise
             whole = list(group.items())
             halves = whole[: len(whole) // 2], whole[len(whole) // 2 :]

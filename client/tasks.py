@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from client.choice import Choice
 from client.drafts import new_id
 from shared.aad import Aad
 from shared.canonical import b64u, blob_digest, digest
@@ -28,7 +29,7 @@ from shared.documents.usage import TaskUsage, check_usage
 from shared.errors import Denied, NotReady
 from shared.labels import INPUT
 from shared.names import Reference, Scope
-from shared.selectors import effective, normalise_all
+from shared.selectors import effective
 from shared.trust.authority import Authority
 from shared.trust.book import Book
 from shared.trust.status import live
@@ -105,7 +106,7 @@ def sign_task(
     _check_places((*subjects, *credentials))
     _check_usage((*subjects, *credentials), usage)
     keyring = keyring_of(book, subjects[0].connector)
-    wanted = normalise_all(selectors)
+    wanted = Choice.of(selectors)
     inputs = tuple(
         _sealed(book.id, keyring, subject, value) for subject, value in zip(subjects, values, strict=bool(values))
     )
@@ -125,7 +126,8 @@ def sign_task(
         targets=tuple(subject.target() for subject in subjects),
         credentials=tuple(subject.target() for subject in credentials),
         pins=_pins(book, identity.kid, op, subjects, credentials, keyring, now, usage),
-        selectors=tuple(WantedSelector(selector, "step") for selector in wanted),
+        selectors=tuple(WantedSelector(selector, wanted.origin) for selector in wanted),
+        where=wanted.where,
         status=KnownStatus(status.document.rev, status.digest),
         reader=b64u(reader.public.raw),
         input=tuple(blob_digest(one) for one in inputs),
@@ -142,7 +144,7 @@ def sign_task(
         digest(compact),
         reader,
         effective(
-            ((selector, "step") for selector in wanted),
+            ((selector, wanted.origin) for selector in wanted),
             (selector for subject in (*subjects, *credentials) for selector in subject.connector.document.selectors),
         ),
         inputs,

@@ -69,6 +69,7 @@ def build(
         version=version,
         kinds=(*registry.kinds, EXEC) if policy.exec else registry.kinds,
         capacity=configuration.capacity,
+        scopes=policy.scopes,
         clock=clock,
         metrics=metrics,
     )

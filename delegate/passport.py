@@ -6,7 +6,7 @@ the identity anywhere: a restarted delegate is another one, which is what makes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import structlog
 
@@ -14,9 +14,10 @@ from delegate.clock import Clock
 from delegate.metrics import DelegateMetrics
 from shared.crypto.identity import Identity
 from shared.crypto.keyring import Keyring
-from shared.documents.certificate import LIFETIME_SECONDS, CertificateDocument
+from shared.documents.certificate import LIFETIME_SECONDS, MOST_SCOPES, CertificateDocument
 from shared.hello import hello_message
 from shared.messages import Hello
+from shared.names import ACCOUNT_SCOPE, Scope
 from shared.selectors import normalise, normalise_all
 from shared.trust.authority import SKEW_SECONDS
 
@@ -24,7 +25,7 @@ _log = structlog.get_logger()
 
 
 class Passport:
-    """Identity and certificate; `tags` always hold the delegate's name and host."""
+    """Identity and certificate; `tags` always hold the delegate's name and host, `scopes` are those of its local policy."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Passport:
         version: str,
         kinds: tuple[str, ...],
         capacity: int,
+        scopes: Collection[Scope],
         clock: Clock,
         metrics: DelegateMetrics,
     ) -> None:
@@ -46,6 +48,8 @@ class Passport:
         self._version = version
         self._kinds = kinds
         self._capacity = capacity
+        # Many of them would be as long as a document: then the manager isn't told, and tasks are refused here.
+        self._scopes = () if ACCOUNT_SCOPE in scopes or len(scopes) > MOST_SCOPES else tuple(sorted(map(str, scopes)))
         self._clock = clock
         self._metrics = metrics
         self._generation = keyring.newest
@@ -98,6 +102,7 @@ class Passport:
             key=self._identity.key,
             name=self._name,
             tags=self.tags,
+            scopes=self._scopes,
             iat=now,
             exp=now + LIFETIME_SECONDS,
         )

@@ -180,6 +180,14 @@ class Tasks:
                 "use a delegate that has them, or add them to the tags of this one",
                 selectors=list(lacking),
             )
+        for condition in granted.conditions:
+            if not condition.holds(self._tags):
+                raise Denied(
+                    "condition_unmet",
+                    f"the delegate's tags don't meet the condition: {condition}",
+                    "use a delegate that meets it, or change the tags of this one",
+                    condition=str(condition),
+                )
         self._check_policy(granted)  # (7)
         self._check_blobs(task, message, digests)  # (8), (9)
         if task.repeat == "never":
@@ -194,8 +202,7 @@ class Tasks:
     def _check_policy(self, granted: Warrant) -> None:
         """(7) The local veto, which no signature overrules."""
         task = granted.task.document
-        scopes = {(use.secret or use.connector).document.scope for use in granted.uses}
-        for scope, kind in sorted((scope, kind) for scope in scopes for kind in granted.kinds):
+        for scope, kind in sorted((scope, kind) for scope in granted.scopes for kind in granted.kinds):
             self._policy.check(
                 op=task.op, scope=Scope.parse(scope), kind=kind, keyring=task.keyring, scripts=kind == CUSTOM
             )

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.choice import Choice
 from client.cli.apply import Applied, read_manifests, report
 from client.cli.built_in import disable, enable
+from client.cli.delegates import choosing
 from client.cli.output import age, moment, refusals
 from client.cli.prompts import confirm, interactive
 from client.cli.session import Leaf, Nouns, Session, session
@@ -184,13 +186,13 @@ def delete(context: click.Context, reference: str, yes: bool) -> None:
 
 @connector.command("test", cls=Leaf)
 @click.argument("reference")
-@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@choosing
 @stating
 @click.pass_context
 def test(
     context: click.Context,
     reference: str,
-    delegates: tuple[str, ...],
+    delegates: Choice,
     application: str | None,
     environment: str | None,
 ) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.choice import Choice
+from client.cli.delegates import choosing
 from client.cli.session import Leaf, Session, session
 from client.cli.usage import stated, stating
 from client.cli.variables import variables_of, varying
@@ -47,7 +49,7 @@ _SIGNALLED = 128
     metavar="SECONDS",
     help="how long it may run",
 )
-@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@choosing
 @varying
 @stating
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
@@ -58,7 +60,7 @@ def exec_(
     plain: tuple[str, ...],
     directory: str,
     timeout: int,
-    delegates: tuple[str, ...],
+    delegates: Choice,
     variables: tuple[str, ...],
     application: str | None,
     environment: str | None,
@@ -89,7 +91,7 @@ def _run(
     plain: dict[str, str],
     directory: str,
     timeout: int,
-    delegates: tuple[str, ...],
+    delegates: Choice,
     usage: TaskUsage | None,
     command: tuple[str, ...],
     variables: dict[str, str],

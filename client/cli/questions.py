@@ -21,6 +21,8 @@ Spec = dict[str, Any]
 SELECTORS = "delegateSelectors"
 """Asked in a step of its own; a credential's only where its type needs them."""
 CONNECTIVITY = "executeOnDelegate"
+CONDITION = "delegateCondition"
+"""For who writes YAML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ class Questions:
         """The fields that may be left out."""
         ways = self._forms.ways
         said = {*self.needed(), *self._forms.unasked, *ways, *(name for names in ways.values() for name in names)}
-        return [one for one in self.fields() if one.path not in said and one.name not in {SELECTORS, CONNECTIVITY}]
+        unasked = {SELECTORS, CONDITION, CONNECTIVITY}
+        return [one for one in self.fields() if one.path not in said and one.name not in unasked]
 
     def _choices(self) -> Iterator[Choice]:
         places = {one.path for one in self._walk(self._model, "", True)}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.choice import Choice
+from client.cli.delegates import choosing
 from client.cli.session import Leaf, Session, session
 from client.cli.usage import stated, stating
 from client.cli.variables import variables_of, varying
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--version", "version", type=click.IntRange(1), metavar="N", help="this version instead of the newest")
 @click.option("--out", metavar="FILE", help="write the value there, mode 0600")
 @click.option("--excluded", is_flag=True, help="also a value of an excluded keyring generation: it may be forged")
-@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@choosing
 @varying
 @stating
 @click.pass_context
@@ -35,7 +37,7 @@ def reveal(
     version: int | None,
     out: str | None,
     excluded: bool,
-    delegates: tuple[str, ...],
+    delegates: Choice,
     variables: tuple[str, ...],
     application: str | None,
     environment: str | None,

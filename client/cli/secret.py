@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import UNSET
 
+from client.choice import Choice
+from client.cli.delegates import choosing
 from client.cli.inputs import ask_inputs, given_inputs
 from client.cli.output import moment
 from client.cli.prompts import confirm, hidden_value, interactive, read_value_file
@@ -52,7 +54,7 @@ secret.add_command(reveal)
 @click.option(
     "--metadata", multiple=True, metavar="KEY=VALUE", help="what the provider needs besides, such as version=3"
 )
-@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@choosing
 @click.option("--name", metavar="TEXT", help="display name")
 @click.option("--description", metavar="TEXT")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE")
@@ -75,7 +77,7 @@ def set_(
     refers_to: str,
     inputs: tuple[str, ...],
     metadata: tuple[str, ...],
-    delegates: tuple[str, ...],
+    delegates: Choice,
     name: str | None,
     description: str | None,
     tags: tuple[str, ...],
@@ -265,14 +267,14 @@ def versions(context: click.Context, reference: str) -> None:
 @secret.command("test", cls=Leaf)
 @click.argument("reference")
 @click.option("--host", required=True, metavar="HOST", help="where to log in; the port is the SSHKey's")
-@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@choosing
 @stating
 @click.pass_context
 def test(
     context: click.Context,
     reference: str,
     host: str,
-    delegates: tuple[str, ...],
+    delegates: Choice,
     application: str | None,
     environment: str | None,
 ) -> None:
@@ -298,7 +300,7 @@ def test(
 @click.argument("reference")
 @click.option("--yes", is_flag=True, help="don't ask")
 @click.option("--force", is_flag=True, help="although connectors name it; takes admin over its scope")
-@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@choosing
 @stating
 @click.pass_context
 def delete(
@@ -306,7 +308,7 @@ def delete(
     reference: str,
     yes: bool,
     force: bool,
-    delegates: tuple[str, ...],
+    delegates: Choice,
     application: str | None,
     environment: str | None,
 ) -> None:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.choice import Choice
 from client.cli.apply import Applied, read_manifests, report
+from client.cli.delegates import choosing
 from client.cli.inputs import given_inputs
 from client.cli.output import moment
 from client.cli.prompts import confirm
@@ -153,7 +155,7 @@ def delete(context: click.Context, reference: str, yes: bool) -> None:
 @click.argument("reference", metavar="NAME@LABEL")
 @click.option("--connector", required=True, metavar="REF", help="a connector that runs this version")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="what a secret would be asked for")
-@click.option("--delegate", "delegates", multiple=True, metavar="SELECTOR", help="a delegate with this selector")
+@choosing
 @stating
 @click.pass_context
 def test(
@@ -161,7 +163,7 @@ def test(
     reference: str,
     connector: str,
     inputs: tuple[str, ...],
-    delegates: tuple[str, ...],
+    delegates: Choice,
     application: str | None,
     environment: str | None,
 ) -> None:

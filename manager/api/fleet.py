@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from manager.api.endpoint import Endpoint, answer, authenticated, read
 from manager.routing import BUSY, Wanted, explain, reasons
+from shared.condition import LONGEST
 from shared.documents.fields import Identifier, Number, ScopeText
 from shared.documents.jws import Verified
 from shared.selectors import MAXIMUM, normalise_all
@@ -48,8 +49,10 @@ class Need(msgspec.Struct, forbid_unknown_fields=True):
     gen: Number
     kinds: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=64)]
     scope: ScopeText = "account"
-    """Delegates decide over scopes by their own policy, which the manager doesn't know: taken, and not used yet."""
+    """Delegates say which they take, by their own policy."""
     selectors: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=MAXIMUM)] = []
+    where: Annotated[list[Annotated[str, Meta(max_length=LONGEST)]], Meta(max_length=MAXIMUM)] = []
+    """Conditions, all of which must hold."""
 
 
 class Able(msgspec.Struct):

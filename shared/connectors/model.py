@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 import msgspec
 from msgspec import Meta
 
+from shared.condition import parsed
 from shared.connectors.fields import Forms, Refused, read
 from shared.documents.fields import SecretReference
 from shared.errors import Malformed
@@ -28,6 +29,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """What errors say of the kind's fields."""
 
     delegate_selectors: tuple[str, ...] = ()
+    delegate_condition: str = ""
     execute_on_delegate: bool = True
     ignore_test_connection: bool = False
     default: bool = False
@@ -53,6 +55,10 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """The connector's selectors united with its credential's, normalised."""
         return normalise_all(selector for _, selector in _selectors(self))
 
+    def condition(self) -> str:
+        """The connector's condition over its delegates' tags, in its canonical form; empty for none."""
+        return str(parsed(self.delegate_condition)) if self.delegate_condition else ""
+
 
 def convert(model: type[M], spec: Mapping[str, Any], kind: str) -> M:
     """`spec` as that model. Raises Malformed with the field's path (fact `path`) and what is allowed, never the value."""
@@ -65,6 +71,7 @@ def convert(model: type[M], spec: Mapping[str, Any], kind: str) -> M:
             given["default"] = given.pop(DEFAULT_ALIAS)
         settings = read(model, given, model.FORMS)
         _check_selectors(settings)
+        _check_condition(settings)
     except Refused as why:
         path = DEFAULT_ALIAS if alias and why.path == "default" else why.path
         place = f"spec.{path}" if path else "spec"
@@ -84,6 +91,14 @@ def _check_selectors(settings: Model) -> None:
             raise Refused(path, why.hint) from None
     if len(seen) > MAXIMUM:
         raise Refused("delegateSelectors", f"more than {MAXIMUM} selectors are given")
+
+
+def _check_condition(settings: Model) -> None:
+    try:
+        if settings.delegate_condition:
+            parsed(settings.delegate_condition)
+    except Malformed as why:
+        raise Refused("delegateCondition", f"{why.detail}; {why.hint}") from None
 
 
 def _selectors(settings: Model) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from shared.condition import is_canonical
 from shared.documents.fields import (
+    ConditionText,
     Identifier,
     Line,
     Name,
@@ -38,7 +40,8 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     `secrets` are the references in `spec`, sorted, each once: the secrets that the kind gets the values of, and no others.
     They mean what they mean in the connector's own scope, and who signs it holds `use` on each. `template` is what a custom
     secret manager runs; the secrets that it names are among them.
-    `usage` is what it is for: a task that goes through it has to state it.
+    `usage` is what it is for: a task that goes through it has to state it. `where` is a condition over the tags of delegates, in
+    its canonical form, that no task sets aside.
     """
 
     id: Opaque
@@ -50,6 +53,7 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     type: Annotated[str, Meta(pattern=r"^[A-Z][A-Za-z0-9]{0,63}$(?!\n)")]
     keyring: Identifier
     selectors: Annotated[tuple[Selector, ...], Meta(max_length=64)] = ()
+    where: ConditionText = ""
     spec: dict[str, Any] = {}
     secrets: Annotated[tuple[SecretReference, ...], Meta(max_length=64)] = ()
     template: TemplateUse | None = None
@@ -84,6 +88,8 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if list(self.secrets) != sorted(set(self.secrets)):
             raise ValueError("Expected references in order, each once - at `$.secrets`")
+        if self.where and not is_canonical(self.where):
+            raise ValueError("Expected a condition in its canonical form - at `$.where`")
         if self.template is not None and self.type != CUSTOM:
             raise ValueError(f"Expected no template but in a {CUSTOM} - at `$.template`")
         if self.scope == "account" and any(one.startswith("org.") for one in self.secrets):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.condition import LONGEST
 from shared.names import ACCOUNT, IDENTIFIER, NAME, OPAQUE, RESOURCE, SCOPE, SECRET_REFERENCE
 from shared.selectors import SELECTOR
 
@@ -32,6 +33,8 @@ Number = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 SecretReference = Annotated[str, Meta(pattern=SECRET_REFERENCE)]
 """A secret by its place: `account.NAME`, `org.NAME`, or `NAME` in the scope of what names it."""
+ConditionText = Annotated[str, Meta(max_length=LONGEST)]
+"""A condition over a delegate's tags (`shared.condition`); empty for none."""
 Line = Annotated[str, Meta(max_length=1024)]
 Tags = dict[Annotated[str, Meta(pattern=r"^[!-~]{1,128}$(?!\n)")], Annotated[str, Meta(max_length=256)]]
 Permission = Literal["view", "use", "reveal", "edit", "delete", "exec", "fetch", "renew", "admin"]

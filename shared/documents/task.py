@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.condition import is_canonical
 from shared.documents.fields import (
+    ConditionText,
     Count,
     Digest,
     Identifier,
@@ -89,7 +91,8 @@ class TaskDocument(Payload, frozen=True, kw_only=True):
     """`to` is the thumbprint of the one delegate that may run it (only with `repeat` never).
 
     `credentials` are versions of the secrets that the connectors in use name, and theirs in turn; `seconds` (only for exec)
-    is how long the command may run; `usage` what all of it is for.
+    is how long the command may run; `usage` what all of it is for. `where` is a condition over the delegate's tags, in its
+    canonical form; those of the connectors in use hold besides.
     """
 
     keyring: Identifier
@@ -101,6 +104,7 @@ class TaskDocument(Payload, frozen=True, kw_only=True):
     credentials: Annotated[tuple[Target, ...], Meta(max_length=MOST_CREDENTIALS)] = ()
     pins: Annotated[tuple[Pin, ...], Meta(min_length=1, max_length=4 * MOST_TARGETS)]
     selectors: Annotated[tuple[WantedSelector, ...], Meta(max_length=64)] = ()
+    where: ConditionText = ""
     status: KnownStatus
     reader: SealingKey
     input: Annotated[tuple[Digest, ...], Meta(max_length=MOST_TARGETS)] = ()
@@ -109,3 +113,7 @@ class TaskDocument(Payload, frozen=True, kw_only=True):
     jti: Opaque
     iat: Seconds
     exp: Seconds
+
+    def __post_init__(self) -> None:
+        if self.where and not is_canonical(self.where):
+            raise ValueError("Expected a condition in its canonical form - at `$.where`")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from shared.condition import Condition, parsed
 from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
@@ -46,6 +47,17 @@ class Warrant:
         """All that are used, those that hold credentials included, each once."""
         held = (use for secrets in self.credentials.values() for use in secrets.values())
         return tuple({one.connector.digest: one.connector for one in (*self.uses, *held) if not one.is_login}.values())
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What a delegate's tags have to fulfil besides: of the task, and of every connector that is used."""
+        texts = {self.task.document.where, *(one.document.where for one in self.connectors)} - {""}
+        return tuple(parsed(text) for text in sorted(texts))
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Where what it is about lives."""
+        return frozenset((use.secret or use.connector).document.scope for use in self.uses)
 
     @property
     def kinds(self) -> frozenset[str]:

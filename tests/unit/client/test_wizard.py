@@ -237,6 +237,12 @@ def test_scripted_answers_give_the_connector_of_a_compat_document(name: str) -> 
 
 SAMPLES: dict[str, str] = {
     "Name": "x",
+    "directory": "/etc/privyseal/age",
+    "identity": "account.key",
+    "namespace": "payments",
+    "credential.spec.masterUrl": "https://kubernetes.example.com",
+    "masterUrl": "https://kubernetes.example.com",
+    "serviceAccountTokenRef": "account.token",
     "region": "us-east-1",
     "accessKey": "account.one",
     "accessKeyPlainText": "AKIAIOSFODNN7EXAMPLE",

@@ -10,6 +10,7 @@ from shared.crypto.keyring import Keyring
 from shared.documents.certificate import LIFETIME_SECONDS, CertificateDocument
 from shared.documents.jws import VerifyingKey, parse_as
 from shared.hello import hello_message
+from shared.names import ACCOUNT_SCOPE
 from shared.trust.certificate import check_certificate
 from tests.fakes.world import World
 
@@ -30,6 +31,7 @@ def passport(world: World, keyring: Keyring | None = None) -> Passport:
         tags=("eu", "HOST"),
         version="1",
         kinds=("Local",),
+        scopes=[ACCOUNT_SCOPE],
         capacity=3,
         clock=SetClock(world),
         metrics=DelegateMetrics("1"),
