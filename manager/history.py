@@ -21,7 +21,7 @@ from shared.canonical import digest
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified
 from shared.documents.task import Target, TaskDocument
-from shared.errors import Conflict, PrivySealError
+from shared.errors import Conflict, Malformed, PrivySealError
 from shared.task import FINAL, State
 
 Entry = dict[str, str | int]
@@ -184,14 +184,30 @@ def publishing(document: Verified[Revisioned], principal: str, now: int) -> Entr
     }
 
 
+def check_named(document: TaskDocument) -> None:
+    """Raises Malformed where the audit can't name all that a task reads: one path could hide among many long ones."""
+    if len(_places(document.targets)) > TARGETS_LIMIT and any(target.reference for target in document.targets):
+        raise Malformed(
+            "targets_too_long",
+            "the names of all that the task is about are longer together than the audit takes",
+            "ask for fewer at once",
+        )
+
+
 def _named(targets: Sequence[Target]) -> str:
-    named = ",".join(map(_place, targets))
+    named = _places(targets)
     if len(named) <= TARGETS_LIMIT:
         return named
     return ",".join(target.secret or target.connector or "" for target in targets)
 
 
+def _places(targets: Sequence[Target]) -> str:
+    return ",".join(map(_place, targets))
+
+
 def _place(target: Target) -> str:
-    """Its id; and what else it names: the path that a connector reads, or the host that an SSHKey logs in to."""
+    """Its id; and what else it names: the path and version that a connector reads, or the host that an SSHKey logs in to."""
     id = target.secret or target.connector or ""
-    return f"{id}/{quote(target.reference, safe='/')}" if target.reference else id
+    told = f"/{quote(target.reference, safe='/')}" if target.reference else ""
+    version = target.metadata.get("version", "")
+    return f"{id}{told}?version={quote(version, safe='')}" if version else f"{id}{told}"

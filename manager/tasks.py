@@ -18,7 +18,7 @@ from manager.authentication import Caller
 from manager.books import Books, row_of
 from manager.clock import Clock
 from manager.dispatch import Assignment, Dispatcher
-from manager.history import History, publishing
+from manager.history import History, check_named, publishing
 from manager.metrics import ManagerMetrics
 from manager.policy import may_see
 from manager.records import Records, check_inputs, versions_of
@@ -150,6 +150,7 @@ class Tasks:
             task = draft.verify(unverified)
             allowed = await self._warrant(draft, task, stale)
             check_inputs(document, submitted.inputs)
+            check_named(document)
             # (2) What does it act on?
             stored = await self._records.opened(caller.account, task.digest, document)
             credentials = await self._records.credentials(caller.account, document)

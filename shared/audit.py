@@ -29,7 +29,7 @@ FIELDS = frozenset(
         "outcome",
         "code",
         "task",
-        "targets",  # ids, joined by commas
+        "targets",  # ids, each with the path and version or the host that it is about, joined by commas
         "credentials",  # ids, joined by commas
         "delegate",
         "scope",

@@ -110,6 +110,16 @@ async def test_stored_secrets_and_what_is_fetched_directly_come_together(environ
     assert isinstance(fourth, NotFound)
 
 
+async def test_more_paths_than_the_audit_names_at_once_are_asked_for_in_several_tasks(
+    environment: DevEnvironment,
+) -> None:
+    references = [f"hashicorpvault://vault1/{n}{'x' * 1_500}" for n in range(60)]
+    async with environment.client() as client:
+        items = await client.reveal_all([*references, "hashicorpvault://vault1/teams/a/db#user"])
+    assert [getattr(one, "code", "") for one in items[:-1]] == ["vault_missing"] * 60
+    assert items[-1] == Plaintext(b"app")
+
+
 async def test_a_command_gets_what_is_fetched_directly_and_it_is_masked(environment: DevEnvironment) -> None:
     secret = "PASSWORD=hashicorpvault://vault1/teams/a/db#password"
     status, out, _ = await privyseal(
