@@ -105,9 +105,10 @@ class Authority:
             except Denied as why:
                 refusal = why
                 continue
-            if len(self._remembered) >= MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[question] = now, chain
+            if not _is_made_up(resource, usage):
+                if len(self._remembered) >= MOST_REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[question] = now, chain
             return chain
         raise refusal
 
@@ -197,6 +198,11 @@ class Authority:
 def _lies_below(resource: str | None, above: str | None) -> bool:
     """Whether it is `above` or a path below that; no resource is everything."""
     return above is None or (resource is not None and (resource == above or resource.startswith(f"{above}/")))
+
+
+def _is_made_up(resource: str | None, usage: Stated) -> bool:
+    """Whether the task's signer chose the words, paths and labels, as many and as long as he likes: they would fill the memory."""
+    return isinstance(usage, TaskUsage) or (resource is not None and resource.count("/") > 1)
 
 
 def _not_granted(grant: GrantDocument) -> Denied:
