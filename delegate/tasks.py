@@ -206,8 +206,9 @@ class Tasks:
             self._policy.check(
                 op=task.op, scope=Scope.parse(scope), kind=kind, keyring=task.keyring, scripts=kind == CUSTOM
             )
-        held = [use for secrets in granted.credentials.values() for use in secrets.values()]
-        calls = Counter(use.connector.document.identifier for use in (*granted.uses, *held) if not use.is_login)
+        # A login that is tried is a call too; as a credential it stands for those that its connector makes.
+        held = [use for secrets in granted.credentials.values() for use in secrets.values() if not use.is_login]
+        calls = Counter(use.connector.document.identifier for use in (*granted.uses, *held))
         for identifier, count in calls.items():
             self.ledger.spend(self._policy, identifier, count, self._clock.monotonic())
 

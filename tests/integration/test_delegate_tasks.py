@@ -15,6 +15,7 @@ from delegate.secret_managers.registry import BUILT_IN
 from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.documents.answer import AnswerDocument
+from shared.documents.connector import CUSTOM
 from shared.documents.jws import parse_as
 from shared.documents.task import WantedSelector
 from shared.errors import PrivySealError
@@ -226,6 +227,15 @@ async def test_the_local_policys_budget_is_kept(world: World) -> None:
     async with linked(world, policy=policy) as link:
         codes = [(await ask(world, link, world.reveal([version]), stored=[version.record.raw])).code for _ in range(3)]
         assert codes == ["ok", "ok", "overloaded"]
+
+
+async def test_the_budget_is_kept_by_logins_that_are_tried_too(world: World) -> None:
+    credential = {"credentialType": "KeyPath", "spec": {"userName": "deploy", "keyPath": "/nowhere/key"}}
+    login = world.login("deploy", spec={"auth": {"type": "SSH", "spec": credential}})
+    policy = LocalPolicy.parse('kinds = ["*"]\nscripts = true\n[calls_per_minute]\ndefault = 2', ["Local", CUSTOM])
+    async with linked(world, policy=policy) as link:
+        codes = [(await ask(world, link, world.check_login(login, f"10.0.0.{n}"))).code for n in range(3)]
+        assert codes == ["denied", "denied", "overloaded"]
 
 
 async def test_a_deletion_runs_on_the_one_delegate_that_it_names_and_only_once(world: World) -> None:
