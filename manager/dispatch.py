@@ -17,7 +17,7 @@ from manager.clock import Clock
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
 from manager.outputs import Outputs
-from manager.routing import Candidate, Wanted, choose, could_wait, explain, reasons
+from manager.routing import Candidate, Wanted, explain, reasons
 from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse_as
@@ -213,7 +213,7 @@ class Dispatcher:
 
     def _could_other(self, assignment: Assignment) -> bool:
         wanted = replace(assignment.wanted, tried=frozenset({*assignment.tried, assignment.life.delegate}))
-        return could_wait(self._candidates(assignment), wanted)
+        return self._fleet.could_wait(assignment.account, wanted)
 
     def _candidates(self, assignment: Assignment) -> list[Candidate]:
         return self._fleet.candidates(assignment.account, self._clock.now(), assignment.id)
@@ -221,14 +221,11 @@ class Dispatcher:
     async def _seat(self, assignment: Assignment) -> Delegate:
         """A delegate that has the task on its books: one with a free place, at once or when there is one."""
         now, wanted = self._clock.now(), self._wanted(assignment)
-        candidates = self._candidates(assignment)
-        chosen = choose(candidates, wanted)
+        chosen = self._fleet.choose(assignment.account, wanted, assignment.id)
         if chosen is not None:
-            found = self._fleet.find(assignment.account, chosen.delegate)
-            assert found is not None
-            return self._take(assignment, found)
+            return self._take(assignment, chosen)
         patience: float = max(0, assignment.exp - now)
-        if not could_wait(candidates, wanted):
+        if not self._fleet.could_wait(assignment.account, wanted):
             if not assignment.tried:
                 assignment.life = assignment.life.refused("no_delegate")
                 raise self._no_delegate(assignment)
@@ -350,17 +347,15 @@ class Dispatcher:
         for assignment in list(self._running.get(delegate.account, {}).values()):
             if assignment.delegate is delegate and assignment.reply is not None and not assignment.reply.done():
                 assignment.reply.set_exception(Lost())
-        candidates = self._fleet.candidates(delegate.account, self._clock.now())
         for assignment in list(self._waiting.get(delegate.account, ())):
-            if not could_wait(candidates, self._wanted(assignment)):
+            if not self._fleet.could_wait(delegate.account, self._wanted(assignment)):
                 asyncio.get_running_loop().call_later(self._grace_seconds, self._give_up, assignment)
 
     def _give_up(self, assignment: Assignment) -> None:
-        candidates = self._candidates(assignment)
         if (
             assignment.seat is not None
             and not assignment.seat.done()
-            and not could_wait(candidates, self._wanted(assignment))
+            and not self._fleet.could_wait(assignment.account, self._wanted(assignment))
         ):
             assignment.life = assignment.life.refused("no_delegate")
             assignment.seat.set_exception(self._no_delegate(assignment))

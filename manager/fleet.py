@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from manager.routing import Candidate
+from manager.routing import Candidate, Wanted
+from manager.selection import Selection
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified
 from shared.messages import FromManager
@@ -56,6 +58,11 @@ class Delegate:
         """Tasks that it has and hasn't answered."""
         return len(self.session.outstanding)
 
+    @property
+    def load(self) -> float:
+        """Executing tasks over capacity."""
+        return self.executing / max(1, self.capacity)
+
     async def tell(self, message: FromManager, seconds: float = TELL_SECONDS) -> None:
         """Sends it; cuts the stream where it isn't taken in time."""
         try:
@@ -76,7 +83,7 @@ class Delegate:
             online=self.online,
             draining=self.session.phase is Phase.DRAINING,
             free=self.session.takes_tasks and task not in self.session.outstanding,
-            load=self.executing / max(1, self.capacity),
+            load=self.load,
             order=self.order,
             idle_seconds=max(0, now - self.last_seen),
         )
@@ -88,13 +95,20 @@ class Fleet:
     def __init__(self) -> None:
         self._online: dict[str, dict[str, Delegate]] = {}
         self._gone: dict[str, OrderedDict[str, Delegate]] = {}
+        self._selections: dict[str, Selection] = {}
         self._turn = 0
 
     def join(self, delegate: Delegate) -> Delegate | None:
         """It is connected now; gives an older stream of the same identity, which must be cut."""
         account = self._online.setdefault(delegate.account, {})
-        before = account.get(delegate.kid)
+        before = account.pop(delegate.kid, None)
         account[delegate.kid] = delegate
+        selection = self._selections.setdefault(delegate.account, Selection())
+        if before is not None:
+            selection.remove(before.kid)
+            before.session.watcher = _unwatched
+        selection.put(delegate.candidate(delegate.last_seen))
+        delegate.session.watcher = partial(_report, selection, delegate)
         gone = self._gone.get(delegate.account, OrderedDict())
         gone.pop(delegate.kid, None)
         # A restarted process has a new identity and, as a rule, the old name.
@@ -109,13 +123,38 @@ class Fleet:
         delegate.sent.clear()
         # It is remembered for its name alone: what hangs on the stream may be megabytes.
         delegate.send, delegate.cut = _unsent, _uncut
+        delegate.session.watcher = _unwatched
         account = self._online.get(delegate.account, {})
         if account.get(delegate.kid) is delegate:
             del account[delegate.kid]
+            self._selections[delegate.account].remove(delegate.kid)
             gone = self._gone.setdefault(delegate.account, OrderedDict())
             gone[delegate.kid] = delegate
             if len(gone) > MOST_REMEMBERED:
                 gone.popitem(last=False)
+
+    def renew(self, delegate: Delegate, certificate: Verified[CertificateDocument]) -> None:
+        """It has a new certificate, and with it perhaps other tags."""
+        delegate.certificate = certificate
+        delegate.tags = frozenset(certificate.document.tags)
+        if self.find(delegate.account, delegate.kid) is delegate:
+            self._selections[delegate.account].put(delegate.candidate(delegate.last_seen))
+
+    def choose(self, account: str, wanted: Wanted, task: str) -> Delegate | None:
+        """The one that gets it: the least loaded, the one that waited longest among equals."""
+        selection = self._selections.get(account)
+        while selection is not None and (chosen := selection.choose(wanted)) is not None:
+            delegate = self._online[account][chosen]
+            if task not in delegate.session.outstanding:
+                return delegate
+            # It still owes an answer to an earlier task of that id, so it isn't free for this one.
+            wanted = replace(wanted, tried=wanted.tried | {chosen})
+        return None
+
+    def could_wait(self, account: str, wanted: Wanted) -> bool:
+        """Whether somebody may have it, now or when he is less busy."""
+        selection = self._selections.get(account)
+        return selection is not None and selection.could_wait(wanted)
 
     def online(self, account: str) -> list[Delegate]:
         """Those connected to that account."""
@@ -147,6 +186,13 @@ class Fleet:
         """It was given a task: among equals it is last now."""
         self._turn += 1
         delegate.order = self._turn
+        if self.find(delegate.account, delegate.kid) is delegate:
+            self._selections[delegate.account].turn(delegate.kid)
+
+
+def _report(selection: Selection, delegate: Delegate) -> None:
+    session = delegate.session
+    selection.report(delegate.kid, session.phase is not Phase.DRAINING, delegate.load if session.takes_tasks else None)
 
 
 async def _unsent(message: FromManager) -> None:
@@ -155,3 +201,7 @@ async def _unsent(message: FromManager) -> None:
 
 def _uncut() -> None:
     """Of a stream that has ended."""
+
+
+def _unwatched() -> None:
+    """By whom it doesn't matter any more."""

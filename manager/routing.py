@@ -1,4 +1,7 @@
-"""Which delegate takes a task, and for every other one why not. Pure: a snapshot goes in, a decision comes out."""
+"""Which delegate may have a task, and for every other one why not. Pure: a snapshot goes in, a decision comes out.
+
+These rules are the measure; `selection` finds by them the one to choose, without asking them of everybody.
+"""
 
 from __future__ import annotations
 
@@ -95,17 +98,6 @@ def _listed(names: Sequence[str]) -> str:
     # A thousand connectors have many selectors, and this is said for each of a thousand delegates.
     more = [f"and {len(names) - MOST_LISTED} more"] if len(names) > MOST_LISTED else []
     return ", ".join([*names[:MOST_LISTED], *more])
-
-
-def choose(candidates: Iterable[Candidate], wanted: Wanted) -> Candidate | None:
-    """The least loaded delegate that may have the task now, the one that waited longest among equals."""
-    able = [one for one in candidates if not reasons(one, wanted)]
-    return min(able, key=lambda one: (one.load, one.order), default=None)
-
-
-def could_wait(candidates: Iterable[Candidate], wanted: Wanted) -> bool:
-    """Whether some delegate is only busy."""
-    return any({reason.code for reason in reasons(one, wanted)} <= {BUSY} for one in candidates)
 
 
 def explain(candidates: Iterable[Candidate], wanted: Wanted) -> list[dict[str, object]]:

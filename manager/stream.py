@@ -242,8 +242,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         certificate = self._check(book, delegate.certificate.document.keyring, compact)
         if certificate.document.key != delegate.certificate.document.key:
             raise Unauthenticated("certificate_foreign", "the new certificate is of another identity")
-        delegate.certificate = certificate
-        delegate.tags = frozenset(certificate.document.tags)
+        self._fleet.renew(delegate, certificate)
 
     async def beat(self) -> None:
         """One round of heartbeats; called every `heartbeat_ms`. Cuts streams that were silent for `silence_ms`."""

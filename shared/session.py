@@ -8,7 +8,7 @@ stricter for the other side than for oneself. No I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from shared.errors import Malformed
@@ -81,6 +81,10 @@ TABLE: Mapping[tuple[Phase, Side, type[Message]], Phase] = {
 """(phase, who speaks, what) to the next phase; what isn't here is refused."""
 
 
+def _nobody() -> None:
+    """Watches a session that nobody watches."""
+
+
 class Session:
     """One stream's conversation so far."""
 
@@ -89,9 +93,12 @@ class Session:
         self.credits = 0
         self.outstanding: dict[str, int] = {}
         """Tasks that were sent and not answered: id to attempt."""
+        self.watcher: Callable[[], None] = _nobody
+        """Told after each message that changes whether tasks may be sent, or how many are outstanding."""
 
     def record(self, speaker: Side, message: Message) -> None:
         """Take note that `speaker` says `message`. Raises Malformed where he may not; the session is then as before."""
+        before = self._standing()
         phase = TABLE.get((self.phase, speaker, type(message)))
         if phase is None:
             raise Malformed(
@@ -116,11 +123,16 @@ class Session:
             case _:
                 pass
         self.phase = phase
+        if self._standing() != before:
+            self.watcher()
 
     @property
     def takes_tasks(self) -> bool:
         """Whether the manager may send a task now."""
         return self.phase is Phase.OPEN and self.credits > 0
+
+    def _standing(self) -> tuple[Phase, bool, int]:
+        return self.phase, self.takes_tasks, len(self.outstanding)
 
     def _must_be_outstanding(self, id: str, attempt: int) -> None:
         if self.outstanding.get(id) != attempt:

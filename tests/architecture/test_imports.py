@@ -47,6 +47,11 @@ RULES = [
     Rule("shared", CLOCKS, "time is an argument, so that every decision can be tested at any moment"),
     Rule("shared", ("shared.crypto",), "the manager may import all of shared but this", ("shared/crypto",)),
     Rule("shared", CIPHERS, "what opens lives in shared/crypto alone, out of the manager's reach", ("shared/crypto",)),
+    Rule("shared", ("opentelemetry",), "who sends no traces loads nothing of what sends them", ("shared/otlp.py",)),
+    *(
+        Rule(one, ("opentelemetry", "requests"), "spans are shared.tracing's, so that what they carry is held in one place")
+        for one in ("manager", "delegate", "client")
+    ),
     Rule("manager", ("delegate", "client"), "programs never import each other; they meet in shared"),
     Rule("delegate", ("manager", "client"), "programs never import each other; they meet in shared"),
     Rule("client", ("manager", "delegate"), "programs never import each other; they meet in shared"),
@@ -71,6 +76,7 @@ RULES = [
     Rule("client", ("click", "client.cli"), "the SDK stands without the command line", ("client/cli",)),
     Rule("manager/policy.py", (*IO, *CLOCKS, *SERVERS, "grpc", "structlog"), "deciding is pure: no I/O, time is an argument"),
     Rule("manager/routing.py", (*IO, *CLOCKS, *SERVERS, "grpc", "structlog"), "deciding is pure: no I/O, time is an argument"),
+    Rule("manager/selection.py", (*IO, *CLOCKS, *SERVERS, "grpc", "structlog"), "deciding is pure: no I/O, time is an argument"),
     Rule(
         "shared", ("google.protobuf", "shared.wire"), "protobuf types stop at the codec", ("shared/codec.py", "shared/wire")
     ),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manager.routing import BUSY, Candidate, Wanted, choose, could_wait, explain, reasons
+from manager.routing import BUSY, Candidate, Wanted, explain, reasons
+from tests.fakes.scanning import choose, could_wait
 
 IDLE = Candidate(
     delegate="a",

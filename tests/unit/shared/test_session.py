@@ -255,3 +255,20 @@ def test_progress_is_of_a_task_that_the_delegate_has() -> None:
             session.record(Side.DELEGATE, wrong)
         assert why.value.code == "protocol_violation"
     assert session.outstanding == {"a": 1}
+
+
+def test_a_watcher_is_told_of_whatever_changes_who_may_be_sent_a_task_and_of_nothing_else() -> None:
+    session = an_open_session()
+    told: list[tuple[bool, int]] = []
+    session.watcher = lambda: told.append((session.takes_tasks, len(session.outstanding)))
+    for side, message in (
+        (Side.DELEGATE, Credit(1)),
+        (Side.DELEGATE, Heartbeat()),
+        (Side.MANAGER, Task("a", 1, "document")),
+        (Side.DELEGATE, Progress("a", 1, 1, 2)),
+        (Side.DELEGATE, Result("a", 1, "answer")),
+        (Side.DELEGATE, Drain()),
+        (Side.MANAGER, Heartbeat()),
+    ):
+        session.record(side, message)
+    assert told == [(True, 0), (False, 1), (False, 0), (False, 0)]

@@ -1,0 +1,260 @@
+"""Whom routing chooses, found among many thousands without looking at each. Pure: no I/O, no clock.
+
+All who can take tasks stand in one queue, who was given a task goes to its end. What they have in common makes crowds: those
+that know a kind, carry a tag, have the same load. A crowd is also a *mask*, a number that has the bit of each one's place in the
+queue, so that `&` of a few masks gives those who fit, and the lowest bit the one that waited longest. Nothing is remembered of
+questions, so that a new one costs no more than an old one.
+
+Promises the very choice of whoever would apply `routing.reasons` to each and take the least (load, order) of those without one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterator
+
+from manager.routing import Candidate, Wanted
+
+FEW = 32
+"""Those who carry a rarer tag than this (a name, a host) are looked at one by one: masks of each would fill the memory."""
+
+STEPS = 3
+"""Places that are looked at for each one taken at the queue's end, to close gaps: it stays within thrice its members."""
+
+
+class _Crowd:
+    """Those who have something in common. `mask` is made when it is first asked for, and kept right from then on."""
+
+    __slots__ = ("mask", "members")
+
+    def __init__(self) -> None:
+        self.members: set[_Member] = set()
+        self.mask: int | None = None
+
+    def places(self) -> int:
+        """The mask."""
+        if self.mask is None:
+            bits = bytearray(max((one.place for one in self.members), default=0) // 8 + 1)
+            for one in self.members:
+                bits[one.place >> 3] |= 1 << (one.place & 7)
+            self.mask = int.from_bytes(bits, "little")
+        return self.mask
+
+
+class _Member:
+    """One delegate: its place in the queue, the crowds that it is in, its load if it is free."""
+
+    __slots__ = ("crowds", "delegate", "load", "place", "traits")
+
+    def __init__(self, delegate: str, place: int) -> None:
+        self.delegate = delegate
+        self.place = place
+        self.traits: frozenset[Hashable] = frozenset()
+        self.crowds: set[_Crowd] = set()
+        self.load: float | None = None
+
+
+class Selection:
+    """The delegates of one account that are connected, ready to be chosen among."""
+
+    def __init__(self, few: int = FEW) -> None:
+        self._few = few
+        self._members: dict[str, _Member] = {}
+        self._queue: list[_Member | None] = []
+        self._closed = self._looked = 0
+        self._crowds: dict[Hashable, _Crowd] = {}
+        self._levels: dict[float, _Crowd] = {}
+        self._loads: list[float] = []
+        self._open = _Crowd()
+        self._fresh = _Crowd()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def places(self) -> int:
+        """The queue's length, with the gaps in it."""
+        return len(self._queue)
+
+    # What changes.
+
+    def put(self, candidate: Candidate) -> None:
+        """It is here, or has other tags, kinds or generations. Its place is by `turn`: `order` isn't looked at."""
+        member = self._members.get(candidate.delegate)
+        if member is None:
+            member = self._members[candidate.delegate] = _Member(candidate.delegate, len(self._queue))
+            self._queue.append(member)
+            self._enter(member, self._fresh)
+            self._close_gaps()
+        traits = frozenset(_traits(candidate))
+        for trait in member.traits - traits:
+            self._quit(member, trait)
+        for trait in traits - member.traits:
+            crowd = self._crowds.get(trait)
+            if crowd is None:
+                crowd = self._crowds[trait] = _Crowd()
+            self._enter(member, crowd)
+        member.traits = traits
+        is_open = candidate.online and not candidate.draining
+        self.report(candidate.delegate, is_open, candidate.load if candidate.free else None)
+
+    def report(self, delegate: str, is_open: bool, load: float | None) -> None:
+        """It isn't draining (`is_open`), and how loaded it is; None where it takes no task now. Nobody known: nothing happens."""
+        member = self._members.get(delegate)
+        if member is None:
+            return
+        if is_open != (self._open in member.crowds):
+            (self._enter if is_open else self._leave)(member, self._open)
+        load = load if is_open else None
+        if load == member.load:
+            return
+        self._quit_level(member)
+        if load is not None:
+            level = self._levels.get(load)
+            if level is None:
+                level = self._levels[load] = _Crowd()
+                insort(self._loads, load)
+            self._enter(member, level)
+        member.load = load
+
+    def turn(self, delegate: str) -> None:
+        """It was given a task: among equals it is last now."""
+        member = self._members[delegate]
+        if self._fresh in member.crowds:
+            self._leave(member, self._fresh)
+        self._queue.append(None)
+        self._move(member, len(self._queue) - 1)
+        self._close_gaps()
+
+    def remove(self, delegate: str) -> None:
+        """It is gone. Nobody known: nothing happens."""
+        member = self._members.pop(delegate, None)
+        if member is None:
+            return
+        self._quit_level(member)
+        for trait in member.traits:
+            self._quit(member, trait)
+        for crowd in list(member.crowds):
+            self._leave(member, crowd)
+        self._queue[member.place] = None
+
+    # What is asked.
+
+    def choose(self, wanted: Wanted) -> str | None:
+        """The least loaded that may have the task now, the one that waited longest among equals."""
+        fitting = self._fitting(wanted)
+        if not fitting:
+            return None
+        for load in self._loads:
+            able = fitting & self._levels[load].places()
+            if able:
+                # Who never had a task comes before all who had one.
+                able = able & self._fresh.places() or able
+                chosen = self._queue[(able & -able).bit_length() - 1]
+                assert chosen is not None
+                return chosen.delegate
+        return None
+
+    def could_wait(self, wanted: Wanted) -> bool:
+        """Whether somebody may have the task, now or as soon as he is less busy."""
+        return bool(self._fitting(wanted) & self._open.places())
+
+    def _fitting(self, wanted: Wanted) -> int:
+        """The places of those against whom nothing speaks but that they are busy or draining."""
+        needed = set()
+        for trait in _needs(wanted):
+            crowd = self._crowds.get(trait)
+            if crowd is None:
+                return 0
+            needed.add(crowd)
+        least = min(needed, key=lambda crowd: len(crowd.members))
+        if len(least.members) <= self._few:
+            fitting = 0
+            for one in least.members:
+                if needed <= one.crowds:
+                    fitting |= 1 << one.place
+        else:
+            fitting = least.places()
+            for crowd in needed:
+                fitting &= crowd.places()
+        if wanted.to is not None:
+            fitting &= self._bit(wanted.to)
+        for delegate in wanted.tried:
+            fitting ^= fitting & self._bit(delegate)
+        return fitting
+
+    def _bit(self, delegate: str) -> int:
+        member = self._members.get(delegate)
+        return 0 if member is None else 1 << member.place
+
+    # The queue and the crowds.
+
+    def _move(self, member: _Member, place: int) -> None:
+        """To an empty place."""
+        self._queue[member.place], self._queue[place] = None, member
+        bits = 1 << member.place | 1 << place
+        member.place = place
+        for crowd in member.crowds:
+            if crowd.mask is not None:
+                crowd.mask ^= bits
+
+    def _close_gaps(self) -> None:
+        """A few steps of a walk along the queue, after which none is left of the gaps that there were: nobody waits for all."""
+        for _ in range(STEPS):
+            if self._looked == len(self._queue):
+                del self._queue[self._closed :]
+                self._closed = self._looked = 0
+            member = self._queue[self._looked]
+            if member is not None:
+                if self._closed < self._looked:
+                    self._move(member, self._closed)
+                self._closed += 1
+            self._looked += 1
+
+    @staticmethod
+    def _enter(member: _Member, crowd: _Crowd) -> None:
+        crowd.members.add(member)
+        member.crowds.add(crowd)
+        if crowd.mask is not None:
+            crowd.mask |= 1 << member.place
+
+    @staticmethod
+    def _leave(member: _Member, crowd: _Crowd) -> None:
+        crowd.members.remove(member)
+        member.crowds.remove(crowd)
+        if crowd.mask is not None:
+            crowd.mask ^= 1 << member.place
+
+    def _quit(self, member: _Member, trait: Hashable) -> None:
+        crowd = self._crowds[trait]
+        self._leave(member, crowd)
+        if not crowd.members:
+            del self._crowds[trait]
+
+    def _quit_level(self, member: _Member) -> None:
+        load = member.load
+        if load is None:
+            return
+        level = self._levels[load]
+        self._leave(member, level)
+        if not level.members:
+            del self._levels[load], self._loads[bisect_left(self._loads, load)]
+
+
+def _traits(candidate: Candidate) -> Iterator[Hashable]:
+    """What a task can ask of it."""
+    for generation in candidate.generations:
+        yield "generation", candidate.keyring, generation
+    for kind in candidate.kinds:
+        yield "kind", kind
+    for tag in candidate.tags:
+        yield "tag", tag
+
+
+def _needs(wanted: Wanted) -> Iterator[Hashable]:
+    """The same for what a task asks."""
+    yield "generation", wanted.keyring, wanted.generation
+    for kind in wanted.kinds:
+        yield "kind", kind
+    for tag in wanted.selectors:
+        yield "tag", tag

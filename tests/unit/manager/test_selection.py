@@ -1,0 +1,163 @@
+"""Selection: whatever happens to a fleet, it chooses whom looking at every delegate would choose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from manager.routing import Candidate, Wanted
+from manager.selection import FEW, STEPS, Selection
+from shared.documents.task import EXEC
+from tests.fakes.scanning import choose, could_wait
+
+ids = st.sampled_from([f"kid-{number}" for number in range(12)])
+tags = st.frozensets(st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1"]), max_size=4)
+kinds = st.frozensets(st.sampled_from(["Local", "AwsKms", EXEC]))
+generations = st.frozensets(st.integers(1, 3))
+keyrings = st.sampled_from(["main", "other"])
+loads = st.sampled_from([0.0, 0.1, 0.5, 1.0])
+wanteds = st.builds(
+    Wanted,
+    keyring=keyrings,
+    generation=st.integers(1, 3),
+    kinds=st.frozensets(st.sampled_from(["Local", "AwsKms", EXEC]), max_size=2),
+    selectors=st.frozensets(
+        st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1", "nobody's"]), max_size=2
+    ),
+    to=st.none() | ids,
+    tried=st.frozensets(ids, max_size=3),
+)
+
+
+class Fleets(RuleBasedStateMachine):
+    """One fleet, known twice: as a list of candidates and as a selection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.candidates: dict[str, Candidate] = {}
+        self.turns = 0
+
+    @initialize(few=st.sampled_from([0, 2, FEW]))
+    def begin(self, few: int) -> None:
+        self.selection = Selection(few)
+
+    @rule(id=ids, tags=tags, kinds=kinds, generations=generations, keyring=keyrings, load=loads)
+    def join(
+        self,
+        id: str,
+        tags: frozenset[str],
+        kinds: frozenset[str],
+        generations: frozenset[int],
+        keyring: str,
+        load: float,
+    ) -> None:
+        """Of an identity that is here already, the older stream is forgotten."""
+        self.leave(id)
+        one = Candidate(id, id, tags | {id}, keyring, generations, kinds, True, False, True, load, 0)
+        self.candidates[id] = one
+        self.selection.put(one)
+
+    @rule(id=ids)
+    def leave(self, id: str) -> None:
+        self.candidates.pop(id, None)
+        self.selection.remove(id)
+
+    @rule(id=ids, tags=tags, kinds=kinds, generations=generations)
+    def change(self, id: str, tags: frozenset[str], kinds: frozenset[str], generations: frozenset[int]) -> None:
+        if id in self.candidates:
+            self.candidates[id] = replace(self.candidates[id], tags=tags, kinds=kinds, generations=generations)
+            self.selection.put(self.candidates[id])
+
+    @rule(id=ids, online=st.booleans(), draining=st.booleans(), free=st.booleans(), load=loads)
+    def report(self, id: str, online: bool, draining: bool, free: bool, load: float) -> None:
+        self.selection.report(id, online and not draining, load if free else None)
+        if id in self.candidates:
+            self.candidates[id] = replace(self.candidates[id], online=online, draining=draining, free=free, load=load)
+
+    @rule(wanted=wanteds, load=loads)
+    def give(self, wanted: Wanted, load: float) -> None:
+        """A task goes to whom it should, who has more to do then."""
+        expected = choose(self.candidates.values(), wanted)
+        assert self.selection.choose(wanted) == (expected.delegate if expected else None)
+        if expected is not None:
+            self.turns += 1
+            self.candidates[expected.delegate] = given = replace(expected, load=load, order=self.turns)
+            self.selection.report(given.delegate, True, load)
+            self.selection.turn(given.delegate)
+
+    @rule(wanted=wanteds)
+    def ask(self, wanted: Wanted) -> None:
+        assert self.selection.could_wait(wanted) == could_wait(self.candidates.values(), wanted)
+
+    @invariant()
+    def everybody_is_known(self) -> None:
+        if hasattr(self, "selection"):
+            assert len(self.selection) == len(self.candidates)
+
+
+TestFleets = Fleets.TestCase
+TestFleets.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+
+
+def fleet_of(size: int) -> Selection:
+    """So many alike, all free."""
+    selection = Selection()
+    for number in range(size):
+        selection.put(
+            Candidate(
+                f"kid-{number}", "x", frozenset({f"host-{number}"}), "main", frozenset({1}), frozenset({"Local"}),
+                True, False, True, 0.0, 0,
+            )
+        )  # fmt: skip
+    return selection
+
+
+ANY = Wanted("main", 1, frozenset({"Local"}), frozenset())
+
+
+def test_equals_have_their_turns_one_after_the_other_for_ever() -> None:
+    selection = fleet_of(100)
+    for turn in range(1_000):
+        assert selection.choose(ANY) == f"kid-{turn % 100}"
+        selection.turn(f"kid-{turn % 100}")
+
+
+def test_the_queue_stays_short_and_whatever_was_asked_before_is_still_right() -> None:
+    selection = fleet_of(100)
+    for number in range(100):  # the masks are there, and must be kept right
+        assert selection.choose(replace(ANY, selectors=frozenset({f"host-{number}"}))) == f"kid-{number}"
+    longest = 0
+    for turn in range(3_000):
+        selection.turn(f"kid-{turn * 7 % 50}")
+        longest = max(longest, selection.places)
+    assert longest <= 3 * 100 + STEPS
+    # Those who never had a turn are first, and there are fifty.
+    for number in range(50, 100):
+        assert selection.choose(ANY) == f"kid-{number}"
+        selection.turn(f"kid-{number}")
+    for number in range(100):
+        assert selection.choose(replace(ANY, selectors=frozenset({f"host-{number}"}))) == f"kid-{number}"
+
+
+def test_a_name_or_host_finds_one_among_many() -> None:
+    selection = fleet_of(2_000)
+    assert selection.choose(replace(ANY, selectors=frozenset({"host-1234"}))) == "kid-1234"
+    assert selection.choose(replace(ANY, selectors=frozenset({"host-1234", "host-1"}))) is None
+    assert selection.choose(replace(ANY, to="kid-77")) == "kid-77"
+    assert selection.choose(replace(ANY, to="somebody")) is None
+    assert selection.choose(replace(ANY, tried=frozenset({"kid-0", "kid-1"}))) == "kid-2"
+
+
+def test_an_empty_fleet_has_nobody() -> None:
+    selection = fleet_of(1)
+    selection.remove("kid-0")
+    selection.remove("kid-0")
+    selection.report("kid-0", True, 0.0)
+    assert (selection.choose(ANY), selection.could_wait(ANY), len(selection)) == (None, False, 0)
+    selection.put(
+        Candidate("a", "a", frozenset(), "main", frozenset({1}), frozenset({"Local"}), True, False, True, 0, 0)
+    )
+    assert selection.choose(ANY) == "a"
