@@ -1,4 +1,4 @@
-"""Scripts behind a manager in the attacker's hands, with templates, inputs and hosts of his: what runs is what was signed, on what was said.
+"""Scripts behind a manager in the attacker's hands, with templates, inputs and hosts of his: only what was signed runs, on what was said.
 
 What a client makes of templates is in `test_network_templates`; here are the delegate, and the hosts that it logs in at.
 """
