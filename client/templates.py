@@ -307,7 +307,7 @@ def _described(manifests: Sequence[Manifest]) -> list[TemplateDescription]:
 def order_of(label: str) -> tuple[tuple[int, int, str], ...]:
     """What labels are sorted by: v2 comes before v10. When one was signed says nothing: it may be described anew, or adopted."""
     parts = re.findall(r"[0-9]+|[^0-9]+", label)
-    return (*((1, int(one), one) if one[0] in "0123456789" else (0, 0, one) for one in parts), (2, 0, label))
+    return (*((0, int(one), one) if one[0] in "0123456789" else (1, 0, one) for one in parts), (-1, 0, label))
 
 
 def _has(document: TemplateDocument, search: str) -> bool:
