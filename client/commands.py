@@ -20,7 +20,7 @@ from client.meanings import NOTHING, Meaning, meaning
 from client.outcomes import Opened
 from client.readers import Readers
 from client.sources import Source, source_of, sourced
-from client.tasks import SignedTask, sign_task
+from client.tasks import SignedTask, connectors_in_use, sign_task
 from shared.canonical import blob_digest
 from shared.command import Command, Finished, finished_from
 from shared.crypto.stream import OutputOpener
@@ -131,7 +131,7 @@ class Commands:
 
     async def _candidate(self, sources: Sequence[Source], selectors: Sequence[str]) -> Candidate:
         used = [one.connector for one in sources]
-        used += [one.connector for one in self._directory.credentials(used)]
+        used += connectors_in_use(self._directory.credentials(used))
         return await candidate(self._account, used, sources[0].scope, selectors, runs_commands=True)
 
 

@@ -15,7 +15,7 @@ from client.dispatch import perform
 from client.drafts import next_revision
 from client.outcomes import raise_first
 from client.readers import Readers
-from client.tasks import SignedTask, Subject, place_of, places_of, sign_task
+from client.tasks import SignedTask, Subject, connectors_in_use, place_of, places_of, sign_task
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import SSH_KEY, SecretDocument
@@ -73,7 +73,7 @@ class Deletion:
         self, place: Reference, selectors: Sequence[str], usage: TaskUsage | None, wait_seconds: float
     ) -> None:
         account, known = self._account, self._directory.current(place)
-        used = [known.connector, *(one.connector for one in self._directory.credentials([known.connector]))]
+        used = [known.connector, *connectors_in_use(self._directory.credentials([known.connector]))]
         to = (await candidate(account, used, known.secret.document.scope, selectors)).thumbprint
 
         def make() -> SignedTask:

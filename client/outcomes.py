@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from client.tasks import SignedTask
 from shared.aad import Aad
 from shared.canonical import blob_digest
+from shared.condition import parsed
 from shared.crypto.output import Item, unpack
 from shared.documents.answer import AnswerDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, thumbprint
@@ -75,11 +76,13 @@ def open_outcome(
 def _verified(
     outcome: Outcome, task: SignedTask, keyring: Verified[KeyringDocument], status: StatusDocument | None, now: int
 ) -> tuple[Verified[AnswerDocument], str, str]:
-    """(1) the keyring certifies the delegate, (2) it owns the selectors, (3) it is the named one, (4) it signed this."""
+    """(1) the keyring certifies the delegate, (2) it may have the task by its tags, (3) it is the named one, (4) it signed this."""
     certificate = check_certificate(outcome.certificate, keyring, status, now)
     key = certificate.document.key
     if missing(task.selectors, certificate.document.tags):
         raise _forged("the answer comes from a delegate that doesn't carry the task's selectors")
+    if not all(parsed(one).holds(certificate.document.tags) for one in task.conditions):
+        raise _forged("the answer comes from a delegate that doesn't meet the task's conditions")
     if task.document.to is not None and task.document.to != thumbprint(key):
         raise _forged("the answer comes from another delegate than the task names")
     answer = parse_as(AnswerDocument, outcome.answer).verified_by(VerifyingKey.of(key))

@@ -91,10 +91,12 @@ class Reveals:
         ]
 
     def _groups(self, sources: Mapping[int, Source], selectors: Sequence[str]) -> list[dict[int, Source]]:
-        groups: dict[tuple[str, tuple[str, ...]], list[dict[int, Source]]] = {}
+        groups: dict[tuple[str, tuple[str, ...], str], list[dict[int, Source]]] = {}
         for at, one in sources.items():
-            own = () if selectors else one.connector.document.selectors
-            parts = groups.setdefault((one.connector.document.keyring, own), [{}])
+            connector = one.connector.document
+            # Conditions of one task hold together: two that no delegate meets at once are two tasks.
+            own = () if selectors else connector.selectors
+            parts = groups.setdefault((connector.keyring, own, connector.where), [{}])
             if len(parts[-1]) == MOST_IN_A_TASK:
                 parts.append({})
             parts[-1][at] = one

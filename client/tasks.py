@@ -22,7 +22,7 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Permission, Revisioned
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
-from shared.documents.secret import SecretDocument
+from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.documents.task import LONGEST_SECONDS, REPEAT, KnownStatus, Pin, Target, TaskDocument, WantedSelector
 from shared.documents.template import TemplateDocument
 from shared.documents.usage import TaskUsage, check_usage
@@ -73,6 +73,7 @@ class SignedTask:
     digest: str
     reader: SealingKey
     selectors: frozenset[str]
+    conditions: frozenset[str]
     inputs: tuple[bytes, ...] = ()
     documents: tuple[str, ...] = ()
     """New documents that are published together with its outcome."""
@@ -138,6 +139,7 @@ def sign_task(
         exp=now + min(longest, lasting_seconds),
     )
     compact = identity.sign_document(document)
+    used = [one.document for one in connectors_in_use((*subjects, *credentials))]
     return SignedTask(
         document,
         compact,
@@ -145,11 +147,17 @@ def sign_task(
         reader,
         effective(
             ((selector, wanted.origin) for selector in wanted),
-            (selector for subject in (*subjects, *credentials) for selector in subject.connector.document.selectors),
+            (selector for one in used for selector in one.selectors),
         ),
+        frozenset({wanted.where, *(one.where for one in used)} - {""}),
         inputs,
         tuple(documents),
     )
+
+
+def connectors_in_use(subjects: Iterable[Subject]) -> list[Verified[ConnectorDocument]]:
+    """Those whose selectors and conditions count: all but an SSHKey's, which keeps nothing."""
+    return [one.connector for one in subjects if one.secret is None or one.secret.document.type != SSH_KEY]
 
 
 def _check_places(subjects: Iterable[Subject]) -> None:

@@ -23,6 +23,7 @@ from delegate.policy import CallLedger, LocalPolicy
 from delegate.secret_managers.registry import MOST_MANAGERS, Registry
 from delegate.tasks import code_of
 from delegate.trust import Trust
+from shared.condition import parsed
 from shared.crypto.identity import Identity
 from shared.crypto.output import Item
 from shared.documents.answer import Code
@@ -193,6 +194,8 @@ class Checks:
             book.authority.chain(use.connector.kid, "edit", Scope.parse(holder.scope), holder.resource, now)
         if missing(document.selectors, self._tags):
             raise Denied("selectors_missing", "the delegate doesn't own the connector's selectors")
+        if document.where and not parsed(document.where).holds(self._tags):
+            raise Denied("condition_unmet", "the delegate's tags don't meet the connector's condition")
         self._policy.check(op="check", scope=scope, kind=document.type, keyring=document.keyring)
         self._ledger.spend(self._policy, document.identifier, 1, self._clock.monotonic())
 

@@ -21,7 +21,9 @@ LONGEST = 1_024
 MOST_TAGS = 64
 DEEPEST = 16
 
-_WORD = re.compile(r"\s*(?:([()])|([^\s()]+))")
+# What `str.strip` takes away of ASCII; another space is part of a word, and no tag.
+_SPACE = r"\t-\r\x1c-\x20"
+_WORD = re.compile(rf"[{_SPACE}]*(?:([()])|([^{_SPACE}()]+))")
 _WORDS = frozenset({"and", "or", "not"})
 
 
@@ -88,7 +90,11 @@ def parse(text: str) -> Condition:
     """The condition that a text says. Raises Malformed with the place, counted in characters from 1."""
     if len(text) > LONGEST:
         raise _malformed(f"is longer than {LONGEST} characters")
-    return _Parser(text).whole()
+    found = _Parser(text).whole()
+    if len(str(found)) > LONGEST:
+        # Spaces between words and brackets may be missing in what somebody writes; documents have them.
+        raise _malformed(f"is longer than {LONGEST} characters in its canonical form")
+    return found
 
 
 @lru_cache(maxsize=4096)

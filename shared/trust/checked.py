@@ -5,6 +5,7 @@ Manager and client ask the same question, the client after it has verified every
 
 from __future__ import annotations
 
+from shared.condition import parsed
 from shared.documents.certificate import CertificateDocument
 from shared.documents.checked import CheckedDocument
 from shared.documents.connector import ConnectorDocument
@@ -17,8 +18,8 @@ def unfounded(
 ) -> str:
     """Why a delegate's test says nothing of the connector whose document has that digest; empty where it does.
 
-    `connector_changed`: it is of another connector or revision; `keyring_other`, `selectors_missing`: the connector isn't for
-    this delegate; `time_odd`: it was made in the future, or outside of its certificate's time.
+    `connector_changed`: it is of another connector or revision; `keyring_other`, `selectors_missing`, `condition_unmet`: the
+    connector isn't for this delegate; `time_odd`: it was made in the future, or outside of its certificate's time.
     """
     if (checked.acct, checked.connector, checked.revision) != (connector.acct, connector.id, digest):
         return "connector_changed"
@@ -26,5 +27,7 @@ def unfounded(
         return "keyring_other"
     if missing(connector.selectors, certificate.tags):
         return "selectors_missing"
+    if connector.where and not parsed(connector.where).holds(certificate.tags):
+        return "condition_unmet"
     earliest, latest = certificate.iat - SKEW_SECONDS, min(certificate.exp, now) + SKEW_SECONDS
     return "" if earliest <= checked.iat <= latest else "time_odd"
