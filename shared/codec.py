@@ -29,6 +29,7 @@ from shared.messages import (
     Progress,
     Result,
     Task,
+    Use,
     Welcome,
 )
 from shared.wire import delegate_pb2 as pb
@@ -57,7 +58,7 @@ def manager_messages(message: FromManager, stream: int) -> Iterator[pb.FromManag
             whole.welcome.silence_ms = message.silence_ms
             whole.welcome.now = message.now
         case Heartbeat():
-            whole.heartbeat.executing = message.executing
+            _write_heartbeat(whole.heartbeat, message)
         case Documents():
             whole.documents.compact.extend(message.compact)
         case Task():
@@ -66,6 +67,7 @@ def manager_messages(message: FromManager, stream: int) -> Iterator[pb.FromManag
             task.inputs.extend(message.inputs)
             task.stored.extend(message.stored)
             task.credentials.extend(message.credentials)
+            task.traceparent = message.traceparent
         case Cancel():
             whole.cancel.id, whole.cancel.attempt = message.id, message.attempt
         case Drain():
@@ -90,7 +92,7 @@ def delegate_messages(message: FromDelegate, stream: int) -> Iterator[pb.FromDel
             hello.kinds.extend(message.kinds)
             hello.generations.extend(message.generations)
         case Heartbeat():
-            whole.heartbeat.executing = message.executing
+            _write_heartbeat(whole.heartbeat, message)
         case Credit():
             whole.credit.tasks = message.tasks
         case Result():
@@ -124,6 +126,28 @@ def delegate_messages(message: FromDelegate, stream: int) -> Iterator[pb.FromDel
             yield pb.FromDelegate(chunk=chunk)
 
 
+def _write_heartbeat(wire: pb.Heartbeat, message: Heartbeat) -> None:
+    # An empty one is a member that is there all the same.
+    wire.SetInParent()
+    wire.executing = message.executing
+    for use, member in ((message.cpu, wire.cpu), (message.memory, wire.memory)):
+        if use is not None:
+            member.SetInParent()
+            member.percent, member.limit_percent, member.over = use.percent, use.limit_percent, use.over
+
+
+def _heartbeat(wire: pb.Heartbeat) -> Heartbeat:
+    return Heartbeat(
+        wire.executing,
+        _use(wire.cpu) if wire.HasField("cpu") else None,
+        _use(wire.memory) if wire.HasField("memory") else None,
+    )
+
+
+def _use(wire: pb.Use) -> Use:
+    return Use(wire.percent, wire.limit_percent, wire.over)
+
+
 def _chunks(data: bytes, stream: int) -> Iterator[pb.Chunk]:
     for index, at in enumerate(range(0, len(data), CHUNK_BYTES)):
         yield pb.Chunk(stream=stream, index=index, last=at + CHUNK_BYTES >= len(data), data=data[at : at + CHUNK_BYTES])
@@ -146,7 +170,7 @@ class ManagerReader:
             case "welcome":
                 return Welcome(wire.welcome.heartbeat_ms, wire.welcome.silence_ms, wire.welcome.now)
             case "heartbeat":
-                return Heartbeat(wire.heartbeat.executing)
+                return _heartbeat(wire.heartbeat)
             case "documents":
                 return Documents(_parts(wire.documents.compact))
             case "task":
@@ -158,6 +182,7 @@ class ManagerReader:
                     _parts(task.inputs),
                     _parts(task.stored),
                     _parts(task.credentials),
+                    task.traceparent,
                 )
             case "cancel":
                 return Cancel(wire.cancel.id, wire.cancel.attempt)
@@ -190,7 +215,7 @@ class DelegateReader:
                     hello.capacity,
                 )
             case "heartbeat":
-                return Heartbeat(wire.heartbeat.executing)
+                return _heartbeat(wire.heartbeat)
             case "credit":
                 return Credit(wire.credit.tasks)
             case "result":

@@ -35,10 +35,29 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """What a delegate uses of a resource, in percent of what it may have; a limit of 0 is none.
+
+    `over`: it takes no new tasks until it uses less.
+    """
+
+    percent: int
+    limit_percent: int
+    over: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Either: still here; a delegate says how many tasks it executes."""
+    """Either: still here; a delegate says how many tasks it executes and what it uses, None for what isn't measured."""
 
     executing: int = 0
+    cpu: Use | None = None
+    memory: Use | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a limit keeps the delegate from taking new tasks."""
+        return (self.cpu is not None and self.cpu.over) or (self.memory is not None and self.memory.over)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +69,10 @@ class Documents:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Manager: a signed task with its sealed inputs, the records that it opens and those of its credentials."""
+    """Manager: a signed task with its sealed inputs, the records that it opens and those of its credentials.
+
+    `traceparent` is unsigned, and for traces alone.
+    """
 
     id: str
     attempt: int
@@ -58,6 +80,7 @@ class Task:
     inputs: tuple[bytes, ...] = ()
     stored: tuple[bytes, ...] = ()
     credentials: tuple[bytes, ...] = ()
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,10 +87,24 @@ class Welcome(_message.Message):
     def __init__(self, heartbeat_ms: _Optional[int] = ..., silence_ms: _Optional[int] = ..., now: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("executing",)
+    __slots__ = ("executing", "cpu", "memory")
     EXECUTING_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
     executing: int
-    def __init__(self, executing: _Optional[int] = ...) -> None: ...
+    cpu: Use
+    memory: Use
+    def __init__(self, executing: _Optional[int] = ..., cpu: _Optional[_Union[Use, _Mapping]] = ..., memory: _Optional[_Union[Use, _Mapping]] = ...) -> None: ...
+
+class Use(_message.Message):
+    __slots__ = ("percent", "limit_percent", "over")
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    percent: int
+    limit_percent: int
+    over: bool
+    def __init__(self, percent: _Optional[int] = ..., limit_percent: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...
 
 class Documents(_message.Message):
     __slots__ = ("compact",)
@@ -99,20 +113,22 @@ class Documents(_message.Message):
     def __init__(self, compact: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("id", "attempt", "document", "inputs", "stored", "credentials")
+    __slots__ = ("id", "attempt", "document", "inputs", "stored", "credentials", "traceparent")
     ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
     CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     id: str
     attempt: int
     document: str
     inputs: _containers.RepeatedScalarFieldContainer[bytes]
     stored: _containers.RepeatedScalarFieldContainer[bytes]
     credentials: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., document: _Optional[str] = ..., inputs: _Optional[_Iterable[bytes]] = ..., stored: _Optional[_Iterable[bytes]] = ..., credentials: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., document: _Optional[str] = ..., inputs: _Optional[_Iterable[bytes]] = ..., stored: _Optional[_Iterable[bytes]] = ..., credentials: _Optional[_Iterable[bytes]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Cancel(_message.Message):
     __slots__ = ("id", "attempt")

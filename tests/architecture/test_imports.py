@@ -49,7 +49,7 @@ RULES = [
     Rule("shared", CIPHERS, "what opens lives in shared/crypto alone, out of the manager's reach", ("shared/crypto",)),
     Rule("shared", ("opentelemetry",), "who sends no traces loads nothing of what sends them", ("shared/otlp.py",)),
     *(
-        Rule(one, ("opentelemetry", "requests"), "spans are shared.tracing's, so that what they carry is held in one place")
+        Rule(one, ("opentelemetry",), "spans are shared.tracing's, so that what they carry is held in one place")
         for one in ("manager", "delegate", "client")
     ),
     Rule("manager", ("delegate", "client"), "programs never import each other; they meet in shared"),

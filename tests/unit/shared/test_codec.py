@@ -243,3 +243,11 @@ def test_a_message_of_endless_tiny_parts_is_malformed(field: str) -> None:
     wire = pb.FromManager(documents=pb.Documents(compact=texts)) if field == "documents" else pb.FromManager(task=task)
     with pytest.raises(Malformed):
         ManagerReader().read(wire)
+
+
+def test_a_task_says_which_trace_it_belongs_to() -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    (wire,) = manager_messages(Task("id", 1, "document", traceparent=parent), 1)
+    read = ManagerReader().read(wire)
+    assert isinstance(read, Task)
+    assert read.traceparent == parent
