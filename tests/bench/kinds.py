@@ -98,6 +98,7 @@ class Use:
             gcp_endpoints=subject.gcp_endpoints,
             azure_endpoints=subject.azure_endpoints,
             data_keys=DataKeys(Clock(), seconds=0) if keys is None else keys,
+            template=subject.template,
         )
         held = {name: Plaintext(value) for name, value in subject.credentials.items()}
         return subject.kind(subject.connector, surroundings, held)

@@ -27,7 +27,9 @@ MEGABYTE = 1_000_000
 
 async def memory(servers: Servers) -> list[Row]:
     """A row for each kind, beside the idle delegate."""
-    subjects = {PROVIDERS[name].kind: EVERY[name](World(), servers) for name in PROVIDERS}
+    made = {PROVIDERS[name].kind: EVERY[name](World(), servers) for name in PROVIDERS}
+    # Scripts are processes of their own: they add nothing to the delegate's memory.
+    subjects = {kind: subject for kind, subject in made.items() if subject.template is None}
     async with Rig() as rig:
         starting = [rig.start_delegate()]
         starting += [rig.start_delegate(_environ(rig.folder, kind, subject)) for kind, subject in subjects.items()]

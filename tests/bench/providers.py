@@ -339,6 +339,24 @@ async def _kubernetes(servers: Servers) -> Opens:
     return opened
 
 
+# ---- scripts: a shell that is started and prints the value
+
+
+async def _bash(_: Servers) -> Opens:
+    argv = ("bash", "--noprofile", "--norc", "-c", f"printf %s {VALUE}")
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Call]:
+        async def call() -> None:
+            process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+            out, _ = await process.communicate()
+            _same(out.decode(), VALUE)
+
+        yield call
+
+    return opened
+
+
 PROVIDERS = {
     # The row of the contract's table that it is measured with.
     "Local": Provider("Local"),
@@ -349,6 +367,7 @@ PROVIDERS = {
     "AwsSecretManager at moto": Provider("AwsSecretManager", "moto", _aws_secrets),
     "AzureKeyVault": Provider("AzureKeyVault", "azure", _azure_secrets),
     "AzureKeyVaultKey": Provider("AzureKeyVaultKey", "azure", _azure_keys),
+    "CustomSecretManager, Bash, reading": Provider("CustomSecretManager", "", _bash),
     "CyberArkCcp": Provider("CyberArkCcp", "ccp"),
     "CyberArkConjur": Provider("CyberArkConjur", "conjur"),
     "GcpKms": Provider("GcpKms", "google", _google_kms),
