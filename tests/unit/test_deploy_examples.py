@@ -16,14 +16,17 @@ import delegate.configuration
 import manager.options
 from client.descriptions import Description, body_of, describe, yaml_of
 from client.manifest import Manifest, read_files
+from client.template_descriptions import describe_template
 from delegate.policy import _KEYS as POLICY_KEYS
 from delegate.policy import LocalPolicy
 from shared.connectors.aws import CREDENTIAL_TYPES
 from shared.connectors.aws_kms import AwsKmsSettings
 from shared.connectors.catalogue import Catalogue
+from shared.connectors.custom_secret_manager import CustomSecretManagerSettings
 from shared.connectors.kinds import KINDS
 from shared.connectors.local import LocalSettings
 from shared.settings import Program
+from shared.template_inputs import connector_gap
 from tests.fakes.image import DEPLOY
 from tests.fakes.world import KEYRING, World
 from tests.unit.test_docs_cli import calls, parse
@@ -133,8 +136,28 @@ def test_an_example_begins_with_what_it_is_and_how_it_is_applied(file: Path) -> 
 @EACH
 def test_every_secret_that_an_example_names_is_stored_in_its_first_lines(file: Path) -> None:
     text = file.read_text()
-    for reference in described(file).settings.references():
-        assert f"#   privyseal secret set {reference} --from-stdin\n" in text
+    for path, reference in described(file).settings.named_references().items():
+        first = "apply -f ../secrets/ssh-key.yaml" if path == "connectorRef" else f"secret set {reference} --from-stdin"
+        assert f"#   privyseal {first}\n" in text
+
+
+def test_a_templates_example_is_taken_and_explained() -> None:
+    for file in sorted((EXAMPLES / "templates").glob("*.yaml")):
+        (one,) = manifests(file)
+        template = describe_template(one)
+        lines = file.read_text().splitlines()
+        for path in paths(one.body["spec"]):
+            explained = lines[one.line_of(f"template.spec.{path}") - 2].lstrip().startswith("#")
+            assert explained or "." in path or path == "executionTarget", path
+        for reference in template.content.secrets:
+            assert f"#   privyseal secret set {reference} --from-stdin\n" in file.read_text()
+        for command in re.findall(r"^#   (privyseal .*)$", file.read_text(), re.MULTILINE):
+            for words in calls(command):
+                parse(words)
+        users = [described(one).settings for one in CONNECTORS]
+        custom = [one for one in users if isinstance(one, CustomSecretManagerSettings)]
+        bound = [one for one in custom if one.template.template_ref == f"account.{template.place.identifier}"]
+        assert len(bound) == 2 and not any(connector_gap(template.content, one) for one in bound)
 
 
 @pytest.mark.parametrize(("kind", "model"), [("Local", LocalSettings), ("AwsKms", AwsKmsSettings)])
