@@ -38,7 +38,10 @@ Scopes in --scope: account, org/ORG, org/ORG/project/PROJECT.
 
 def exit_codes() -> list[tuple[int, str, str]]:
     """(status, class, meaning), from the errors themselves."""
-    rows = [(0, "", "done"), (1, "internal", "a fault in privyseal itself, or doctor found one, or template drift found some")]
+    rows = [
+        (0, "", "done"),
+        (1, "internal", "a fault in privyseal itself, or doctor found one, or template drift found some"),
+    ]
     rows += sorted((error.exit_status, name, _MEANINGS[name]) for name, error in CLASSES.items())
     return [*rows, (130, "", "stopped by you")]
 
