@@ -14,8 +14,6 @@ from shared import expressions, quoting, references, templates
 from shared.crypto.plaintext import Plaintext
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Malformed
-from shared.names import Scope
-from shared.references import KINDS, DirectReference, parse
 from shared.templates import Shell, check_input, check_script
 from tests.architecture.source import ROOT
 
@@ -63,10 +61,3 @@ def test_the_names_that_no_input_can_have_are_refused() -> None:
     for name in re.findall(r"`([^`]+)`", sentence):
         with pytest.raises(Malformed):
             check_input("Bash", name.replace("...", "X"))
-
-
-def test_the_references_are_those_that_are_understood() -> None:
-    schemes = dict.fromkeys(re.findall(r"`(\w+)://(?:[^`]*)`", PAGE.partition("## References")[2]))
-    assert set(schemes) == set(KINDS)
-    for text in re.findall(r"`(\w+://CONNECTOR/[^`]*)`", PAGE):
-        assert isinstance(parse(text.replace("VERSION", "7"), Scope()), DirectReference)
