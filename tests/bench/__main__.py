@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from tests.bench import aws_kms, batch, delegate_memory, kinds, manager_memory, masking, reveal, throughput
+from tests.bench import aws_kms, batch, choosing, delegate_memory, kinds, manager_memory, masking, reveal, throughput
 from tests.bench.child import busy_percent
 from tests.bench.report import Row, info, table, write
 from tests.bench.rig import BUILD
@@ -29,6 +29,7 @@ FIGURES: Mapping[str, Callable[[bool], Coroutine[Any, Any, list[Row]]]] = {
     "delegate": delegate_memory.measure,
     "manager": manager_memory.measure,
     "masking": masking.measure,
+    "choosing": choosing.measure,
     "aws_kms": aws_kms.measure,
     "kinds": kinds.measure,
 }
