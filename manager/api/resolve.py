@@ -2,7 +2,8 @@
 
 A connector comes with the secrets that it names, those with their connectors, and so on: whoever may use a connector learns
 which secrets it stands on (documents and version numbers, never a value), since his task has to pin them. Not those that the
-connector's signer may not use: no task may have them, and naming them must not show them.
+connector's signer may not use, nor connectors and templates of scopes that don't cover what names them: no task may have
+those, and naming them must not show them.
 """
 
 from __future__ import annotations
@@ -83,22 +84,26 @@ async def resolve(request: Request) -> Response:
             missing.append(place)
         else:
             found[row.id] = row
-    used = {_document(book, row, SecretDocument).connector for row in found.values()}
-    ids = used | {one.id for one in wanted.connectors if one.id}
-    connectors = await parts.store.heads(book.id, "connector", list(ids))
+    uses = ((_document(book, row, SecretDocument).connector, row.scope) for row in found.values())
+    connectors = await _lent(parts.store, book, "connector", uses, caller.kid, now)
+    ids = {one.id for one in wanted.connectors if one.id} - set(connectors)
+    asked = await parts.store.heads(book.id, "connector", list(ids))
     named = await parts.store.by_names(
         book.id, "connector", [(one.scope, one.identifier) for one in wanted.connectors if not one.id]
     )
     for place in wanted.connectors:
-        connector = connectors.get(place.id) if place.id else named.get((place.scope, place.identifier))
-        if connector is None or not (connector.id in used or may_see_row(book.authority, caller.kid, connector, now)):
+        by_id = connectors.get(place.id) or asked.get(place.id)
+        connector = by_id if place.id else named.get((place.scope, place.identifier))
+        if connector is None or not (
+            connector.id in connectors or may_see_row(book.authority, caller.kid, connector, now)
+        ):
             missing.append(place)
-            if connector is not None:
-                connectors.pop(connector.id, None)
         else:
             connectors[connector.id] = connector
     await _add_credentials(parts.store, book, connectors, found, caller.kid, now)
-    templates = await _templates(parts.store, book, connectors.values())
+    runs = ((_document(book, row, ConnectorDocument).template, row.scope) for row in connectors.values())
+    needed = ((one.id, scope) for one, scope in runs if one is not None)
+    templates = (await _lent(parts.store, book, "template", needed, caller.kid, now)).values()
     latest = await parts.store.latest_many(book.id, list(found), SMALL_BYTES)
     compacts = [row.compact for row in (*connectors.values(), *templates, *found.values())]
     return answer(Found(compacts, {id: Newest(row.n, row.digest) for id, row in latest.items()}, missing))
@@ -130,8 +135,8 @@ async def _add_credentials(
             or any(_may_use(book, signer, row, now) for signer in users[row.scope, row.identifier])
         }
         secrets |= rows
-        ids = {_document(book, row, SecretDocument).connector for row in rows.values()} - set(connectors)
-        holders = await store.heads(book.id, "connector", list(ids))
+        uses = ((_document(book, row, SecretDocument).connector, row.scope) for row in rows.values())
+        holders = await _lent(store, book, "connector", (one for one in uses if one[0] not in connectors), kid, now)
         connectors |= holders
         fresh = [*holders.values(), *rows.values()]
 
@@ -143,10 +148,22 @@ def _named(book: Book, row: StoredDocument) -> ConnectorDocument | SecretDocumen
     return _document(book, row, SecretDocument)
 
 
-async def _templates(store: Store, book: Book, connectors: Iterable[StoredDocument]) -> list[StoredDocument]:
-    """What the connectors run."""
-    used = [_document(book, row, ConnectorDocument).template for row in connectors]
-    return list((await store.heads(book.id, "template", sorted({one.id for one in used if one}))).values())
+async def _lent(
+    store: Store, book: Book, kind: str, uses: Iterable[tuple[str, str]], kid: str, now: int
+) -> dict[str, StoredDocument]:
+    """Connectors or templates by their ids, with the scopes of what names them: those that lie there or above.
+
+    No task may have another one, and naming it must not show it to who may not see it anyway.
+    """
+    scopes: dict[str, set[str]] = {}
+    for id, scope in uses:
+        scopes.setdefault(id, set()).add(scope)
+    return {
+        id: row
+        for id, row in (await store.heads(book.id, kind, sorted(scopes))).items()
+        if any(Scope.parse(row.scope).covers(Scope.parse(one)) for one in scopes[id])
+        or may_see_row(book.authority, kid, row, now)
+    }
 
 
 def _may_use(book: Book, signer: str, secret: StoredDocument, now: int) -> bool:
