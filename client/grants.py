@@ -134,9 +134,8 @@ class Grants:
             old = account.book.grants[grant.document.id]
             document = old.document
             scope = Scope.parse(document.scope)
-            parent, until = parent_of(
-                account.book.authority, account.identity.kid, document.permissions, scope, document.resource, now
-            )
+            authority, kid, usage = account.book.authority, account.identity.kid, document.usage
+            parent, until = parent_of(authority, kid, document.permissions, scope, document.resource, now, usage)
             longest = LONGEST_SECONDS[document.principal.type] // DAY
             if days is not None and not 1 <= days <= longest:
                 raise Malformed("days_out_of_range", f"the grant may last 1 to {longest} days", "give fewer days")

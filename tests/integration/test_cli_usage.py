@@ -75,6 +75,11 @@ def test_a_grant_for_an_environment_opens_nothing_elsewhere(installation: Instal
     ann.ok(*give, *TEST)
     assert bob.ok("reveal", "account.usage_plain", *TEST).out == b"his"
     assert bob.run("reveal", "account.usage_plain").status == 4
+    # What he gave he renews, for as much as it was.
+    (given,) = [one for one in installation.data("grant", "list") if one["principal"] == "usage_bob"]
+    ann.ok("grant", "renew", given["id"])
+    (renewed,) = [one for one in installation.data("grant", "list") if one["principal"] == "usage_bob"]
+    assert renewed["environments"] == ["test"]
 
 
 def test_a_connector_for_an_application_is_described_in_yaml(installation: Installation, tmp_path: Path) -> None:
