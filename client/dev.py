@@ -193,6 +193,8 @@ class DevEnvironment:
             *("--health-address", f"127.0.0.1:{port}"),
             *("--backoff-max-seconds", "1s"),
             *("--log-format", "json"),
+            # Whatever else this machine does is no reason to wait here.
+            *("--cpu-limit-percent", "0", "--memory-limit-percent", "0"),
             *self._delegate_options.get("*", ()),
             *self._delegate_options.get(name, ()),
         ]

@@ -12,6 +12,7 @@ from delegate.daemon import Daemon
 from delegate.data_keys import DataKeys
 from delegate.health import HealthServer
 from delegate.link import Link, Pause
+from delegate.load import Load, Meter, meter
 from delegate.metrics import DelegateMetrics
 from delegate.passport import Passport
 from delegate.runner import Runner
@@ -36,8 +37,9 @@ def build(
     randomness: Randomness,
     clock: Clock | None = None,
     kinds: Mapping[str, Loadable] | None = None,
+    measured: Meter | None = None,
 ) -> tuple[Daemon, HealthServer | None]:
-    """A delegate that hasn't started; `kinds` are the installed ones unless given."""
+    """A delegate that hasn't started; `kinds` are the installed ones unless given, `measured` is this process's container."""
     clock = clock or Clock()
     keyring, policy = configuration.keyring, configuration.policy
     metrics = DelegateMetrics(version)
@@ -76,6 +78,10 @@ def build(
     executor = _executor(configuration, identity, zone, randomness, clock) if policy.exec else None
     tasks = Tasks(identity, passport.tags, trust, registry, policy, clock, executor)
     runner = Runner(tasks, configuration.capacity, configuration.task_seconds, clock, metrics, configuration.name)
+    load = Load(
+        configuration.cpu_limit_percent, configuration.memory_limit_percent, measured or meter(), clock, metrics
+    )
+    tasks.overload = load.refusal
     link = Link(
         address=configuration.address,
         proxy=configuration.proxy,
@@ -84,6 +90,7 @@ def build(
         greeter=passport,
         trust=trust,
         runner=runner,
+        load=load,
         clock=clock,
         metrics=metrics,
     )
@@ -109,8 +116,10 @@ def build(
         drain_seconds=configuration.drain_seconds,
         registry=registry,
         checks=checks,
+        load=load,
     )
     link.changed = daemon.wake
+    load.changed = link.weigh
     if configuration.health is None:
         return daemon, None
     host, port = configuration.health

@@ -76,6 +76,23 @@ PROGRAM: Final = Program(
             "Unset: the built-in kinds, no commands, no scripts.",
         ),
         Option("capacity", "int", 10, minimum=1, maximum=1000, help="Tasks at the same time."),
+        Option(
+            "cpu_limit_percent",
+            "int",
+            80,
+            minimum=0,
+            maximum=100,
+            help="From how much use of its CPU on, over six seconds, this delegate takes no new tasks: of the control group's "
+            "quota, else of the machine's cores. 0 for no limit. Linux only.",
+        ),
+        Option(
+            "memory_limit_percent",
+            "int",
+            80,
+            minimum=0,
+            maximum=100,
+            help="The same of its memory: of the control group's limit, else of the machine's. 0 for no limit. Linux only.",
+        ),
         Option("task_seconds", "duration", "5m", minimum=1, maximum=3600, help="How long one task may take."),
         Option(
             "exec_seconds",
@@ -226,6 +243,8 @@ class Configuration:
     gcp_endpoints: Endpoints = field(default_factory=Endpoints)
     azure_endpoints: Endpoints = field(default_factory=Endpoints)
     ssh_known_hosts: str = ""
+    cpu_limit_percent: int = 0
+    memory_limit_percent: int = 0
 
     @staticmethod
     def of(settings: Settings, environ: Mapping[str, str], host: str) -> Configuration:
@@ -245,6 +264,8 @@ class Configuration:
             name=_name(name),
             tags=_tags((*settings.texts("tags"), *([host] if _is_selector(host) else []))),
             capacity=settings.get("capacity", int),
+            cpu_limit_percent=settings.get("cpu_limit_percent", int),
+            memory_limit_percent=settings.get("memory_limit_percent", int),
             task_seconds=settings.get("task_seconds", float),
             call_seconds=settings.get("call_seconds", float),
             check_seconds=settings.get("check_seconds", float),

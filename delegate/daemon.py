@@ -17,6 +17,7 @@ from delegate.checks import Checks
 from delegate.clock import Clock
 from delegate.health import HealthServer
 from delegate.link import Link
+from delegate.load import Load
 from delegate.metrics import DelegateMetrics
 from delegate.passport import Passport
 from delegate.runner import Runner
@@ -48,6 +49,7 @@ class Daemon:
         drain_seconds: float,
         registry: Registry,
         checks: Checks,
+        load: Load,
     ) -> None:
         self.link = link
         self.runner = runner
@@ -58,6 +60,7 @@ class Daemon:
         self._drain_seconds = drain_seconds
         self._registry = registry
         self._checks = checks
+        self._load = load
         self._changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -84,6 +87,7 @@ class Daemon:
         facts: dict[str, str | int | bool] = {"link": self.link.state, "executing": self.runner.executing}
         if problem is not None:
             facts |= {"code": problem.code, "detail": problem.detail, "hint": problem.hint}
+        facts |= self._load.facts()
         if self._ending.is_set():
             facts["draining"] = True
         return self.link.is_open and problem is None and not self._ending.is_set(), facts
@@ -96,6 +100,7 @@ class Daemon:
         self._serving = asyncio.create_task(self.link.run())
         ending = asyncio.create_task(self._ending.wait())
         testing = asyncio.create_task(self._checks.run())
+        weighing = asyncio.create_task(self._load.run())
         try:
             await asyncio.wait({self._serving, observing, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not self._ending.is_set():
@@ -104,9 +109,9 @@ class Daemon:
             testing.cancel()
             await self._drain(self._serving)
         finally:
-            for task in (self._serving, observing, ending, testing):
+            for task in (self._serving, observing, ending, testing, weighing):
                 task.cancel()
-            await asyncio.gather(self._serving, observing, ending, testing, return_exceptions=True)
+            await asyncio.gather(self._serving, observing, ending, testing, weighing, return_exceptions=True)
             await self._registry.close()
             if health is not None:
                 await health.close()

@@ -19,6 +19,7 @@ import structlog
 
 from delegate.address import Address
 from delegate.clock import Clock
+from delegate.load import Load
 from delegate.metrics import DelegateMetrics
 from delegate.runner import Runner
 from delegate.stream import HELLO_SECONDS, Lost, Stream
@@ -90,6 +91,7 @@ class Link:
         greeter: Greeter,
         trust: Trust,
         runner: Runner,
+        load: Load,
         clock: Clock,
         metrics: DelegateMetrics,
     ) -> None:
@@ -100,6 +102,7 @@ class Link:
         self._greeter = greeter
         self._trust = trust
         self._runner = runner
+        self._load = load
         self._clock = clock
         self._metrics = metrics
         self.changed: Callable[[], None] = lambda: None
@@ -153,6 +156,12 @@ class Link:
         if self._stream is not None:
             self._stream.mention(message)
 
+    def weigh(self) -> None:
+        """Tell the manager at once that this delegate is over a limit, or no longer."""
+        if self._stream is not None:
+            self._stream.mention(self._heartbeat())
+            self._replenish(self._stream)
+
     def drain(self) -> None:
         """Tell the manager that no new tasks are taken."""
         self._draining = True
@@ -190,7 +199,7 @@ class Link:
                     "check the manager's URL, the firewall and the proxy",
                 ) from None
             self._open(stream, welcome)
-            async with stream.beating(welcome, lambda: self._runner.executing):
+            async with stream.beating(welcome, self._heartbeat):
                 while True:
                     await self._handle(stream, await stream.read())
         finally:
@@ -220,7 +229,12 @@ class Link:
         _log.info("link.opened", address=self._address.origin, count=self._opened)
         if self._draining:
             stream.say(Drain())
+        # Before the credit, which would be taken for a free place.
+        stream.mention(self._heartbeat())
         self._replenish(stream)
+
+    def _heartbeat(self) -> Heartbeat:
+        return self._load.heartbeat(self._runner.executing)
 
     def _closed(self) -> None:
         if self._stream is not None:
@@ -239,7 +253,7 @@ class Link:
 
     def _free_places(self) -> int:
         """What runs from an earlier stream still takes its own place."""
-        return 0 if self._draining else self._runner.capacity - self._runner.executing
+        return 0 if self._draining or self._load.is_over else self._runner.capacity - self._runner.executing
 
     async def _handle(self, stream: Stream, message: FromManager) -> None:
         match message:

@@ -17,6 +17,12 @@ class DelegateMetrics(Figures):
         self.connected = self.gauge("connected", "1 while the stream to the manager is open, else 0")
         self.reconnected = self.counter("reconnected_total", "streams opened after the first one")
         self.execution = self.histogram("task_execution_seconds", "how long a task took, whatever its end", "op")
+        self.load = self.gauge(
+            "load_percent", "use of what the container may have, averaged; NaN if unmeasured", "resource"
+        )
+        self.over_limit = self.gauge(
+            "over_limit", "1 while it takes no new tasks because of its load, else 0", "resource"
+        )
         self.status_expiry = self.gauge("status_expiry_timestamp_seconds", "when the newest status expires")
         self.certificate_expiry = self.gauge(
             "certificate_expiry_timestamp_seconds", "when the certificate of this delegate's identity expires"

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from math import ceil
 from typing import Any, Final
 
 from shared.documents.task import EXEC, OPERATIONS
@@ -175,23 +176,40 @@ class CallLedger:
     _entries: dict[str, deque[tuple[int, int]]] = field(default_factory=dict)
 
     def spend(self, policy: LocalPolicy, connector: str, calls: int, now: float) -> None:
-        """Count `calls` at `now` (monotonic seconds), or raise Overloaded and count none."""
+        """Count `calls` at `now` (monotonic seconds), or raise Overloaded and count none.
+
+        Its `retry_after` is when enough of the calls so far leave the window; it has none where the limit is too small for
+        these alone.
+        """
         limit = policy.limit(connector)
         if limit is None:
             return
         entries = self._entries.setdefault(connector, deque())
         while entries and entries[0][0] + 1 + WINDOW_SECONDS <= now:
             entries.popleft()
-        if sum(count for _, count in entries) + calls > limit:
+        over = sum(count for _, count in entries) + calls - limit
+        if over > 0:
+            seconds = _free_in(entries, over, now)
             raise Overloaded(
                 "local_policy_budget",
                 f"the delegate's own policy allows {limit} calls a minute for this connector",
-                "ask again in a minute, or raise calls_per_minute in the delegate's policy file",
+                ("raise" if seconds is None else f"ask again in {seconds} seconds, or raise")
+                + " calls_per_minute in the delegate's policy file",
+                **({} if seconds is None else {"retry_after": seconds}),
             )
         second = int(now)
         if entries and entries[-1][0] == second:
             calls += entries.pop()[1]
         entries.append((second, calls))
+
+
+def _free_in(entries: Iterable[tuple[int, int]], calls: int, now: float) -> int | None:
+    """Whole seconds until so many calls have left the window, None where there are fewer in it."""
+    for second, count in entries:
+        calls -= count
+        if calls <= 0:
+            return max(1, ceil(second + 1 + WINDOW_SECONDS - now))
+    return None
 
 
 def _denied(what: str, key: str) -> Denied:

@@ -123,7 +123,7 @@ class Stream:
         """Waits until nothing more can be said."""
         await self._ended.wait()
 
-    def mention(self, message: Checked) -> None:
+    def mention(self, message: Checked | Heartbeat) -> None:
         """What may be left out: nobody waits for it."""
         if not self._ended.is_set() and self._queue.qsize() < _MOST_WAITING:
             self.say(message)
@@ -167,11 +167,11 @@ class Stream:
                 return message
 
     @asynccontextmanager
-    async def beating(self, welcome: Welcome, executing: Callable[[], int]) -> AsyncIterator[None]:
+    async def beating(self, welcome: Welcome, heartbeat: Callable[[], Heartbeat]) -> AsyncIterator[None]:
         """Send heartbeats and notice the manager's silence meanwhile."""
         beat = _within(welcome.heartbeat_ms / 1000, _HEARTBEAT_SECONDS)
         silence = max(_within(welcome.silence_ms / 1000, _SILENCE_SECONDS), 2 * beat)
-        watch = asyncio.create_task(self._watch(beat, silence, executing))
+        watch = asyncio.create_task(self._watch(beat, silence, heartbeat))
         try:
             yield
         finally:
@@ -190,7 +190,7 @@ class Stream:
         self._sent.set()
         self._queue.put_nowait(None)
 
-    async def _watch(self, beat: float, silence: float, executing: Callable[[], int]) -> None:
+    async def _watch(self, beat: float, silence: float, heartbeat: Callable[[], Heartbeat]) -> None:
         while True:
             await asyncio.sleep(beat)
             if self._clock.monotonic() - self._heard > silence:
@@ -199,8 +199,7 @@ class Stream:
                 return
             if self._ended.is_set():
                 return
-            if self._queue.qsize() < _MOST_WAITING:
-                self.say(Heartbeat(executing()))
+            self.mention(heartbeat())
 
     async def _outgoing(self) -> AsyncIterator[delegate_pb2.FromDelegate]:
         while (message := await self._queue.get()) is not None:

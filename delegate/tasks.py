@@ -97,6 +97,8 @@ class Tasks:
         """The calls of this delegate, whatever they are for."""
         self.observed: Callable[[Warrant, Sequence[Item]], None] = lambda _, __: None
         """Hears of each task that was acted on, and of its items."""
+        self.overload: Callable[[], PrivySealError | None] = lambda: None
+        """Why no new task is begun just now, for all of them."""
         self._replays = Replays()
 
     async def perform(self, message: Task, delivery: Delivery) -> Performed:
@@ -105,7 +107,11 @@ class Tasks:
         began = False
         try:
             unverified = self._parsed(message)  # (1)
+            overload = self.overload()
             needed, refusal = self._needed(unverified.document)  # (2)
+            if needed and overload is not None:
+                # Not worth fetching: the code alone, since nobody vouches for a reader yet.
+                raise overload
             if needed:
                 return Performed(Need(message.id, message.attempt, needed), "need")
             # Before anything is judged, since nothing may change between the judgement and the act.
@@ -113,6 +119,8 @@ class Tasks:
             task = self._verified(unverified, refusal)  # (3)
             if refusal is not None:
                 raise refusal
+            if overload is not None:
+                raise overload
             granted = warrant(self._trust.book, task, self._clock.now())  # (4)
             self._check_own(granted, message, digests)  # (5) to (11)
             began = True

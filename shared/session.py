@@ -32,6 +32,7 @@ from shared.messages import (
 )
 
 MOST_CREDITS = 10_000
+SILENT = Heartbeat()
 
 
 class Side(Enum):
@@ -93,6 +94,8 @@ class Session:
         self.credits = 0
         self.outstanding: dict[str, int] = {}
         """Tasks that were sent and not answered: id to attempt."""
+        self.heartbeat = SILENT
+        """The delegate's newest."""
         self.watcher: Callable[[], None] = _nobody
         """Told after each message that changes whether tasks may be sent, or how many are outstanding."""
 
@@ -120,6 +123,8 @@ class Session:
                 del self.outstanding[message.id]
             case Progress() | Output():
                 self._must_be_outstanding(message.id, message.attempt)
+            case Heartbeat() if speaker is Side.DELEGATE:
+                self.heartbeat = message
             case _:
                 pass
         self.phase = phase
@@ -128,8 +133,8 @@ class Session:
 
     @property
     def takes_tasks(self) -> bool:
-        """Whether the manager may send a task now."""
-        return self.phase is Phase.OPEN and self.credits > 0
+        """Whether the manager has a reason to send a task now. One that crosses the delegate's word is answered as overloaded."""
+        return self.phase is Phase.OPEN and self.credits > 0 and not self.heartbeat.is_over
 
     def _standing(self) -> tuple[Phase, bool, int]:
         return self.phase, self.takes_tasks, len(self.outstanding)

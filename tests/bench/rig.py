@@ -113,6 +113,8 @@ class Rig:
         arguments = [
             *("delegate.main", "--manager", self.delegate_origin, "--keyring-file", str(self.keyring_file)),
             *("--name", f"bench-{len(self.delegates)}", "--health-address", f"127.0.0.1:{health}"),
+            # The very purpose is to use all of the CPU.
+            *("--cpu-limit-percent", "0", "--memory-limit-percent", "0"),
         ]
         if self.ca_file:
             arguments += ["--ca-file", self.ca_file]

@@ -22,10 +22,15 @@ from delegate.clock import Clock
 from delegate.configuration import Configuration
 from delegate.daemon import Daemon
 from delegate.endpoints import Endpoints
+from delegate.load import Meter
 from delegate.policy import LocalPolicy
+from delegate.secret_managers.interface import Randomness
 from delegate.secret_managers.registry import Loadable
 from tests.fakes.manager import PATIENCE_SECONDS
 from tests.fakes.world import World
+
+UNLIMITED = {"PRIVYSEAL_DELEGATE_CPU_LIMIT_PERCENT": "0", "PRIVYSEAL_DELEGATE_MEMORY_LIMIT_PERCENT": "0"}
+"""Else what else this machine does would decide about tests."""
 
 
 class WorldClock(Clock):
@@ -77,11 +82,22 @@ def configuration(world: World, url: str, **changes: Any) -> Configuration:
 
 @asynccontextmanager
 async def running(
-    world: World, url: str, clock: Clock | None = None, kinds: Mapping[str, Loadable] | None = None, **changes: Any
+    world: World,
+    url: str,
+    clock: Clock | None = None,
+    kinds: Mapping[str, Loadable] | None = None,
+    measured: Meter | None = None,
+    randomness: Randomness | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Daemon]:
-    """A delegate in this process, from its start to its drain."""
+    """A delegate in this process, from its start to its drain; as the world's own unless `randomness` is another."""
     daemon, health = build(
-        configuration(world, url, **changes), "test", WorldRandomness(world), clock or WorldClock(world), kinds
+        configuration(world, url, **changes),
+        "test",
+        randomness or WorldRandomness(world),
+        clock or WorldClock(world),
+        kinds,
+        measured,
     )
     life = asyncio.create_task(daemon.run(health))
     try:
@@ -113,7 +129,7 @@ async def process(*flags: str, environ: Mapping[str, str] | None = None) -> Asyn
         stdout=PIPE,
         stderr=PIPE,
         cwd=Path(__file__).parents[2],
-        env={**clean, **(environ or {})},
+        env={**clean, **UNLIMITED, **(environ or {})},
     )
     try:
         yield started

@@ -189,6 +189,7 @@ async def test_a_value_goes_round_between_the_two_images_over_tls(
         "PRIVYSEAL_DELEGATE_CA_FILE": str(tmp_path / "ca.pem"),
         "PRIVYSEAL_DELEGATE_HEALTH_ADDRESS": f"127.0.0.1:{health}",
         "PRIVYSEAL_DELEGATE_TAGS": "zone:a",
+        "PRIVYSEAL_DELEGATE_CPU_LIMIT_PERCENT": "0",
     }
     async with started(manager, **served) as one:
         await well(manager, f"https://127.0.0.1:{http}/readyz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,37 @@ def test_calls_over_the_limit_are_refused_and_not_counted() -> None:
     with pytest.raises(Overloaded):
         ledger.spend(some, "kms", 1, 160.9)
     ledger.spend(some, "kms", 10, 161.0)
+
+
+def test_a_refusal_says_when_enough_calls_have_left_the_window() -> None:
+    some, ledger = policy("calls_per_minute = {default = 10}"), CallLedger()
+    ledger.spend(some, "kms", 4, 100.2)
+    ledger.spend(some, "kms", 6, 110.0)
+    for calls, now, seconds in ((4, 120.5, 41), (5, 120.5, 51), (1, 160.9, 1), (1, 111.0, 50)):
+        with pytest.raises(Overloaded) as refused:
+            ledger.spend(some, "kms", calls, now)
+        assert refused.value.facts == {"retry_after": seconds}
+        assert f"in {seconds} seconds" in refused.value.hint
+    with pytest.raises(Overloaded) as never:
+        ledger.spend(some, "kms", 11, 121.0)
+    assert never.value.facts == {}
+    ledger.spend(some, "kms", 4, 120.5 + 41)
+
+
+@given(st.lists(st.tuples(st.floats(0, 120), st.integers(1, 6)), max_size=40), st.integers(1, 12), st.integers(1, 12))
+def test_who_comes_back_when_he_was_told_to_is_served(asked: list[tuple[float, int]], limit: int, calls: int) -> None:
+    some, ledger = policy(f"calls_per_minute = {{default = {limit}}}"), CallLedger()
+    for now, count in sorted(asked):
+        with suppress(Overloaded):
+            ledger.spend(some, "kms", count, now)
+    try:
+        ledger.spend(some, "kms", calls, 120.0)
+    except Overloaded as why:
+        seconds = why.facts.get("retry_after")
+        assert (seconds is None) == (calls > limit)
+        if seconds is not None:
+            assert 1 <= seconds <= 61
+            ledger.spend(some, "kms", calls, 120.0 + seconds)
 
 
 def test_a_limit_of_none_counts_nothing_and_of_zero_allows_nothing() -> None:

@@ -41,6 +41,7 @@ from shared.messages import (
     Progress,
     Result,
     Task,
+    Use,
     Welcome,
 )
 from shared.wire import delegate_pb2 as pb
@@ -59,6 +60,8 @@ OF_MANAGER: Sequence[FromManager] = (
 OF_DELEGATE: Sequence[FromDelegate] = (
     Hello("certificate", b"proof", "https://m", "1.0", ("Local", "Vault"), (1, 2), 64),
     Heartbeat(3),
+    Heartbeat(0, Use(0, 0, False), None),
+    Heartbeat(2, Use(93, 80, True), Use(41, 70, False)),
     Credit(5),
     Result("id", 2, "answer", b"sealed", (b"", b"record")),
     Progress("id", 2, 1, 9),

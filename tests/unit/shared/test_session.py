@@ -29,6 +29,7 @@ from shared.messages import (
     Progress,
     Result,
     Task,
+    Use,
     Welcome,
 )
 from shared.session import MOST_CREDITS, TABLE, Phase, Session, Side
@@ -41,11 +42,13 @@ OF_DELEGATE = frozenset(FromDelegate.__args__)
 
 NAMES = st.sampled_from(["a", "b", "c"])
 ATTEMPTS = st.integers(1, 2)
+USES = st.one_of(st.none(), st.builds(Use, st.integers(0, 100), st.just(80), st.booleans()))
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.just(CHALLENGE),
     st.just(HELLO),
     st.just(WELCOME),
     st.just(Heartbeat()),
+    st.builds(Heartbeat, st.integers(0, 3), USES, USES),
     st.just(Documents(("compact",))),
     st.builds(Task, NAMES, ATTEMPTS, st.just("document")),
     st.builds(Cancel, NAMES, ATTEMPTS),
@@ -62,7 +65,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
 
 def state(session: Session) -> tuple[object, ...]:
     """All that a session knows."""
-    return session.phase, session.credits, dict(session.outstanding)
+    return session.phase, session.credits, dict(session.outstanding), session.heartbeat
 
 
 class Model:
@@ -73,6 +76,7 @@ class Model:
         self.granted = 0
         self.used = 0
         self.running: dict[str, int] = {}
+        self.over = False
 
     def allows(self, speaker: Side, message: Message) -> bool:
         """Whether `speaker` may say that now."""
@@ -93,7 +97,7 @@ class Model:
                 return self.running.get(message.id) == message.attempt
         return True
 
-    def takes(self, message: Message) -> None:
+    def takes(self, speaker: Side, message: Message) -> None:
         """What an allowed message changes."""
         if len(self.said) < 3:
             self.said.append(type(message).__name__)
@@ -105,6 +109,8 @@ class Model:
                 self.granted += message.tasks
             case Result() | Need():
                 del self.running[message.id]
+            case Heartbeat() if speaker is Side.DELEGATE:
+                self.over = any(use is not None and use.over for use in (message.cpu, message.memory))
 
 
 class Conversation(RuleBasedStateMachine):
@@ -137,7 +143,7 @@ class Conversation(RuleBasedStateMachine):
                 assert caught.value.code == "protocol_violation"
                 assert state(session) == before
         if allowed:
-            self.model.takes(message)
+            self.model.takes(speaker, message)
 
     @rule(tasks=st.integers(1, 3))
     def give_credit(self, tasks: int) -> None:
@@ -168,7 +174,7 @@ class Conversation(RuleBasedStateMachine):
     @invariant()
     def tasks_are_sent_with_credit_and_while_open(self) -> None:
         """What `takes_tasks` promises."""
-        wanted = self.manager.phase is Phase.OPEN and self.manager.credits > 0
+        wanted = self.manager.phase is Phase.OPEN and self.manager.credits > 0 and not self.model.over
         assert self.manager.takes_tasks == wanted
 
 
@@ -272,3 +278,20 @@ def test_a_watcher_is_told_of_whatever_changes_who_may_be_sent_a_task_and_of_not
     ):
         session.record(side, message)
     assert told == [(True, 0), (False, 1), (False, 0), (False, 0)]
+
+
+@pytest.mark.parametrize(
+    "over", [Heartbeat(1, cpu=Use(95, 80, True)), Heartbeat(1, Use(5, 80, False), Use(95, 80, True))]
+)
+def test_a_delegate_that_says_it_is_over_a_limit_takes_no_tasks_until_it_says_otherwise(over: Heartbeat) -> None:
+    session = an_open_session()
+    session.record(Side.DELEGATE, Credit(2))
+    session.record(Side.DELEGATE, over)
+    assert not session.takes_tasks
+    # One that was on its way already has its place all the same.
+    session.record(Side.MANAGER, Task("a", 1, "document"))
+    # The manager's own says nothing about it.
+    session.record(Side.MANAGER, Heartbeat())
+    assert not session.takes_tasks
+    session.record(Side.DELEGATE, Heartbeat(1, Use(70, 80, False), Use(70, 80, False)))
+    assert session.takes_tasks
