@@ -28,6 +28,25 @@ function canonical(file, { hex: data }) {
   if (!isObject(value)) refuse("malformed", "no object");
 }
 
+// An escaped # is the one departure from canonical JSON: without it nothing in the text begins a key.
+function inputs(file, { text, inputs: given }) {
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    refuse("malformed", "JSON");
+  }
+  if (!isObject(value)) refuse("malformed", "no object");
+  for (const [name, one] of Object.entries(value)) {
+    const named = /^[a-zA-Z_][0-9a-zA-Z_]{0,127}$/.test(name) || name === "executionTarget.host";
+    if (!named || typeof one !== "string" || [...one].length > 4096) refuse("malformed", "an input");
+    if (one.includes("<+") || one.includes("\0") || !one.isWellFormed()) refuse("malformed", "a text that may not be");
+  }
+  if (bytes(encode(value)).toString().replaceAll("#", "\\u0023") !== text) refuse("malformed", "form");
+  if ([...text].length > 2048) refuse("malformed", "too long");
+  same(value, given);
+}
+
 function aads(file, { label, place, hex: data, sha256: hash, encryption_context }) {
   const encoded = sealing.aad(label, place);
   same(encoded.toString("hex"), data);
@@ -223,7 +242,7 @@ function outcomeOf(act) {
 export const CHECKS = {
   aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories,
   commands: stories, credentials: stories, documents, fetches: stories, framing,
-  grants: stories, hello, keyring_files: keyringFiles, keyrings, logins: stories, oidc, outcomes, output, padding, records, references, revisions: stories,
+  grants: stories, hello, inputs, keyring_files: keyringFiles, keyrings, logins: stories, oidc, outcomes, output, padding, records, references, revisions: stories,
   sealed, statuses: stories, streams, tasks: stories, templates: stories, tokens,
   usages: stories,
 };

@@ -39,6 +39,7 @@ from shared.hello import hello_message
 from shared.labels import ANSWER, RECORD, WRAP
 from shared.names import Scope
 from shared.oidc import claims, discovery, key_set
+from shared.template_inputs import read_inputs, write_inputs
 from shared.trust.book import Book
 from shared.trust.certificate import check_certificate
 from shared.trust.warrant import warrant
@@ -107,6 +108,11 @@ def documents(file: File, case: Case) -> None:
     assert verified.kind == case["kind"] == kind_of(verified.document)
     if isinstance(verified.document, AccountDocument) and verified.document.rev == 1:
         assert account_id(verified.document) == verified.document.acct
+
+
+def inputs(file: File, case: Case) -> None:
+    given = read_inputs(case["text"])
+    assert given == case["inputs"] and write_inputs(given) == case["text"]
 
 
 def keyrings(file: File, case: Case) -> None:
@@ -321,6 +327,7 @@ CHECKS: dict[str, Check] = {
     "framing": framing,
     "grants": stories,
     "hello": hello,
+    "inputs": inputs,
     "keyring_files": keyring_files,
     "keyrings": keyrings,
     "logins": stories,
