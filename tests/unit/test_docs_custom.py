@@ -15,6 +15,9 @@ from client.secret_descriptions import describe_secret
 from client.secret_inputs import inputs_of
 from client.template_descriptions import _Body, _Spec, describe_template
 from client.templates import order_of
+from delegate import ssh_session
+from delegate.runs import TERM_SECONDS
+from delegate.secret_managers.custom_secret_manager import CONCURRENCY, MOST_SCRIPTS
 from shared.connectors.catalogue import Catalogue
 from shared.connectors.custom_secret_manager import (
     DEFAULT_SECONDS,
@@ -36,6 +39,7 @@ SOURCES = (
     "shared/template_inputs.py",
 )
 CODE = re.compile(r'(?:Malformed|Denied|NotFound|Conflict|Tampered)\(\s*"([a-z_]+)"')
+SSH_CODE = re.compile(r'"(ssh_[a-z_]+)"')
 MANIFESTS = parse(re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0].encode(), "the page")
 
 
@@ -74,6 +78,16 @@ def test_the_limits_are_those_of_the_program() -> None:
     assert f"at most {LONGEST_INPUTS:,} characters together" in PAGE
     assert f"| {DEFAULT_SECONDS} | seconds, 1 to {LONGEST_SECONDS} |" in PAGE
     assert sorted(["v10", "v9", "1.10", "1.9", "v9.1"], key=order_of) == ["1.9", "1.10", "v9", "v9.1", "v10"]
+
+
+def test_what_is_said_of_running_is_what_the_delegate_does() -> None:
+    assert f"Of one task {CONCURRENCY} scripts run at once, of one connector {MOST_SCRIPTS}" in PAGE
+    assert TERM_SECONDS == ssh_session.TERM_SECONDS == 5 and "SIGTERM, five seconds, SIGKILL" in PAGE
+    ssh = {code for path in ROOT.glob("delegate/ssh*.py") for code in SSH_CODE.findall(path.read_text())}
+    told = PAGE.partition("## What runs where")[2].partition("## Errors")[0]
+    assert {"ssh_lost", "ssh_host_changed", "ssh_host_unknown"} <= set(re.findall(r"`(ssh_\w+)`", told)) <= ssh
+    for code in ("version_replaced", "version_kept"):
+        assert told.count(f"`{code}`") and f'"{code}"' in (ROOT / SOURCES[6]).read_text()
 
 
 def test_every_error_is_in_the_table() -> None:
