@@ -1,8 +1,9 @@
 // What each file of tests/vectors is held against. A check throws a Refusal, or an Error where the vector's values differ.
 import { deepStrictEqual as same } from "node:assert";
 import { createPublicKey, verify } from "node:crypto";
-import { Book, checkCertificate } from "./trust.mjs";
-import { warrant } from "./warrant.mjs";
+import { Book, checkCertificate, covers } from "./trust.mjs";
+import { isFor, warrant } from "./warrant.mjs";
+import { holds, parseCondition, written } from "./conditions.mjs";
 import { accountId, parse, parseAs, verified } from "./documents.mjs";
 import * as sealing from "./sealing.mjs";
 import { Reader, Refusal, b32, b64u, bytes, decode, digest, encode, hex, isObject, lp, mustFit, refuse, sha256,
@@ -206,6 +207,12 @@ function tokens(file, { token }) {
   if (exp <= file.now || iat > file.now + 120) bad("time");
 }
 
+function conditions(file, { text, canonical: told, holds: wanted }) {
+  const tree = parseCondition(text);
+  same([written(tree), written(parseCondition(told))], [told, told]);
+  same(file.delegates.map((tags) => Number(holds(tree, tags))).join(""), wanted);
+}
+
 /** A book, its documents, and one step after the other; the last one's outcome is the case's. */
 function stories(file, { setup, steps }) {
   const book = new Book(file.account);
@@ -223,8 +230,13 @@ function take(file, book, step) {
   else if (step.do === "certificate") {
     checkCertificate(file.documents[step.certificate], book.keyring(step.keyring), book.status?.payload, now);
   } else if (step.do === "task") {
-    const { selectors, credentials } = warrant(book, file.documents[step.task], now);
-    same([selectors, credentials], [step.selectors, step.credentials ?? {}]);
+    const { selectors, credentials, conditions } = warrant(book, file.documents[step.task], now);
+    same([selectors, credentials, conditions], [step.selectors, step.credentials ?? {}, step.conditions ?? []]);
+  }
+  else if (step.do === "delegate") isFor(warrant(book, file.documents[step.task], now), step.tags);
+  else if (step.do === "takes") {
+    const { scopes = [] } = parseAs("certificate", file.documents[step.certificate]).payload;
+    same(scopes.length === 0 || step.scopes.every((one) => scopes.some((above) => covers(above, one))), step.takes);
   }
   else throw new Error(`a step of another kind: ${step.do}`);
 }
@@ -241,7 +253,7 @@ function outcomeOf(act) {
 
 export const CHECKS = {
   aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories,
-  commands: stories, credentials: stories, documents, fetches: stories, framing,
+  choices: stories, commands: stories, conditions, credentials: stories, documents, fetches: stories, framing,
   grants: stories, hello, inputs, keyring_files: keyringFiles, keyrings, logins: stories, oidc, outcomes, output, padding, records, references, revisions: stories,
   sealed, statuses: stories, streams, tasks: stories, templates: stories, tokens,
   usages: stories,

@@ -1,5 +1,6 @@
 // The kinds of documents, docs/formats.md section 5, as types: a type is a function that says whether a value fits.
-import { isObject } from "./bytes.mjs";
+import { Refusal, isObject } from "./bytes.mjs";
+import { parseCondition, written } from "./conditions.mjs";
 
 const text = (pattern) => (value) => typeof value === "string" && pattern.test(value);
 const atMost = (points) => (value) => typeof value === "string" && [...value].length <= points;
@@ -43,6 +44,17 @@ const Tags = map(text(/^[!-~]{1,128}$/), atMost(256));
 const Reference = text(new RegExp(`^((account|org)\\.)?${identifier}$`));
 const VersionLabel = text(/^[0-9a-zA-Z][^/&\p{White_Space}\u0000-\u0020\u007f\ufeff]{0,63}$/u);
 const Bool = (value) => typeof value === "boolean";
+
+/** The one text of a condition. */
+function Condition(value) {
+  if (typeof value !== "string") return false;
+  try {
+    return written(parseCondition(value)) === value;
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
+}
 
 /** Section 2: parts with slashes between, none of them empty, a step, or with a character that isn't for paths. */
 export const isPath = (value) => value.split("/").every((part) => ![".", "..", ""].includes(part) && !/[#\0-\x1f\x7f]/.test(part));
@@ -177,6 +189,7 @@ export const KINDS = {
     type: [text(/^[A-Z][A-Za-z0-9]{0,63}$/)],
     keyring: [Identifier],
     selectors: [list(Selector, 0, 64), []],
+    where: [Condition, ""],
     spec: [(value) => isObject(value) && plain(value), {}],
     secrets: [list(Reference, 0, 64), []],
     template: [object({ id: [Opaque], content: [Digest] }), undefined],
@@ -202,6 +215,7 @@ export const KINDS = {
     key: [Key],
     name: [Selector],
     tags: [list(Selector, 0, 66), []],
+    scopes: [list(Scope, 0, 64), []],
     iat: [Seconds],
     exp: [Seconds],
   }),
@@ -216,6 +230,7 @@ export const KINDS = {
     credentials: [list(Target, 0, 256), []],
     pins: [list(tuple(oneOf("account", "keyring", "grant", "connector", "secret", "template"), atMost(128), Num, Digest), 1, 4000)],
     selectors: [list(tuple(Selector, oneOf("step", "stepGroup", "stage", "pipeline")), 0, 64), []],
+    where: [Condition, ""],
     status: [tuple(Num, Digest)],
     reader: [SealingKey],
     input: [list(Digest, 0, 1000), []],

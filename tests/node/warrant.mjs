@@ -1,6 +1,7 @@
 // The warrant of a task: docs/formats.md section 11, step by step.
 import { parseAs } from "./documents.mjs";
 import { b64u, encode, refuse, sha256 } from "./bytes.mjs";
+import { holds, parseCondition } from "./conditions.mjs";
 import { isPath } from "./kinds.mjs";
 import { allows, covers, resourceOf } from "./trust.mjs";
 
@@ -37,7 +38,18 @@ export function warrant(book, compact, now) {
   if ((asked.input?.length ?? 0) !== inputs) refuse("malformed", "inputs");
   if ((asked.seconds === undefined) === (asked.op === "exec")) refuse("malformed", "seconds");
   const { credentials, holders } = resolved(judge, connectors, uses.map(({ secret }) => secret).filter(isLogin)); // (10)
-  return { selectors: effective(asked, [...connectors, ...holders]), credentials };
+  const inUse = [...connectors, ...holders];
+  return { selectors: effective(asked, inUse), credentials, conditions: conditionsOf(asked, inUse) };
+}
+
+/** None of them sets another aside. */
+const conditionsOf = (asked, connectors) =>
+  [...new Set([asked, ...connectors.map(({ payload }) => payload)].flatMap(({ where }) => where ?? []))].sort();
+
+/** The delegate's step (6). */
+export function isFor({ selectors, conditions }, tags) {
+  if (!selectors.every((selector) => tags.includes(selector))) refuse("denied", "selectors");
+  if (!conditions.every((text) => holds(parseCondition(text), tags))) refuse("denied", "condition");
 }
 
 function effective(asked, connectors) {

@@ -124,6 +124,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 "vault",
                 type="VaultKv2",
                 selectors=("linux", "region:eu", "a/b@c+d=e.f_g-h"),
+                where="(a/b@c+d=e.f_g-h or android) and not (0 or -)",
                 spec={"url": _TEXT, "list": [1, -1, True, None, {"b": [], "a": {}}], "_": 9_007_199_254_740_991},
                 scope="org/orders",
                 secrets=("A", "_", "account.a", f"account.{longest}", "org.a"),
@@ -149,6 +150,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
         ),
         "certificate": (certifying, a.certificate(tags=())),
         "certificate, full": (certifying, a.certificate()),
+        "certificate, for some scopes": (certifying, a.certificate(scopes=("account", "org/orders", a.PROJECT))),
         "task": (a.READER, _task()),
         "task, full": (
             a.EDITOR,
@@ -168,6 +170,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                     Pin("template", a.opaque("template script 1"), 1, _DIGESTS[3]),
                 ),
                 selectors=(WantedSelector("linux", "step"), WantedSelector("eu", "pipeline")),
+                where=" or ".join(["not t=test"] * 64),
                 input=(_DIGESTS[3],),
                 usage=TaskUsage(application="orders", environment="production"),
             ),

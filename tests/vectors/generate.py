@@ -20,6 +20,8 @@ from shared.values import PublicKey, Recipient
 from tests.vectors import (
     answers,
     audits,
+    choices,
+    conditions,
     credentials,
     documents,
     fetches,
@@ -84,7 +86,9 @@ def files() -> Mapping[str, Any]:
         "base64url.json": forms.base64url(),
         "canonical.json": forms.canonical(),
         "certificates.json": warrants.certificates(),
+        "choices.json": choices.choices(),
         "commands.json": credentials.commands(),
+        "conditions.json": conditions.conditions(),
         "credentials.json": credentials.credentials(),
         "documents.json": documents.documents(),
         "fetches.json": fetches.fetches(),

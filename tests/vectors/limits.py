@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.fakes.issuers import ISSUER_KEYS
 from tests.vectors import actors as a
+from tests.vectors.conditions import ANOTHER_TEXT, MALFORMED
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -112,6 +113,13 @@ _STATED: dict[str, Any] = {
 
 def _usages(usages: Mapping[str, Any]) -> dict[str, Edit]:
     return {f"a usage {name}": _put(usage=usage) for name, usage in usages.items()}
+
+
+_WHERES: dict[str, Edit] = {
+    **{f"a condition {name}": _put(where=text) for name, text in ANOTHER_TEXT.items()},
+    **{f"as condition {name}": _put(where=text) for name, text in MALFORMED.items() if text},
+    "a condition that isn't a text": _put(where=["a"]),
+}
 
 
 _EVERY: dict[str, Edit] = {
@@ -239,6 +247,7 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a selector in upper case": _put(selectors=["Linux"]),
         "a selector with a space": _put(selectors=["a b"]),
         "sixty-five selectors": _put(selectors=["a"] * 65),
+        **_WHERES,
         "a spec that is a list": _put(spec=[]),
         "a spec of seventeen levels": _put(spec=nested(17)),
         "a spec with a fraction": _put(spec={"a": 1.5}),
@@ -275,6 +284,9 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a name in upper case": _put(name="Delegate"),
         "a tag that is empty": _put(tags=[""]),
         "sixty-seven tags": _put(tags=["a"] * 67),
+        "a scope that is empty": _put(scopes=[""]),
+        "a scope without its organisation": _put(scopes=["project/a"]),
+        "sixty-five scopes": _put(scopes=["org/a"] * 65),
         "exp that isn't a number": _put(exp="1"),
     },
     "task": {
@@ -310,6 +322,7 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a selector of an unknown origin": _put(selectors=[["linux", "connector"]]),
         "a selector in upper case": _put(selectors=[["Linux", "step"]]),
         "sixty-five selectors": _put(selectors=[["a", "step"]] * 65),
+        **_WHERES,
         "a status of one": _put(status=[1]),
         "a status of three": lambda p: p["status"].append(1),
         "a reader that is too short": lambda p: p.update(reader=p["reader"][:-2]),

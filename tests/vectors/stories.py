@@ -1,7 +1,8 @@
 """Stories: what a book, given documents in order, says of each. One registry of documents, and steps that name them.
 
     setup    documents that are admitted first, at the time `now`, all accepted
-    steps    admit a document, check a certificate, judge a task, or ask whether a key may do something; each with `expect`
+    steps    admit a document, check a certificate, judge a task or whether a delegate may take it, ask whether a certificate
+             takes scopes, or whether a key may do something; each with `expect`
 
 The outcome of a case is that of its last step. Pure; times are in the steps.
 """
@@ -104,8 +105,22 @@ def judge(
     now: int = a.NOW,
     selectors: list[str] | None = None,
     credentials: dict[str, dict[str, str]] | None = None,
+    conditions: list[str] | None = None,
 ) -> Step:
-    """Whether a task may be acted on, with which selectors, and which secrets its connectors get: id, reference, id."""
+    """Whether a task may be acted on: with which selectors and conditions, and what its connectors get: id, reference, id."""
     step = {"do": "task", "task": task, "now": now, "expect": expect}
-    granted = {"selectors": selectors or [], **({"credentials": credentials} if credentials else {})}
+    granted: Step = {"selectors": selectors or []}
+    granted |= {"credentials": credentials} if credentials else {}
+    granted |= {"conditions": conditions} if conditions else {}
     return step if expect != "accepted" else {**step, **granted}
+
+
+def delegated(task: str, tags: list[str], expect: str = "accepted", now: int = a.NOW) -> Step:
+    """Whether a delegate with those tags may take a task that may be acted on."""
+    return {"do": "delegate", "task": task, "tags": tags, "now": now, "expect": expect}
+
+
+def takes(certificate: str, scopes: list[str], whether: bool) -> Step:
+    """Whether the delegate of a certificate says that it takes tasks about those scopes."""
+    step = {"do": "takes", "certificate": certificate, "scopes": scopes, "takes": whether}
+    return {**step, "now": a.NOW, "expect": "accepted"}

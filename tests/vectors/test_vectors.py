@@ -13,8 +13,6 @@ import jwt
 import msgspec
 import pytest
 
-from manager.authentication import Authentication
-from manager.clock import Clock
 from shared.aad import Aad
 from shared.audit import Head, Link, verify
 from shared.canonical import b32, b64u, blob_digest, decode, digest, encode, lp, unb64u, unlp
@@ -29,7 +27,6 @@ from shared.crypto.seal import SealingKey
 from shared.documents.account import AccountDocument, account_id
 from shared.documents.answer import AnswerDocument
 from shared.documents.connector import ConnectorDocument
-from shared.documents.grant import DAY
 from shared.documents.jws import VerifyingKey, kind_of, parse, parse_as
 from shared.documents.keyring import KeyringDocument
 from shared.documents.task import TaskDocument
@@ -44,7 +41,7 @@ from shared.trust.book import Book
 from shared.trust.certificate import check_certificate
 from shared.trust.warrant import warrant
 from shared.values import Reference, Sealed, Wrapped
-from tests.vectors import actors, generate, streams
+from tests.vectors import choices, conditions, generate, streams, tokens
 
 HERE = Path(__file__).parent
 OUTCOMES = {
@@ -239,32 +236,6 @@ def audit(file: File, case: Case) -> None:
     assert {"seq": head.seq, "hash": b64u(head.hash)} == case["head"]
 
 
-class StandingClock(Clock):
-    """A clock that a vector has set."""
-
-    def __init__(self, now: int) -> None:
-        self._now = now
-
-    def now(self) -> int:
-        return self._now
-
-
-def tokens(file: File, case: Case) -> None:
-    a = actors
-    book = Book(a.ACCOUNT)
-    revoking = a.status(keys=tuple(file["revoked"]))
-    for signer, document in (
-        (a.ROOT, a.ACCOUNT_1),
-        (a.ADMINISTRATOR, a.grant("reader", a.READER, ("reveal",), "account")),
-        (a.ADMINISTRATOR, a.grant("editor", a.EDITOR, ("edit",), "account", exp=a.NOW + DAY)),
-        (a.ADMINISTRATOR, revoking),
-    ):
-        book.admit(signer.sign_document(document), file["now"])
-    assert all(book.key(kid) for kid in file["keys"]) and book.id == file["account"]
-    authentication = Authentication(file["origin"], StandingClock(file["now"]))
-    authentication.caller(f"Bearer {case['token']}", book)
-
-
 def stories(file: File, case: Case) -> None:
     """Scenarios; each step has an outcome of its own."""
     book = Book(file["account"])
@@ -308,6 +279,9 @@ def _step(file: File, book: Book, step: Case) -> None:
                 for id, uses in granted.credentials.items()
             }
             assert (sorted(granted.selectors), held) == (step["selectors"], step.get("credentials", {}))
+            assert [str(one) for one in granted.conditions] == step.get("conditions", [])
+        case "delegate" | "takes":
+            choices.check(book, documents, step)
         case other:
             raise AssertionError(other)
 
@@ -320,7 +294,9 @@ CHECKS: dict[str, Check] = {
     "base64url": base64url,
     "canonical": canonical,
     "certificates": stories,
+    "choices": stories,
     "commands": stories,
+    "conditions": conditions.check,
     "credentials": stories,
     "documents": documents,
     "fetches": stories,
@@ -343,7 +319,7 @@ CHECKS: dict[str, Check] = {
     "streams": streams.check,
     "tasks": stories,
     "templates": stories,
-    "tokens": tokens,
+    "tokens": tokens.check,
     "usages": stories,
 }
 

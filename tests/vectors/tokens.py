@@ -6,8 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from manager.authentication import Authentication
+from manager.clock import Clock
 from shared.canonical import b64u, unb64u
 from shared.crypto.identity import Identity
+from shared.documents.grant import DAY
+from shared.trust.book import Book
 from tests.vectors import actors as a
 
 ORIGIN = "https://privyseal.example"
@@ -86,3 +90,29 @@ def tokens() -> dict[str, Any]:
     keys = {one.kid: one.key for one in (a.READER, a.EDITOR, a.ADMINISTRATOR)}
     members: dict[str, Any] = {"account": a.ACCOUNT, "origin": ORIGIN, "now": a.NOW, "keys": keys}
     return a.file("Bearer tokens (formats, section 20).", cases, **members, revoked=[a.EDITOR.kid])
+
+
+class StandingClock(Clock):
+    """A clock that a vector has set."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+
+    def now(self) -> int:
+        return self._now
+
+
+def check(file: dict[str, Any], case: dict[str, Any]) -> None:
+    """As the manager reads it."""
+    book = Book(a.ACCOUNT)
+    revoking = a.status(keys=tuple(file["revoked"]))
+    for signer, document in (
+        (a.ROOT, a.ACCOUNT_1),
+        (a.ADMINISTRATOR, a.grant("reader", a.READER, ("reveal",), "account")),
+        (a.ADMINISTRATOR, a.grant("editor", a.EDITOR, ("edit",), "account", exp=a.NOW + DAY)),
+        (a.ADMINISTRATOR, revoking),
+    ):
+        book.admit(signer.sign_document(document), file["now"])
+    assert all(book.key(kid) for kid in file["keys"]) and book.id == file["account"]
+    authentication = Authentication(file["origin"], StandingClock(file["now"]))
+    authentication.caller(f"Bearer {case['token']}", book)

@@ -64,7 +64,7 @@ def test_a_condition_has_one_text(text: str, said: str) -> None:
         ("or a", "needs a tag, not or ( at 1"),
         ("a and ü", "has no tag at 7"),
         ("a\u00a0and\u00a0b", "has no tag at 1"),
-        ("a and\u2003b", "has no tag at 3"),
+        ("a and\u2003b", "needs and, or, or the end at 3"),
         ("a \uff41nd b", "needs and, or, or the end at 3"),
         ("\u212aey", "has no tag at 1"),
         ("\uff08a)", "has no tag at 1"),
