@@ -15,7 +15,7 @@ from client.account import Account
 from client.directory import Directory
 from client.drafts import new_grant, next_revision, next_status, parent_of
 from client.publish import Publisher, Signable
-from shared.documents.connector import ConnectorDocument
+from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.fields import Permission, Revisioned
 from shared.documents.grant import DAY, LONGEST_SECONDS, GrantDocument, Principal
 from shared.documents.jws import Verified, VerifyingKey, parse
@@ -118,8 +118,16 @@ class Grants:
         """(scope, resource) of a connector by its reference, and of a path that it reads. Raises NotFound, Malformed."""
         await self._account.sync()
         document = (await self._directory.connector(Reference.parse(text, here))).document
-        resource = document.resource if path is None else fetched_resource(document, path)
-        if path is not None and "#" in path:
+        if path is None:
+            return Scope.parse(document.scope), document.resource
+        if document.type == CUSTOM:
+            raise Malformed(
+                "path_impossible",
+                f"a {CUSTOM} reads no paths: what its script makes of its inputs, nobody can tell",
+                "leave the path out: the grant is then for all that the connector can read",
+            )
+        resource = fetched_resource(document, path)
+        if "#" in path:
             raise Malformed(
                 "path_malformed", "a grant is for a path, and what is selected there isn't part of it", "leave #KEY out"
             )

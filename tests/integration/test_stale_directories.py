@@ -14,7 +14,9 @@ from client.manifest import Manifest, parse
 from client.templates import planned
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
+from shared.errors import Malformed
 from shared.names import ACCOUNT_SCOPE, Reference
+from tests.fakes.refusal import refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -89,6 +91,18 @@ async def test_a_connector_that_a_list_has_shown_is_read_with_the_template_that_
         await apply(editor, TEMPLATE.format(label="v4"), CONNECTOR.format(label="v4"))
         assert [one async for one in reader.directory.documents("connector", ConnectorDocument, ACCOUNT_SCOPE)]
         assert await reader.reveal("account.token") == Plaintext(b"v4")
+
+
+async def test_no_grant_of_a_path_is_given_for_what_reads_no_paths(environment: DevEnvironment) -> None:
+    """It would be one of the whole connector."""
+    async with environment.client() as client:
+        await apply(client, TEMPLATE.format(label="v4"), CONNECTOR.format(label="v4"))
+        with refused(Malformed, "path_impossible"):
+            await client.grants.connector("account.custom", "a/b", ACCOUNT_SCOPE)
+        _, resource = await client.grants.connector("account.custom", None, ACCOUNT_SCOPE)
+        assert resource.startswith("connector/")
+        with refused(Malformed, "path_malformed"):
+            await client.grants.connector("account.local", "a/../b", ACCOUNT_SCOPE)
 
 
 SSH_KEY = """
