@@ -150,7 +150,8 @@ class CyberArkCcp(Direct):
 def _place(locator: str, secret: SecretVersion) -> dict[str, str]:
     """What is asked for. Raises Malformed."""
     parts = locator.split("/")
-    if any(not part.strip() or part in {".", ".."} or not part.isprintable() or _ILLEGAL & set(part) for part in parts):
+    # Windows drops blanks around a name.
+    if any(part.strip() in {"", ".", ".."} or not part.isprintable() or _ILLEGAL & set(part) for part in parts):
         raise Malformed(
             "path_malformed",
             "the reference to an account is malformed",

@@ -224,6 +224,8 @@ async def test_a_reference_that_several_accounts_answer_to_is_told(stage: Stage)
         "Databases//db1",
         "Databases/ /db1",
         "Databases/../db1",
+        "Databases/team/.. /others/db1",
+        "Databases/team/ ../others/db1",
         "./db1",
         "Databases/db1;Safe=Others",
         "Databases&Safe=Others/x",
