@@ -4,7 +4,8 @@
     with arguments.watched(): ...
     watch.surface("command lines", arguments.pieces)
 
-Anybody on a machine can read them (proc(5), cmdline). A process that lives for less than a moment may be missed. Linux only.
+`Arguments("environ")` has their environments. Anybody on a machine can read the former (proc(5), cmdline), whoever runs as the same
+user the latter. A process that lives for less than a moment may be missed. Linux only.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 PAUSE_SECONDS = 0.01
 
 
 class Arguments:
-    """Each command line that was seen, once."""
+    """Each command line that was seen, once; or each environment."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Literal["cmdline", "environ"] = "cmdline") -> None:
+        self._file = file
         self._seen: set[bytes] = set()
 
     def pieces(self) -> Iterator[bytes]:
@@ -43,4 +46,4 @@ class Arguments:
         while not over.wait(PAUSE_SECONDS):
             for process in Path("/proc").glob("[0-9]*"):
                 with suppress(OSError):
-                    self._seen.add((process / "cmdline").read_bytes())
+                    self._seen.add((process / self._file).read_bytes())
