@@ -117,6 +117,7 @@ def test_an_example_reads_as_apply_reads_it_and_is_given_back_equal(file: Path) 
         type=one.type,
         spec=one.spec,
         selectors=one.settings.selectors(),
+        where=one.settings.condition(),
     )
     given_back = yaml.safe_load(yaml_of(body_of(document, KEYRING)))["connector"]
     assert given_back == {key: member for key, member in one.manifest.body.items() if key != "keyring"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +130,16 @@ def test_selectors_are_those_of_connector_and_credential_together() -> None:
     assert aws(credential=sts(), delegateSelectors=[" Zone:A", "d1"]).selectors() == ("d1", "zone:a")
 
 
+def test_a_condition_is_kept_in_its_one_form() -> None:
+    assert aws(delegateCondition=" EU and (not  TEST)").condition() == "eu and not test"
+    assert settings("Local", {}).condition() == settings("Local", {"delegateCondition": None}).condition() == ""
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_takes_a_condition(kind: str) -> None:
+    assert "delegateCondition" in {one.encode_name for one in msgspec.structs.fields(KINDS[kind])}
+
+
 @pytest.mark.parametrize(
     ("changes", "path", "text"),
     [
@@ -164,6 +175,11 @@ def test_selectors_are_those_of_connector_and_credential_together() -> None:
         ({"delegateSelectors": [1]}, "delegateSelectors[0]", "give a text"),
         ({"delegateSelectors": ["d1", "a b"]}, "delegateSelectors[1]", "a selector has 1 to 128 letters"),
         ({"executeOnDelegate": 1}, "executeOnDelegate", "give true or false"),
+        ({"delegateCondition": ["eu"]}, "delegateCondition", "give a text"),
+        ({"delegateCondition": "eu and"}, "delegateCondition", "needs a tag, not or ( at 7; write it as in: region=eu"),
+        ({"delegateCondition": "eu && us"}, "delegateCondition", "needs and, or, or the end at 4"),
+        ({"delegateCondition": " "}, "delegateCondition", "needs a tag, not or ( at 1"),
+        ({"delegateCondition": "and".join(["(" + "a" * 22 + " or b)"] * 31)}, "delegateCondition", "in its canonical form"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_by_its_path(changes: Any, path: str, text: str) -> None:
