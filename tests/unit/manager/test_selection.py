@@ -16,13 +16,13 @@ from tests.fakes.scanning import choose, could_wait
 ids = st.sampled_from([f"kid-{number}" for number in range(12)])
 tags = st.frozensets(st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1"]), max_size=4)
 kinds = st.frozensets(st.sampled_from(["Local", "AwsKms", EXEC]))
-generations = st.frozensets(st.integers(1, 3))
-keyrings = st.sampled_from(["main", "other"])
-loads = st.sampled_from([0.0, 0.1, 0.5, 1.0])
-wanteds = st.builds(
+generations = st.sampled_from([frozenset({1}), frozenset({1, 2}), frozenset({2, 3}), frozenset()])
+keyrings = st.sampled_from(["main", "main", "main", "other"])
+loads = st.sampled_from([0.0, 0.0, 0.5, 1.0])
+wanteds = st.just(Wanted("main", 1, frozenset(), frozenset())) | st.builds(
     Wanted,
     keyring=keyrings,
-    generation=st.integers(1, 3),
+    generation=st.sampled_from([1, 1, 2, 3]),
     kinds=st.frozensets(st.sampled_from(["Local", "AwsKms", EXEC]), max_size=2),
     selectors=st.frozensets(
         st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1", "nobody's"]), max_size=2
@@ -149,6 +149,19 @@ def test_a_name_or_host_finds_one_among_many() -> None:
     assert selection.choose(replace(ANY, to="kid-77")) == "kid-77"
     assert selection.choose(replace(ANY, to="somebody")) is None
     assert selection.choose(replace(ANY, tried=frozenset({"kid-0", "kid-1"}))) == "kid-2"
+
+
+def test_who_has_just_come_is_before_those_who_had_a_turn_and_after_those_who_came_earlier() -> None:
+    selection = fleet_of(3)
+    selection.turn("kid-0")
+    one = Candidate("new", "x", frozenset(), "main", frozenset({1}), frozenset({"Local"}), True, False, True, 0.0, 0)
+    selection.put(one)
+    selection.turn("kid-2")
+    chosen = []
+    for _ in range(4):
+        chosen.append(selection.choose(ANY) or "")
+        selection.turn(chosen[-1])
+    assert chosen == ["kid-1", "new", "kid-0", "kid-2"]
 
 
 def test_an_empty_fleet_has_nobody() -> None:
