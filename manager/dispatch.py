@@ -7,8 +7,8 @@ request does; what must survive a restart is what the submitter holds, a signed 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -17,17 +17,21 @@ from manager.clock import Clock
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
 from manager.outputs import Outputs
+from manager.pace import Pace
 from manager.routing import Candidate, Wanted, explain, reasons
 from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse_as
 from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, Unavailable
 from shared.messages import Cancel, Documents, Need, Output, Progress, Result, Task
-from shared.session import Phase, Side
+from shared.session import Side
 from shared.task import FINAL, RETRYABLE_CODES, Life, State
 
 MOST_RUNNING = 4_096
 """Tasks of one account at once; more is answered as Overloaded."""
+
+MOST_WAITING = 1_000
+"""Of those, how many may wait for a free delegate."""
 
 MOST_BYTES = 256 * 1024 * 1024
 """Inputs and records of one account's tasks that are held at once."""
@@ -100,6 +104,7 @@ class Dispatcher:
         metrics: ManagerMetrics,
         grace_seconds: float = GRACE_SECONDS,
         execution_seconds: float = EXECUTION_SECONDS,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._fleet = fleet
         self._clock = clock
@@ -109,7 +114,9 @@ class Dispatcher:
         self._execution_seconds = execution_seconds
         self._running: dict[str, dict[str, Assignment]] = {}
         self._waiting: dict[str, deque[Assignment]] = {}
+        self._most_waiting = most_waiting
         self._bytes: dict[str, int] = {}
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
 
     def running(self, account: str) -> dict[str, Assignment]:
         """The account's tasks that have no end yet, by digest."""
@@ -124,11 +131,8 @@ class Dispatcher:
         """
         running = self._running.setdefault(assignment.account, {})
         held, size = self._bytes.get(assignment.account, 0), assignment.size
-        if self._is_full(running, assignment.principal) or held + size > MOST_BYTES:
-            assignment.life = assignment.life.refused("overloaded")
-            raise Overloaded(
-                "tasks_too_many", "too many tasks of the account are running", "try again in a few seconds"
-            )
+        if self._is_full(running.values(), assignment.principal, MOST_RUNNING) or held + size > MOST_BYTES:
+            raise self._overloaded(assignment, "tasks_too_many", "too many tasks of the account are running")
         running[assignment.id] = assignment
         self._bytes[assignment.account] = held + size
         if assignment.seconds:
@@ -139,14 +143,24 @@ class Dispatcher:
             self.outputs.end(assignment.account, assignment.id)
             del running[assignment.id]
             self._bytes[assignment.account] -= size
+            if assignment.life.attempt:
+                self._paces[assignment.account].ended(self._clock.monotonic())
 
     @staticmethod
-    def _is_full(running: dict[str, Assignment], principal: str) -> bool:
+    def _is_full(places: Collection[Assignment], principal: str, most: int) -> bool:
         """One principal may take half of the places, so that there is always one for another."""
-        half = MOST_RUNNING // 2
-        if len(running) < half:
+        half = (most + 1) // 2
+        if len(places) < half:
             return False
-        return len(running) >= MOST_RUNNING or sum(one.principal == principal for one in running.values()) >= half
+        return len(places) >= most or sum(one.principal == principal for one in places) >= half
+
+    def _overloaded(self, assignment: Assignment, code: str, detail: str) -> Overloaded:
+        """Answered at once, with the time that the line before it will take."""
+        assignment.life = assignment.life.refused("overloaded")
+        waiting = len(self._waiting.get(assignment.account, ())) + 1
+        seconds = self._paces[assignment.account].seconds_for(waiting, self._clock.monotonic())
+        hint = f"try again in {seconds} seconds; privyseal delegate list shows who is busy or over a limit"
+        return Overloaded(code, detail, hint, retry_after=seconds)
 
     async def _run(self, assignment: Assignment) -> tuple[Result, AnswerDocument]:
         needs, begun = 0, self._clock.monotonic()
@@ -231,6 +245,9 @@ class Dispatcher:
                 raise self._no_delegate(assignment)
             patience = min(patience, self._grace_seconds)
         waiting = self._waiting.setdefault(assignment.account, deque())
+        # What has begun already is not sent away: it has its place among those that run.
+        if not assignment.tried and self._is_full(waiting, assignment.principal, self._most_waiting):
+            raise self._overloaded(assignment, "queue_full", "too many tasks of the account wait for a free delegate")
         assignment.seat = asyncio.get_running_loop().create_future()
         waiting.append(assignment)
         try:
@@ -331,7 +348,7 @@ class Dispatcher:
         waiting = self._waiting.get(delegate.account)
         if not waiting:
             return
-        places = delegate.session.credits if delegate.session.phase is Phase.OPEN else 0
+        places = delegate.session.credits if delegate.session.takes_tasks else 0
         for assignment in list(waiting):
             if places <= 0:
                 return

@@ -47,6 +47,8 @@ class Delegate:
     online: bool = True
     checks: int = 0
     checks_since: float = 0.0
+    over: frozenset[str] = frozenset()
+    """The resources of which it was over its limit when that was last counted."""
 
     @property
     def name(self) -> str:
@@ -86,6 +88,8 @@ class Delegate:
             load=self.load,
             order=self.order,
             idle_seconds=max(0, now - self.last_seen),
+            cpu=self.session.heartbeat.cpu,
+            memory=self.session.heartbeat.memory,
         )
 
 

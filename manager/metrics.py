@@ -35,6 +35,9 @@ class ManagerMetrics(Figures):
     def __init__(self, version: str) -> None:
         super().__init__(PREFIX, version)
         self.delegates = self.gauge("delegates_connected", "delegates with an open stream")
+        self.over_limit = self.gauge(
+            "delegates_over_limit", "those of them that take no new tasks because of their load", "resource"
+        )
         self.dispatch = self.histogram(
             "task_dispatch_seconds", "from a task's arrival to its sending to a delegate", "op"
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shared.documents.task import EXEC
+from shared.messages import Use
 from shared.selectors import missing
 
 
@@ -24,12 +25,16 @@ MOST_LISTED = 8
 """Names that one reason lists."""
 
 BUSY = "busy"
-"""The one reason that passes by itself."""
+PASSING = frozenset({BUSY, "over_cpu", "over_memory"})
+"""The reasons that pass by themselves: a task may wait for such a delegate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What routing knows of one delegate. `load` is executing tasks over capacity; `order` breaks ties (least recent first)."""
+    """What routing knows of one delegate. `load` is executing tasks over capacity; `order` breaks ties (least recent first).
+
+    One over its limit of `cpu` or `memory` isn't `free`.
+    """
 
     delegate: str
     name: str
@@ -43,6 +48,8 @@ class Candidate:
     load: float
     order: int
     idle_seconds: int = 0
+    cpu: Use | None = None
+    memory: Use | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +97,20 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
     if candidate.draining:
         found.append(Reason("draining", "it is shutting down and takes no new tasks"))
     elif candidate.online and not candidate.free:
-        found.append(Reason(BUSY, "it has as many tasks as it takes"))
+        found.extend(_not_free(candidate))
     return found
+
+
+def _not_free(candidate: Candidate) -> list[Reason]:
+    over = [
+        Reason(
+            f"over_{name.lower()}",
+            f"it uses {use.percent} % of its {name} and takes no new tasks while that is over its limit of {use.limit_percent} %",
+        )
+        for name, use in (("CPU", candidate.cpu), ("memory", candidate.memory))
+        if use is not None and use.over
+    ]
+    return over or [Reason(BUSY, "it has as many tasks as it takes")]
 
 
 def _listed(names: Sequence[str]) -> str:

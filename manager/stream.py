@@ -43,6 +43,7 @@ from shared.messages import (
     Welcome,
 )
 from shared.names import ACCOUNT_SCOPE
+from shared.session import SILENT
 from shared.trust.book import Book
 from shared.trust.certificate import check_certificate, recheck_certificate
 from shared.wire import delegate_pb2, delegate_pb2_grpc
@@ -131,6 +132,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
     def _forget(self, delegate: Delegate | None) -> None:
         if delegate is not None:
             self._fleet.leave(delegate, self._clock.now())
+            self._weigh(delegate, SILENT)
             self._dispatcher.lost(delegate)
             self._metrics.delegates.set(sum(1 for _ in self._fleet))
             _log.info("stream.closed", account=delegate.account, delegate=delegate.name)
@@ -234,8 +236,21 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                     await self._checks.take(delegate, message)
                 case NewCertificate():
                     await self._renew(delegate, message.certificate)
-                case Heartbeat() | Drain() | Hello():
+                case Heartbeat():
+                    self._weigh(delegate, message)
+                case Drain() | Hello():
                     pass
+
+    def _weigh(self, delegate: Delegate, told: Heartbeat) -> None:
+        """Counts it among those over a limit; what waits gets the places of one that no longer is."""
+        over = frozenset(name for name, use in (("cpu", told.cpu), ("memory", told.memory)) if use and use.over)
+        if over == delegate.over:
+            return
+        for name in over ^ delegate.over:
+            self._metrics.over_limit.labels(name).inc(1 if name in over else -1)
+        delegate.over = over
+        if not over:
+            self._dispatcher.offer(delegate)
 
     async def _renew(self, delegate: Delegate, compact: str) -> None:
         book = await self._books.book(delegate.account)

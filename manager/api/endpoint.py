@@ -133,9 +133,14 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
     return Response(msgspec.json.encode(value), status, headers, JSON)
 
 
+def _retry_after(why: PrivySealError) -> int:
+    seconds = why.facts.get("retry_after")
+    return seconds if isinstance(seconds, int) else 1
+
+
 def problem(why: PrivySealError) -> Response:
     """An error as problem+json."""
-    headers = {"Retry-After": "1"} if why.retryable else {}
+    headers = {"Retry-After": str(_retry_after(why))} if why.retryable else {}
     if why.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(msgspec.json.encode(why.problem()), why.http_status, headers, "application/problem+json")

@@ -10,16 +10,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from manager.api.endpoint import Endpoint, answer, authenticated, read
-from manager.routing import BUSY, Wanted, explain, reasons
+from manager.routing import PASSING, Wanted, explain, reasons
 from shared.condition import LONGEST
 from shared.documents.fields import Identifier, Number, ScopeText
 from shared.documents.jws import Verified
+from shared.messages import Use
 from shared.selectors import MAXIMUM, normalise_all
 from shared.session import Phase
 
 
+class UseRow(msgspec.Struct):
+    """What a delegate uses, in percent of what its container may have; `over` its limit it takes no new tasks. 0: no limit."""
+
+    percent: int
+    limit_percent: int
+    over: bool
+
+
 class DelegateRow(msgspec.Struct):
-    """One delegate; `state` is connected, draining or disconnected, `delegate` the thumbprint of its identity."""
+    """One delegate; `state` is connected, draining or disconnected, `delegate` the thumbprint of its identity.
+
+    `cpu` and `memory` are null where it measures neither or is gone.
+    """
 
     delegate: str
     name: str
@@ -34,6 +46,8 @@ class DelegateRow(msgspec.Struct):
     capacity: int
     executing: int
     certificate: str
+    cpu: UseRow | None
+    memory: UseRow | None
 
 
 class DelegateList(msgspec.Struct):
@@ -91,18 +105,24 @@ async def listing(request: Request) -> Response:
                 one.capacity,
                 one.executing,
                 one.certificate.compact,
+                _use(one.session.heartbeat.cpu if one.online else None),
+                _use(one.session.heartbeat.memory if one.online else None),
             )  # fmt: skip
         )
     return answer(DelegateList(rows))
 
 
+def _use(use: Use | None) -> UseRow | None:
+    return None if use is None else UseRow(use.percent, use.limit_percent, use.over)
+
+
 async def plan(request: Request) -> Response:
-    """Which delegates could take such a task now; a busy one can."""
+    """Which delegates could take such a task now; one that is busy or over a limit can, later."""
     parts, book, _ = await authenticated(request)
     need = await read(request, Need)
     wanted = Wanted(need.keyring, need.gen, frozenset(need.kinds), frozenset(normalise_all(need.selectors)))
     candidates = parts.fleet.candidates(book.id, parts.clock.now())
-    able = [one for one in candidates if {reason.code for reason in reasons(one, wanted)} <= {BUSY}]
+    able = [one for one in candidates if {reason.code for reason in reasons(one, wanted)} <= PASSING]
     able.sort(key=lambda one: (not one.free, one.load, one.order))
     certificates: dict[str, Verified[Any]] = {one.kid: one.certificate for one in parts.fleet.online(book.id)}
     return answer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from manager.routing import BUSY, Candidate, Wanted, reasons
+from manager.routing import PASSING, Candidate, Wanted, reasons
 
 
 def choose(candidates: Iterable[Candidate], wanted: Wanted) -> Candidate | None:
@@ -15,4 +15,4 @@ def choose(candidates: Iterable[Candidate], wanted: Wanted) -> Candidate | None:
 
 def could_wait(candidates: Iterable[Candidate], wanted: Wanted) -> bool:
     """Whether some delegate is only busy."""
-    return any({reason.code for reason in reasons(one, wanted)} <= {BUSY} for one in candidates)
+    return any({reason.code for reason in reasons(one, wanted)} <= PASSING for one in candidates)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.routing import BUSY, Candidate, Wanted, explain, reasons
+from shared.messages import Use
 from tests.fakes.scanning import choose, could_wait
 
 IDLE = Candidate(
@@ -44,6 +45,19 @@ def test_each_rule_says_no_by_its_own_code() -> None:
     assert codes(IDLE, replace(TASK, tried=frozenset({"a"}))) == ["tried"]
     assert codes(replace(IDLE, draining=True, free=False)) == ["draining"]
     assert codes(replace(IDLE, free=False)) == [BUSY]
+
+
+def test_one_over_its_limit_is_told_with_the_figures_and_not_as_busy() -> None:
+    over, below = Use(93, 80, True), Use(41, 70, False)
+    (reason,) = reasons(replace(IDLE, free=False, cpu=over, memory=below), TASK)
+    assert reason.code == "over_cpu"
+    assert "93 % of its CPU" in reason.detail
+    assert "limit of 80 %" in reason.detail
+    assert codes(replace(IDLE, free=False, cpu=below, memory=over)) == ["over_memory"]
+    assert codes(replace(IDLE, free=False, cpu=over, memory=over)) == ["over_cpu", "over_memory"]
+    assert codes(replace(IDLE, free=False, cpu=below, memory=below)) == [BUSY]
+    assert codes(replace(IDLE, free=False, draining=True, cpu=over)) == ["draining"]
+    assert could_wait([replace(IDLE, free=False, cpu=over, memory=over)], TASK)
 
 
 def test_a_reason_names_what_would_change_it() -> None:
