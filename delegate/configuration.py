@@ -185,9 +185,10 @@ PROGRAM: Final = Program(
         Option(
             "drain_seconds",
             "duration",
-            "30s",
+            "10m",
             maximum=86_400,
-            help="How long running tasks may take to end after SIGTERM or SIGINT.",
+            help="How long running tasks may take to end after SIGTERM or SIGINT. A delegate without one ends at once; what "
+            "runs it must wait longer before it kills (stop_grace_period, TimeoutStopSec, terminationGracePeriodSeconds).",
         ),
         Option(
             "backoff_min_seconds",

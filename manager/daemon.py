@@ -35,6 +35,9 @@ from shared.wire import delegate_pb2_grpc
 PRUNE_SECONDS = 3_600
 PRUNE_AT_ONCE = 1_000
 TELL_SECONDS = 1.0
+ANSWER_SECONDS = 20.0
+"""How long clients may take to read what is answered once no task runs any more."""
+
 """How long the end waits until delegates were told of it."""
 
 TASK_HISTORY_SECONDS = 30 * 86_400
@@ -81,12 +84,12 @@ class _Http(uvicorn.Server):
 
 
 async def serve(configuration: Configuration, stopping: asyncio.Event | None = None) -> None:
-    """Runs until `stopping` is set, or SIGTERM or SIGINT arrives. Raises what keeps it from starting."""
-    stop = stopping or asyncio.Event()
+    """Runs until `stopping` is set, or SIGTERM or SIGINT arrives; a second one hurries. Raises what keeps it from starting."""
+    stop, hurry = stopping or asyncio.Event(), asyncio.Event()
     if stopping is None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
     clock, metrics, fleet = Clock(), ManagerMetrics(configuration.version), Fleet()
     async with Store(configuration.database, cache_bytes=configuration.cache_bytes) as store:
         metrics.follow_store(store.figures)
@@ -116,10 +119,10 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
             clock=clock,
             metrics=metrics,
         )
-        await _serve(configuration, services, stop)
+        await _serve(configuration, services, stop, hurry)
 
 
-async def _serve(configuration: Configuration, services: Services, stop: asyncio.Event) -> None:
+async def _serve(configuration: Configuration, services: Services, stop: asyncio.Event, hurry: asyncio.Event) -> None:
     # First what can be wrong without a port being open.
     http = _http(configuration, services)
     listening = _socket(configuration.http)
@@ -142,9 +145,16 @@ async def _serve(configuration: Configuration, services: Services, stop: asyncio
         if telling:
             await asyncio.wait(telling, timeout=TELL_SECONDS)
         http.should_exit = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(configuration.drain_seconds):
-                await services.tasks.drain()
+        draining = group.create_task(services.tasks.drain())
+        hurried = group.create_task(hurry.wait())
+        await asyncio.wait(
+            {draining, hurried}, timeout=configuration.drain_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        draining.cancel()
+        # A client that doesn't read must not hold the manager up as long as a task may.
+        await asyncio.wait({serving, hurried}, timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        http.force_exit = True
+        hurried.cancel()
         await serving
         beating.cancel()
         pruning.cancel()

@@ -58,10 +58,11 @@ OPTIONS = (
     Option(
         "drain",
         "duration",
-        "20s",
-        "How long running tasks may take to end when the manager stops.",
+        "10m",
+        "How long running tasks may take to end when the manager stops. Without one it ends at once; what runs it must wait "
+        "longer before it kills.",
         minimum=0,
-        maximum=600,
+        maximum=86_400,
     ),
     Option("cache", "size", "64MiB", "Memory for documents and records that are read often.", minimum=2**20),
     Option(
@@ -71,6 +72,13 @@ OPTIONS = (
         "Requests served at once; more are answered as overloaded.",
         minimum=1,
         maximum=100_000,
+    ),
+    Option(
+        "otlp_endpoint",
+        "str",
+        None,
+        "Where traces are sent: the origin of a collector that takes OTLP over HTTP. Needs the extra otel; http:// on loopback only.",
+        example="http://127.0.0.1:4318",
     ),
     Option("log_level", "str", "info", "How much is logged.", choices=("debug", "info", "warning", "error")),
     Option(

@@ -232,6 +232,22 @@ async def test_a_manager_that_is_told_to_end_lets_its_tasks_end(
         assert await environment.manager.ended() == 0
 
 
+async def test_a_manager_that_is_told_twice_to_end_waits_for_no_task(
+    environment: Installation, client: Client, held: str
+) -> None:
+    with environment.gates.shut():
+        asked = asyncio.create_task(client.reveal(held))
+        await environment.gates.arrived("fetch")
+        environment.manager._signal(signal.SIGTERM)
+        await _is_said(environment.manager.log, "manager.stopping")
+        environment.manager._signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await environment.manager.ended() == 0
+        assert not asked.done() or asked.exception() is not None
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+
+
 async def test_a_selector_that_nobody_carries_is_answered_with_each_delegate_and_why(
     environment: Installation, client: Client, held: str
 ) -> None:

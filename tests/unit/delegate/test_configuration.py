@@ -30,7 +30,7 @@ def configured(flags: list[str], environ: dict[str, str] | None = None, host: st
 def test_defaults_are_the_documented_ones(flags: list[str]) -> None:
     made = configured(flags)
     assert (made.name, made.tags) == ("host-1.example", ("host-1.example",))
-    assert (made.capacity, made.task_seconds, made.drain_seconds, made.backoff_seconds) == (10, 300, 30, (0.5, 30))
+    assert (made.capacity, made.task_seconds, made.drain_seconds, made.backoff_seconds) == (10, 300, 600, (0.5, 30))
     assert made.health == ("127.0.0.1", 3460)
     assert made.policy.kinds == set(BUILT_IN) >= {"AwsKms", "Local"}
     assert (made.proxy, made.authorities) == (None, None)
