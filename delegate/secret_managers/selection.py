@@ -15,6 +15,8 @@ from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotFound
 
 MARK = "#"
+DEEPEST = 16
+"""Levels that a key goes down; one of more steps is one name. Each level reads what lies below it once more."""
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
@@ -36,7 +38,8 @@ def select(value: Plaintext, key: str) -> Plaintext:
     """The member `key` of a JSON object. Raises Malformed for a value that is none, NotFound for a missing key."""
     try:
         top = _object.decode(value.reveal())
-        found = _nested(top, key.split("."))
+        steps = key.split(".", DEEPEST)
+        found = _nested(top, steps) if len(steps) <= DEEPEST else None
         if found is None:
             found = _present(top.get(key))
         if found is not None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delegate.secret_managers.selection import select, split
+from delegate.secret_managers.selection import DEEPEST, select, split
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotFound, PrivySealError
 
@@ -91,3 +91,14 @@ def test_the_key_begins_after_the_first_mark(reference: str, path: str, key: str
 def test_a_reference_without_path_or_key_is_malformed(reference: str) -> None:
     with pytest.raises(Malformed):
         split(reference)
+
+
+def test_a_key_of_many_steps_is_looked_at_as_one_name_alone() -> None:
+    """Each step reads all below it once more: a key of a thousand steps in a large value took half a minute of everybody's."""
+    deep = ".".join("a" * DEEPEST)
+    assert selected(deep, b'{"a":' * DEEPEST + b'"x"' + b"}" * DEEPEST) == b"x"
+    steps = DEEPEST + 1
+    with pytest.raises(NotFound) as missing:
+        selected(f"{deep}.a", b'{"a":' * steps + b'"x"' + b"}" * steps)
+    assert missing.value.code == "key_missing"
+    assert selected(f"{deep}.a", json.dumps({f"{deep}.a": "literal"}).encode()) == b"literal"
