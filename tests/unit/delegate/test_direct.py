@@ -261,6 +261,18 @@ async def test_a_reference_to_what_another_secret_keeps_would_pass_by_its_grants
     assert caught.value.code == "reference_to_inline" and "treasure" not in str(caught.value.problem())
 
 
+async def test_a_direct_fetch_reads_what_others_keep_and_nothing_that_a_secret_of_ours_does(
+    world: World, shelf: Shelf
+) -> None:
+    shelf.place("prod/db", '{"user": "theirs"}')
+    manager, victim = direct(world, shelf), version(world, scope="org/acme/project/web")
+    await manager.store(victim, Plaintext(b"treasure"))
+    assert await manager.look_up(version(world, reference="prod/db#user")) == Plaintext(b"theirs")
+    with pytest.raises(Denied) as caught:
+        await manager.look_up(version(world, reference="shelf/acme.web.db"))
+    assert caught.value.code == "reference_to_inline" and "treasure" not in str(caught.value.problem())
+
+
 async def test_deleting_a_reference_leaves_what_it_refers_to(world: World, shelf: Shelf) -> None:
     shelf.place("prod/db", "theirs")
     manager, secret = direct(world, shelf), version(world, reference="prod/db")
