@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from delegate.scripts import Absence, Program, check_end, harvest
-from delegate.ssh import MOST_ERRORS, SshTarget
+from delegate.ssh import SshTarget
 from delegate.tails import Tail
 from shared.crypto.plaintext import Plaintext
 from shared.documents.secret import LARGEST_VALUE_BYTES
@@ -34,7 +34,7 @@ class RemoteScripts:
     ) -> Plaintext | Absence:
         """As `LocalScripts.run`; besides, what `SshTarget.run` raises."""
         ran = await self._target.run(program, directory=directory, seconds=seconds, most=LARGEST_VALUE_BYTES + 1)
-        tail = Tail(is_cut=len(ran.stderr) >= MOST_ERRORS)
+        tail = Tail()
         tail.feed(ran.stderr.reveal())
         try:
             if ran.truncated:

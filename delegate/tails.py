@@ -27,11 +27,11 @@ _log = structlog.get_logger()
 
 
 class Tail:
-    """Of one stream of output. `is_cut`: what comes first isn't its beginning."""
+    """Of one stream of output."""
 
-    def __init__(self, *, is_cut: bool = False) -> None:
+    def __init__(self) -> None:
         self._kept = bytearray()
-        self._is_cut = is_cut
+        self._is_cut = False
 
     def feed(self, data: bytes) -> None:
         """What was printed next."""

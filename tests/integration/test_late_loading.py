@@ -67,6 +67,7 @@ async def test_a_delegate_that_uses_one_kind_loads_no_other_providers_library(ki
     for whose, names in LIBRARIES.items():
         found = sorted(one for one in loaded if belongs_to(one, names))
         assert bool(found) == (whose == own), (whose, found[:5])
+    assert "asyncssh" not in loaded, "nothing here logs in over SSH"
     others = {BUILT_IN[one].value.partition(":")[0] for one in BUILT_IN if one != kind}
     assert others & loaded <= {"delegate.secret_managers.local"}
 

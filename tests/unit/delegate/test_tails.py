@@ -46,14 +46,6 @@ async def test_what_is_cut_off_leaves_no_part_of_a_value(offset: int) -> None:
         assert not any(part in "".join(found) for part in ("hunter", "unter2", "is", "long", "lon"))
 
 
-@pytest.mark.parametrize("offset", range(1, len(SECRET)))
-async def test_what_was_cut_off_before_leaves_no_part_of_a_value_either(offset: int) -> None:
-    tail = Tail(is_cut=True)
-    tail.feed(SECRET.reveal()[offset:] + b"\n" + b"." * 1_000 + b" and so on\n")
-    shown = "".join(await tail.lines([SECRET]))
-    assert shown.strip(".") == " and so on"
-
-
 async def test_the_beginning_of_a_value_at_the_end_is_not_shown() -> None:
     assert await lines(b"it is hunter2 is") == ["it is "]
 
