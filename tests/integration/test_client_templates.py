@@ -16,7 +16,7 @@ from client.manifest import Manifest, parse
 from client.templates import planned
 from shared.crypto.plaintext import Plaintext
 from shared.documents.template import content_digest
-from shared.errors import Conflict, Denied, Malformed, NotFound
+from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -322,3 +322,56 @@ async def test_what_a_connector_stands_on_is_shown(client: Client) -> None:
     )
     rows = await client.connectors.plan_of("account.stood_sm")
     assert [(row["secret"], row["state"]) for row in rows] == [("account.tplOther", "ok"), ("account.tplToken", "ok")]
+
+
+SSH_KEY = """
+secret:
+  type: SSHKey
+  name: tplLogin
+  identifier: tplLogin
+  spec:
+    auth: {type: SSH, spec: {credentialType: Password, spec: {userName: root, password: account.tplOther}}}
+"""
+
+
+def remote(name: str, template: str, host: str, login: str) -> str:
+    target = f"    onDelegate: false\n    host: {host}\n    connectorRef: {login}\n"
+    return connector(name, template).replace("    onDelegate: true\n", target)
+
+
+async def test_a_target_host_is_logged_in_at_by_an_ssh_key_and_by_nothing_else(client: Client) -> None:
+    await apply(client, SSH_KEY, template("far"))
+    assert await apply(client, remote("far_sm", "far", "<+input>", "account.tplLogin")) == ["create"]
+    found = await client.connectors.find("account.far_sm")
+    assert found.document.secrets == ("account.tplLogin", "account.tplToken")
+    rows = await client.connectors.plan_of("account.far_sm")
+    assert [(row["connector"], row["secret"], row["state"]) for row in rows] == [
+        ("account.far_sm", "account.tplLogin", "ok"),
+        ("account.far_sm", "account.tplToken", "ok"),
+        ("account.tplLogin", "account.tplOther", "ok"),
+    ]
+    for text, path in (
+        (remote("unfit", "far", "db", "account.tplToken"), "connectorRef"),
+        (connector("unfit", "far", engine="{value: <+secrets.getValue('account.tplLogin')>}"), "value"),
+        (template("unfit", script='secret="<+secrets.getValue("account.tplLogin")>"'), "script"),
+    ):
+        with pytest.raises(Malformed) as caught:
+            await apply(client, text)
+        assert caught.value.code == "credential_unfit" and str(caught.value.facts["path"]).endswith(path)
+
+
+async def test_each_secret_says_the_host_where_the_connector_asks_for_it(client: Client) -> None:
+    await apply(client, SSH_KEY)
+    await apply(client, template("asks"), remote("asks_sm", "asks", "<+input>", "account.tplLogin"))
+    inputs = {"path": "x", "executionTarget.host": "127.0.0.1"}
+    with pytest.raises(Malformed) as missing:
+        await client.store("account.far_token", b"", inputs={"path": "x"}, connector="account.asks_sm")
+    assert missing.value.facts["missing"] == ["executionTarget.host"]
+    given = {**inputs, "executionTarget.host": "-oProxyCommand=id"}
+    with pytest.raises(Malformed) as odd:
+        await client.store("account.far_token", b"", inputs=given, connector="account.asks_sm")
+    assert odd.value.code == "ssh_host_malformed"
+    with pytest.raises(PrivySealError) as caught:
+        await client.store("account.far_token", b"", inputs=inputs, connector="account.asks_sm")
+    # It went as far as the host, whose key nobody knows, or the delegate's own policy, or nobody listens there.
+    assert caught.value.code.startswith("ssh_") or caught.value.code == "local_policy", caught.value
