@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from client.choice import Choice
 from client.outcomes import Outcome, open_outcome
 from client.tasks import SignedTask, Subject, sign_task
 from shared.aad import Aad
@@ -18,7 +19,7 @@ from shared.crypto.seal import SealingKey, seal
 from shared.documents.grant import DAY
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import SecretDocument
-from shared.documents.task import Target, TaskDocument
+from shared.documents.task import Target, TaskDocument, WantedSelector
 from shared.errors import Denied, Malformed, NotFound, NotReady, PrivySealError, Tampered, Unauthenticated
 from shared.labels import ANSWER, INPUT
 from shared.trust.warrant import warrant
@@ -141,6 +142,29 @@ def test_selectors_of_the_command_line_override_those_of_the_connector(world: Wo
         assert warrant(world.book(), verified(task, world.administrator), world.now).selectors == wanted
 
 
+def test_what_a_task_asks_of_a_delegate_is_signed_as_it_was_chosen(world: World) -> None:
+    connector = world.revise(world.connector, selectors=("zone:a",), where="eu")
+    subject = Subject(world.secret("token"), connector, 1, digest("x.y.z"))
+    chosen = Choice(["Zone:B"], "stage", "NOT (test)")
+    task = signed(world, "reveal", subject, selectors=chosen)
+    assert task.document.selectors == (WantedSelector("zone:b", "stage"),)
+    assert task.document.where == "not test"
+    assert task.selectors == {"zone:b"} and task.conditions == {"not test", "eu"}
+    told = warrant(world.book(), verified(task, world.administrator), world.now)
+    assert told.selectors == task.selectors and {str(one) for one in told.conditions} == task.conditions
+    alone = signed(world, "reveal", subject, selectors=Choice(where="not test"))
+    assert alone.selectors == {"zone:a"} and alone.conditions == task.conditions
+
+
+def test_an_sshkeys_connector_asks_nothing_of_a_delegate(world: World) -> None:
+    home = world.publish(world.connector_document("home", selectors=("gpu",), where="gpu"))
+    login = world.login("login", connector=home.document.id)
+    task = signed(world, "check", Subject(login, home, reference="host"))
+    told = warrant(world.book(), verified(task, world.administrator), world.now)
+    assert task.selectors == told.selectors == task.conditions == frozenset()
+    assert told.conditions == ()
+
+
 # ---- outcomes
 
 
@@ -229,6 +253,20 @@ def test_an_answer_of_a_delegate_without_the_selectors_is_refused(
     task = reveal(world, secret, selectors=["zone:b"])
     with pytest.raises(Tampered, match="selectors"):
         opened(world, task, outcome(world, task, VALUE))
+
+
+@pytest.mark.parametrize(("by_task", "by_connector"), [("zone:b", ""), ("", "zone:b"), ("not delegate", "delegate")])
+def test_an_answer_of_a_delegate_that_does_not_meet_a_condition_is_refused(
+    world: World, by_task: str, by_connector: str
+) -> None:
+    connector = world.revise(world.connector, where=by_connector)
+    subject = Subject(world.secret("token"), connector, 1, digest("x.y.z"), latest=True)
+    task = signed(world, "reveal", subject, selectors=Choice(where=by_task))
+    with pytest.raises(Tampered, match="conditions"):
+        opened(world, task, outcome(world, task, VALUE))
+    fine = signed(world, "reveal", subject, selectors=Choice(where="delegate or zone:b"))
+    if not by_connector:
+        assert opened(world, fine, outcome(world, fine, VALUE)).items == (VALUE,)
 
 
 def test_only_the_named_delegate_answers_what_happens_once(world: World, secret: Verified[SecretDocument]) -> None:

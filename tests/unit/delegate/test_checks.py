@@ -198,10 +198,18 @@ async def test_the_local_policy_is_asked_each_time(policy: str) -> None:
     assert scene.probe.tried == []
 
 
-async def test_a_connector_for_other_delegates_is_not_tested_though_a_task_brought_it_here() -> None:
+@pytest.mark.parametrize("changes", [{"selectors": ("elsewhere",)}, {"where": "elsewhere"}, {"where": "not delegate"}])
+async def test_a_connector_for_other_delegates_is_not_tested_though_a_task_brought_it_here(changes: Any) -> None:
     scene = Scene()
-    await scene.use(scene.connector(selectors=("elsewhere",)))
+    await scene.use(scene.connector(**changes))
     assert await scene.later() == []
+    assert scene.probe.tried == []
+
+
+async def test_a_connector_whose_condition_this_delegate_meets_is_tested() -> None:
+    scene = Scene()
+    await scene.use(scene.connector(where="delegate and not elsewhere"))
+    assert [one.code for one in await scene.later()] == ["ok"]
 
 
 async def test_a_revoked_author_ends_the_tests_of_his_connectors() -> None:

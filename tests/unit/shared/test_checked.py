@@ -14,7 +14,7 @@ from shared.trust.checked import unfounded
 from tests.fakes.world import World
 
 WORLD = World()
-CONNECTOR = WORLD.publish(WORLD.connector_document("one", selectors=("eu",)))
+CONNECTOR = WORLD.publish(WORLD.connector_document("one", selectors=("eu",), where="delegate and not test"))
 CERTIFICATE = WORLD.certificate(tags=("delegate", "eu")).document
 
 
@@ -40,6 +40,8 @@ def test_a_delegates_test_of_a_connector_that_it_serves_counts() -> None:
         ({}, {"acct": "b" * 52}, "keyring_other"),
         ({}, {"keyring": "other"}, "keyring_other"),
         ({}, {"tags": ("delegate",)}, "selectors_missing"),
+        ({}, {"tags": ("delegate", "eu", "test")}, "condition_unmet"),
+        ({}, {"tags": ("eu",)}, "condition_unmet"),
         ({"iat": WORLD.now + SKEW_SECONDS + 1}, {}, "time_odd"),
         ({"iat": CERTIFICATE.iat - SKEW_SECONDS - 1}, {}, "time_odd"),
         ({"iat": CERTIFICATE.exp + SKEW_SECONDS + 1}, {}, "time_odd"),
@@ -50,6 +52,14 @@ def test_a_test_of_something_else_or_by_somebody_else_counts_for_nothing(
 ) -> None:
     later = 2**32 if changes.get("iat", 0) > CERTIFICATE.exp else WORLD.now
     assert why(changes, certificate, later) == code
+
+
+def test_a_connector_without_a_condition_is_for_every_delegate_with_its_selectors() -> None:
+    plain = structs.replace(CONNECTOR.document, where="")
+    checked = CheckedDocument(
+        v=1, acct=WORLD.id, connector=plain.id, revision=CONNECTOR.digest, code="ok", iat=WORLD.now
+    )
+    assert unfounded(checked, CONNECTOR.digest, plain, structs.replace(CERTIFICATE, tags=("eu",)), WORLD.now) == ""
 
 
 def test_a_connector_revised_since_has_no_test() -> None:
