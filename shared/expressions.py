@@ -96,9 +96,8 @@ def parse_text(text: str) -> tuple[str | Expression, ...]:
             raise _malformed(places.of(begin), "is one too many", f"use at most {MOST} in one text")
         parser = _Parser(text, begin, places)
         parts.append(parser.nested())
+        parser.check_length()
         at = parser.at
-        if at - begin > LONGEST:
-            raise _malformed(places.of(begin), "is too long", f"keep to {LONGEST} characters")
     if at < len(text):
         parts.append(text[at:])
     return tuple(parts)
@@ -151,8 +150,14 @@ class _Parser:
     def __init__(self, text: str, at: int, places: _Places) -> None:
         self._text = text
         self.at = at
+        self._begin = at
         self._places = places
         self._depth = 0
+
+    def check_length(self) -> None:
+        """Raises Malformed behind the longest. Also while it is read: what was read is put together again at each level."""
+        if self.at - self._begin > LONGEST:
+            raise self._malformed("is too long", f"keep to {LONGEST} characters", self._begin)
 
     def nested(self) -> Expression:
         """`<+ ... >`."""
@@ -181,6 +186,7 @@ class _Parser:
         return self._joined(parts, begin)
 
     def _term(self) -> Expression:
+        self.check_length()
         begin = self.at
         parts = [self._primary()]
         while self._takes(_CONCAT):
@@ -227,6 +233,7 @@ class _Parser:
     def _string(self, quote: str, begin: int) -> Expression:
         parts: list[Expression] = [Text("")]
         while not self._text.startswith(quote, self.at):
+            self.check_length()
             if self._text.startswith(OPENING, self.at):
                 parts.append(self.nested())
             elif found := _PLAIN.match(self._text, self.at):

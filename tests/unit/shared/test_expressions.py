@@ -171,6 +171,13 @@ def test_an_expression_has_bounds() -> None:
         parse_text("a" * (LONGEST_TEXT + 1))
 
 
+@pytest.mark.parametrize("text", ['<+"' + '\\"' * 100_000, "<+" + "a+" * 100_000, "<+a" + ".concat(b)" * 100_000])
+def test_what_is_too_long_is_read_no_further(text: str) -> None:
+    """Its end isn't looked for: a megabyte of pieces took ten seconds to put together."""
+    with pytest.raises(Malformed, match="is too long"):
+        parse_text(text)
+
+
 def test_what_an_expression_makes_has_bounds() -> None:
     half = "a" * (LONGEST_RESULT // 2)
     assert evaluate(one("<+x + x>"), {"x": half}) == half + half
