@@ -15,7 +15,7 @@ import pytest
 
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Expired, Malformed, PrivySealError, Unavailable
-from shared.messages import Progress, Task
+from shared.messages import Cancel, Progress, Task
 from shared.ssh import pack
 from tests.adversary.scripted import POLICY, Scripted
 from tests.adversary.stage import Stage
@@ -122,6 +122,19 @@ async def test_a_script_ends_with_the_delegate_that_is_told_to_end(tmp_path: Pat
         assert alive(pid)
         async with asyncio.timeout(15):
             await actor.stop()
+        await gone(pid)
+
+
+async def test_a_script_ends_with_the_task_that_nobody_waits_for_any_more(tmp_path: Path) -> None:
+    async with Stage(tmp_path) as stage:
+        await stage.delegate("alpha", policy=POLICY)
+        mark = tmp_path / "pid"
+        scripted = Scripted(stage, f"sleep 60 & echo $! > {mark}; wait; : $path")
+        version = await scripted.secret("password", {"path": "a"})
+        task, tap = stage.world.reveal([version]), stage.evil.tap("alpha")
+        await tap.say(Task(task.digest, 1, task.compact, (), (scripted.record(version),), ()))
+        pid = await pid_in(mark)
+        await tap.say(Cancel(task.digest, 1))
         await gone(pid)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
+from delegate.secret_managers.fingerprint import fingerprint, fits
 from delegate.secret_managers.interface import stored_bytes, stored_value
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError, Tampered
@@ -134,3 +138,21 @@ async def test_a_failing_script_leaves_no_record(tmp_path: Path) -> None:
     with pytest.raises(PrivySealError) as caught:
         await made.manager().store(made.inline({"path": "a"}), Plaintext(b"hunter2"))
     assert caught.value.code == "script_failed" and "hunter2" not in str(caught.value)
+
+
+def test_a_fingerprint_is_what_the_page_on_formats_says() -> None:
+    """Step by step by the page, and by nothing of ours that makes one."""
+    made = Custom()
+    zone, place = made.surroundings(None).zone, made.inline({"path": "a"}).aad
+    generation, locator, value = zone.current(), b'{"path":"a"}', b"hunter2"
+    label = b"privyseal/v1/mac-reference"
+    told = b'{"sha256":"%s"}' % base64.urlsafe_b64encode(hashlib.sha256(value).digest()).rstrip(b"=")
+    parts = (label, place.encode(label), locator, told, b"", (1).to_bytes(4, "big"))
+    framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    mac = base64.urlsafe_b64encode(hmac.digest(generation.mac_key, framed, "sha256")).rstrip(b"=").decode()
+    assert fingerprint(zone, place, locator.decode(), Plaintext(value)) == f"1.{mac}"
+    assert fits(f"1.{mac}", zone, place, locator.decode(), Plaintext(value))
+    for text in (mac, "", "1.", f"x.{mac}", f"1.{mac[:-1]}", f"01.{mac}"):
+        assert not fits(text, zone, place, locator.decode(), Plaintext(value))
+    assert not fits(f"1.{mac}", zone, replace(place, n=2), locator.decode(), Plaintext(value))
+    assert not fits(f"1.{mac}", zone, place, "{}", Plaintext(value))
