@@ -212,25 +212,6 @@ async def test_a_connector_of_another_scope_is_not_there_and_one_above_is(runnin
     assert page["documents"] == [world.connector.compact]
 
 
-async def test_naming_a_template_or_a_connector_of_another_scope_shows_neither(running: Manager) -> None:
-    world = running.world
-    lowly = world.identity("lowly")
-    grant = world.grant(lowly, ["edit", "use", "view"], "org/acme")
-    template = world.template("script", "org/else")
-    theirs = world.custom("theirs", template, scope="org/else")
-    mine = world.custom("mine", template, (), "org/acme", lowly)
-    above = world.template("above")
-    custom = world.custom("custom", above, (), "org/acme", lowly)
-    secret = world.secret("secret", "org/acme", lowly, connector=theirs.document.id)
-    await publish(running, grant, template, theirs, mine, above, custom, secret)
-    wanted = {
-        "connectors": [{"id": mine.document.id}, {"id": custom.document.id}],
-        "secrets": [{"scope": "org/acme", "identifier": "secret"}],
-    }
-    _, shown = await running.call("POST", "resolve", "lowly", json=wanted)
-    assert set(shown["documents"]) == {mine.compact, custom.compact, above.compact, secret.compact}
-
-
 async def test_a_connector_shows_no_secret_that_its_signer_may_not_use(running: Manager) -> None:
     world = running.world
     lowly = world.identity("lowly")

@@ -1,4 +1,4 @@
-"""What the manager writes down of direct fetches and of logins that are tried: every path and host, also of what is refused."""
+"""What the manager writes down of direct fetches and of logins that are tried, and what naming templates and connectors shows."""
 
 from __future__ import annotations
 
@@ -83,3 +83,25 @@ async def test_no_path_hides_among_so_many_that_the_audit_could_not_name_them(ru
     assert json.dumps(problem).count("teams") == 0
     ((outcome, _),) = await told(running, task)
     assert outcome == "refused"
+
+
+# What naming shows.
+
+
+async def test_naming_a_template_or_a_connector_of_another_scope_shows_neither(running: Manager) -> None:
+    world = running.world
+    lowly = world.identity("lowly")
+    grant = world.grant(lowly, ["edit", "use", "view"], "org/acme")
+    template = world.template("script", "org/else")
+    theirs = world.custom("theirs", template, scope="org/else")
+    mine = world.custom("mine", template, (), "org/acme", lowly)
+    above = world.template("above")
+    custom = world.custom("custom", above, (), "org/acme", lowly)
+    secret = world.secret("secret", "org/acme", lowly, connector=theirs.document.id)
+    await publish(running, grant, template, theirs, mine, above, custom, secret)
+    wanted = {
+        "connectors": [{"id": mine.document.id}, {"id": custom.document.id}],
+        "secrets": [{"scope": "org/acme", "identifier": "secret"}],
+    }
+    _, shown = await running.call("POST", "resolve", "lowly", json=wanted)
+    assert set(shown["documents"]) == {mine.compact, custom.compact, above.compact, secret.compact}
