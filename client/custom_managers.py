@@ -71,15 +71,15 @@ class CustomManagers:
                 "leave it out, or give the template a script that writes",
             )
         secrets = tuple(sorted({*settings.references(), *(seen_from(one, scope) for one in content.secrets)}))
-        selectors = normalise_all((*settings.selectors(), *content.selectors))
-        if len(secrets) > MOST_SECRETS or len(selectors) > MAXIMUM:
+        named = {*normalise_all(settings.selectors()), *normalise_all(content.selectors)}
+        if len(secrets) > MOST_SECRETS or len(named) > MAXIMUM:
             raise description.refused(
                 "spec.template.templateRef", "connector and template name too many secrets or selectors", "name fewer"
             )
         return {
             "template": TemplateUse(id=template.id, content=content_digest(template)),
             "secrets": secrets,
-            "selectors": selectors,
+            "selectors": normalise_all(named),
         }
 
     async def _template(

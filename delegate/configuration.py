@@ -1,6 +1,7 @@
 """What a delegate is configured with: its options, and what they come to once their files are read.
 
-deploy/examples/delegate.toml is made from the options (a test compares). A secret is given by the path of its file only.
+deploy/examples/delegate.toml is made from the options (a test compares); variables that users of other
+delegates have stand in `delegate.familiar`. A secret is given by the path of its file only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 
 from delegate.address import Address
 from delegate.endpoints import Endpoints
+from delegate.familiar import PREFIX
 from delegate.files import read_authorities, read_keyring, read_text
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.registry import BUILT_IN
@@ -19,10 +21,6 @@ from shared.errors import Malformed
 from shared.options import Option
 from shared.selectors import normalise, normalise_all
 from shared.settings import Program, Settings
-
-PREFIX: Final = "PRIVYSEAL_DELEGATE_"
-FAMILIAR: Final = {"DELEGATE_NAME": "NAME", "DELEGATE_TAGS": "TAGS"}
-"""Variables that users of other delegates have in their manifests; ours win."""
 
 PROGRAM: Final = Program(
     "privyseal-delegate",
@@ -35,7 +33,7 @@ PROGRAM: Final = Program(
             None,
             required=True,
             example="https://manager.example.com:8443",
-            help="URL of the manager's port for delegates. http:// on loopback only.",
+            help="URL of the manager's port for delegates. http:// on loopback only. MANAGER_HOST_AND_PORT is understood.",
         ),
         Option(
             "keyring_file",
@@ -75,7 +73,14 @@ PROGRAM: Final = Program(
             help="What this delegate refuses, whoever signed it: see delegate-policy.toml. "
             "Unset: the built-in kinds, no commands, no scripts.",
         ),
-        Option("capacity", "int", 10, minimum=1, maximum=1000, help="Tasks at the same time."),
+        Option(
+            "capacity",
+            "int",
+            10,
+            minimum=1,
+            maximum=1000,
+            help="Tasks at the same time. DELEGATE_TASK_CAPACITY is understood.",
+        ),
         Option(
             "cpu_limit_percent",
             "int",
@@ -174,7 +179,9 @@ PROGRAM: Final = Program(
             "str",
             None,
             example="http://proxy.example.com:3128",
-            help="Proxy to the manager by HTTP CONNECT; unset, HTTPS_PROXY. NO_PROXY is honoured.",
+            help="Proxy to the manager by HTTP CONNECT; unset, HTTPS_PROXY, else PROXY_SCHEME, PROXY_HOST, PROXY_PORT, PROXY_USER and "
+            "PROXY_PASSWORD, which providers are reached through too; none with PROXY_MANAGER=false. NO_PROXY is honoured: hosts, "
+            "networks, with or without a port.",
         ),
         Option(
             "health_address",
@@ -202,7 +209,19 @@ PROGRAM: Final = Program(
             "backoff_max_seconds", "duration", "30s", minimum=0.01, maximum=3600, help="Largest bound of that pause."
         ),
         Option(
-            "log_level", "str", "info", choices=("debug", "info", "warning", "error"), help="The least that is logged."
+            "otlp_endpoint",
+            "str",
+            None,
+            example="http://127.0.0.1:4318",
+            help="Where traces are sent: the origin of a collector that takes OTLP over HTTP. Needs the extra otel; http:// on "
+            "loopback only.",
+        ),
+        Option(
+            "log_level",
+            "str",
+            "info",
+            choices=("debug", "info", "warning", "error"),
+            help="The least that is logged. LOGGING_LEVEL is understood, else LOG_LEVEL, with the levels that Java has.",
         ),
         Option(
             "log_format",
@@ -246,6 +265,7 @@ class Configuration:
     ssh_known_hosts: str = ""
     cpu_limit_percent: int = 0
     memory_limit_percent: int = 0
+    otlp_endpoint: str = ""
 
     @staticmethod
     def of(settings: Settings, environ: Mapping[str, str], host: str) -> Configuration:
@@ -283,17 +303,9 @@ class Configuration:
             gcp_endpoints=Endpoints.parse(settings.maybe("gcp_endpoints", str) or "", "gcp_endpoints"),
             azure_endpoints=Endpoints.parse(settings.maybe("azure_endpoints", str) or "", "azure_endpoints"),
             ssh_known_hosts=settings.maybe("ssh_known_hosts", str) or "",
+            otlp_endpoint=settings.maybe("otlp_endpoint", str) or "",
             variables={name: environ[name] for name in ("LANG", "PATH") if environ.get(name)},
         )
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables with the familiar ones under our names."""
-    ours = dict(environ)
-    for familiar, name in FAMILIAR.items():
-        if environ.get(familiar) and not ours.get(PREFIX + name):
-            ours[PREFIX + name] = environ[familiar]
-    return ours
 
 
 def _name(text: str) -> str:

@@ -16,7 +16,8 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import TextIO
 
-from delegate.configuration import PROGRAM, Configuration, environment
+from delegate.configuration import PROGRAM, Configuration
+from delegate.familiar import environment
 from delegate.files import read_text
 from delegate.shelter import shelter
 from shared import logs
@@ -46,8 +47,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextI
                 out.write(f"{PROGRAM.name} {version()}\n")
                 return 0
         toml = None if request.config is None else read_text(request.config, "settings")
-        settings = PROGRAM.parse(argv, environment(environ), toml)
-        configuration = Configuration.of(settings, environ, socket.gethostname())
+        known = environment(environ)
+        settings = PROGRAM.parse(argv, known, toml)
+        configuration = Configuration.of(settings, known, socket.gethostname())
         if request.action == "check":
             out.write(settings.listing())
             out.write(
@@ -57,6 +59,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str], out: TextIO, err: TextI
         _configure_logs(settings, out)
         sys.excepthook = logs.uncaught
         threading.excepthook = thread_crashed
+        # The libraries of the providers look for a proxy there.
+        os.environ.update({name: known[name] for name in ("HTTPS_PROXY",) if name in known})
         # Late, so that --help and --check-config don't load an event loop.
         import uvloop
 

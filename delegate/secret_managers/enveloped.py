@@ -56,6 +56,7 @@ class Enveloped:
         if secret.secret.reference:
             raise Malformed(
                 "reference_unsupported",
+                "Reference secrets are not allowed in KMS type Secret Managers: "
                 f"the kind {secret.connector.type} keeps no secrets of its own that one could refer to",
                 "store the value itself, or use a connector to where the secret is",
             )

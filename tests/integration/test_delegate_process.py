@@ -102,6 +102,29 @@ async def test_settings_come_from_variables_and_a_file_too(world: World, keyring
         assert proxy.targets == [f"127.0.0.1:{manager.port}"]
 
 
+async def test_a_container_of_another_delegate_keeps_its_variables(world: World, keyring: Path, tmp_path: Path) -> None:
+    authority = Authority()
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    async with ConnectProxy() as proxy, FakeManager(world, tls=authority.issue()) as manager:
+        host, _, port = proxy.url.removeprefix("http://").rpartition(":")
+        environ = {
+            "MANAGER_HOST_AND_PORT": f"127.0.0.1:{manager.port}",
+            "DELEGATE_TASK_CAPACITY": "3",
+            "LOGGING_LEVEL": "TRACE",
+            "PROXY_HOST": host,
+            "PROXY_PORT": port,
+            "PROXY_SCHEME": "http",
+            "PROXY_USER": "user",
+            "PROXY_PASSWORD": "p@ss:word",
+            "NO_PROXY": "10.0.0.0/8,.svc.cluster.local,127.0.0.1:1",
+        }
+        flags = (f"--keyring-file={keyring}", f"--ca-file={tmp_path}/ca.pem", "--health-address=off")
+        async with process(*flags, environ=environ):
+            link = await manager.connection()
+            await until(lambda: link.session.credits == 3)
+        assert proxy.targets == [f"127.0.0.1:{manager.port}"]
+
+
 async def test_check_config_shows_every_setting_and_starts_nothing(keyring: Path) -> None:
     code, out, _ = await attempt("--check-config", "--manager=https://localhost", f"--keyring-file={keyring}")
     assert code == 0

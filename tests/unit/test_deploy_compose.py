@@ -11,7 +11,7 @@ import yaml
 
 from delegate.address import Address
 from delegate.configuration import PROGRAM as DELEGATE
-from delegate.configuration import environment as familiar
+from delegate.familiar import environment as familiar
 from manager.options import PROGRAM as MANAGER
 from manager.options import address, origins
 from shared.errors import Malformed

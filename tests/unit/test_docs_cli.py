@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from client.cli.help import exit_codes
 from client.cli.main import cli
 from client.cli.session import Session
+from shared.documents.fields import Permission
 from tests.architecture.source import ROOT
 
 PAGE = ROOT / "docs" / "cli.md"
@@ -90,6 +92,22 @@ def test_an_option_that_is_not_there_is_seen() -> None:
 def test_the_exit_codes_are_those_of_the_program() -> None:
     rows = re.findall(r"^\| (\d+) \| (\S+) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
     assert rows == [(str(status), name or "-", meaning) for status, name, meaning in exit_codes()]
+
+
+def test_the_permissions_on_the_page_are_all_that_there_are() -> None:
+    (told,) = re.findall(r"^Permissions: (.+?)\. A grant", PAGE.read_text(), re.MULTILINE)
+    assert re.findall(r"`(\w+)`", told) == [
+        "view",
+        "use",
+        "reveal",
+        "fetch",
+        "edit",
+        "delete",
+        "exec",
+        "renew",
+        "admin",
+    ]
+    assert set(re.findall(r"`(\w+)`", told)) == set(get_args(Permission))
 
 
 def test_the_global_options_are_on_the_page() -> None:

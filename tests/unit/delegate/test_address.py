@@ -70,6 +70,46 @@ def test_the_setting_wins_over_the_variable_and_both_lose_to_no_proxy() -> None:
         assert address.proxy("http://a:1", {"no_proxy": no_proxy}) == "http://a:1"
 
 
+@pytest.mark.parametrize(
+    ("url", "direct", "proxied"),
+    [
+        (
+            "https://10.1.2.3:8443",
+            ["10.0.0.0/8", "10.1.2.3", "10.1.2.3:8443", "10.1.2.3/32", "10.0.0.0/8:8443", "x 10.1.2.9/24", "*:8443"],
+            ["10.2.0.0/16", "10.1.2.3:443", "10.0.0.0/8:443", "10.1.2", "::/0", "0.1.2.3", "2.3", "10.1.2.0/33"],
+        ),
+        (
+            "https://manager.example",
+            ["example:443", "manager.example:443", ".example:443", "*.example:443", "*:443"],
+            ["example:8443", "10.0.0.0/8", "0.0.0.0/0", "example:x", ":443"],
+        ),
+        (
+            "https://[2001:db8::1]:8443",
+            ["2001:db8::/32", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:8443", "[2001:db8::]/32", "2001:DB8:0::1"],
+            ["[2001:db8::1]:443", "2001:db9::/32", "0.0.0.0/0", "db8::1", "1"],
+        ),
+    ],
+)
+def test_no_proxy_knows_networks_and_ports(url: str, direct: list[str], proxied: list[str]) -> None:
+    address = Address.parse(url)
+    for entry in direct:
+        assert address.proxy("http://a:1", {"NO_PROXY": f"other, {entry}"}) is None, entry
+    for entry in proxied:
+        assert address.proxy("http://a:1", {"NO_PROXY": f"other, {entry}"}) == "http://a:1", entry
+
+
+def test_a_proxy_may_be_for_all_but_the_manager() -> None:
+    address = Address.parse("https://manager.example")
+    assert address.proxy(None, {"HTTPS_PROXY": "http://b:2", "PROXY_MANAGER": "false"}) is None
+    assert address.proxy(None, {"HTTPS_PROXY": "http://b:2", "PROXY_MANAGER": "true"}) == "http://b:2"
+    assert address.proxy("http://a:1", {"PROXY_MANAGER": "false"}) == "http://a:1"
+
+
+@given(st.text(max_size=40))
+def test_any_no_proxy_is_understood_or_means_nobody(text: str) -> None:
+    assert Address.parse("https://[2001:db8::1]").proxy("http://a:1", {"NO_PROXY": text}) in {None, "http://a:1"}
+
+
 def test_plain_text_never_goes_through_a_proxy() -> None:
     assert Address.parse("http://127.0.0.1:1").proxy("http://a:1", {"HTTPS_PROXY": "http://b:2"}) is None
 

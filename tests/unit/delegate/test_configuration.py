@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from delegate.configuration import PROGRAM, Configuration, environment
+from delegate.configuration import PROGRAM, Configuration
+from delegate.familiar import environment
 from delegate.main import run
 from delegate.secret_managers.registry import BUILT_IN
 from shared.errors import Malformed

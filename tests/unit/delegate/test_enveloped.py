@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
+from msgspec import structs
 
 from delegate.data_keys import DataKeys
 from delegate.secret_managers.enveloped import Enveloped
@@ -17,7 +18,7 @@ from shared.aad import Aad
 from shared.canonical import digest
 from shared.crypto import aead, record
 from shared.crypto.plaintext import Plaintext
-from shared.errors import Denied, Tampered, Unavailable
+from shared.errors import Denied, Malformed, Tampered, Unavailable
 from shared.labels import WRAP
 from shared.values import Wrapped
 from tests.fakes.closing import StandingClock
@@ -166,6 +167,16 @@ async def test_a_kept_key_does_not_serve_a_connector_that_no_longer_names_the_ke
     with refused(Denied, "key_unlisted"):
         await manager.fetch(secret, stored)
     assert house.service.unwrapped == 1
+
+
+async def test_a_secret_that_refers_to_one_elsewhere_is_refused_in_the_words_that_users_search_for() -> None:
+    house = House.built()
+    secret = house.version()
+    elsewhere = replace(secret, secret=structs.replace(secret.secret, reference="elsewhere"))
+    with pytest.raises(Malformed) as caught:
+        await house.manager().store(elsewhere, Plaintext(b""))
+    assert caught.value.code == "reference_unsupported"
+    assert caught.value.detail.startswith("Reference secrets are not allowed in KMS type Secret Managers: the kind ")
 
 
 async def test_a_revised_connector_asks_its_provider_itself_and_is_refused_by_it() -> None:
