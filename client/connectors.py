@@ -20,7 +20,7 @@ from client.credentials import Credentials, references
 from client.custom_managers import NOTHING, CustomManagers
 from client.defaults import Defaults
 from client.descriptions import Description, body_of, describe, yaml_of
-from client.directory import Directory
+from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
 from client.manifest import Manifest, refuse_all
@@ -38,6 +38,7 @@ from shared.errors import Conflict, Denied, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
 MOST_AT_ONCE = 200
+NO_LOGINS: Mapping[Reference, Known] = {}
 FIELDS = ("name", "description", "tags", "selectors", "where", "secrets", "spec", "usage", "template")
 
 Action = Literal["create", "change", "none"]
@@ -125,11 +126,16 @@ class Connectors:
     # ---- planning and publishing
 
     async def plan(
-        self, manifests: Sequence[Manifest], *, keyring: str | None = None, templates: Planned = NOTHING
+        self,
+        manifests: Sequence[Manifest],
+        *,
+        keyring: str | None = None,
+        templates: Planned = NOTHING,
+        logins: Mapping[Reference, Known] = NO_LOGINS,
     ) -> list[Change]:
         """What the manifests come to, in their order; `keyring` is for new connectors whose description names none.
 
-        `templates` are to be made before. A custom secret manager comes to run the content that is looked at here.
+        `templates` and the SSHKeys `logins` are to be made before. A custom secret manager comes to run the content that is looked at here.
 
         Raises Malformed for wrong fields (file, line, path; more of them in the fact `problems`), Denied for what this
         identity may not sign or use, NotFound for a secret or keyring that isn't there.
@@ -146,7 +152,7 @@ class Connectors:
         ]
         planned = {one.wanted.id: one.wanted for one in changes}
         for one in changes:
-            await self._check(one, planned)
+            await self._check(one, planned, logins)
         return changes
 
     async def apply(self, changes: Sequence[Change]) -> list[Verified[ConnectorDocument]]:
@@ -218,7 +224,9 @@ class Connectors:
         )
         return Change(wanted, None, document, self._usual(document, own))
 
-    async def _check(self, change: Change, planned: Mapping[str, ConnectorDocument]) -> None:
+    async def _check(
+        self, change: Change, planned: Mapping[str, ConnectorDocument], logins: Mapping[Reference, Known]
+    ) -> None:
         """(1) Its keyring may serve it, (2) it switches nothing on or off, (3) the identity may sign it and use what it names."""
         account, wanted = self._account, change.wanted
         if change.action == "none":
@@ -227,7 +235,7 @@ class Connectors:
         check_switch(change.description, change.before.document if change.before else None, wanted)
         scope = Scope.parse(wanted.scope)
         account.book.authority.chain(account.identity.kid, "edit", scope, wanted.resource, account.clock())
-        await self._credentials.check(change.description, wanted, planned)
+        await self._credentials.check(change.description, wanted, planned, logins)
 
     # ---- looking
 

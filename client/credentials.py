@@ -31,16 +31,25 @@ class Credentials:
         self._directory = directory
 
     async def check(
-        self, description: Description, wanted: ConnectorDocument, planned: Mapping[str, ConnectorDocument]
+        self,
+        description: Description,
+        wanted: ConnectorDocument,
+        planned: Mapping[str, ConnectorDocument],
+        logins: Mapping[Reference, Known],
     ) -> None:
-        """Raises Malformed, NotFound or Denied at the field that names the secret. `planned` are to be published together."""
+        """Raises Malformed, NotFound or Denied at the field that names the secret.
+
+        `planned` are to be published together, and the SSHKeys `logins` before them.
+        """
         here, named = Scope.parse(wanted.scope), [*description.settings.named_references().items()]
         # What the connector doesn't name itself is its template's.
         own = {text for _, text in named}
         named += [("template.templateRef", one) for one in wanted.secrets if one not in own]
         for path, text in named:
             field, place = f"spec.{path}", Reference.parse(text, here)
-            (known,) = await self._directory.find([place], fresh=True)
+            known: Known | PrivySealError | None = logins.get(place)
+            if known is None:
+                (known,) = await self._directory.find([place], fresh=True)
             if isinstance(known, PrivySealError):
                 raise _at(description, field, known)
             self._check_fit(description, field, known)

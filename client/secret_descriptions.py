@@ -112,6 +112,11 @@ class SecretDescription:
         return self.manifest.refused(f"{KIND}.{path}", detail, hint, code=code)
 
 
+def is_login(manifest: Manifest) -> bool:
+    """Whether it describes an SSHKey."""
+    return manifest.body.get("type") == SSH_KEY
+
+
 def describe_secret(manifest: Manifest) -> SecretDescription:
     """The secret that a manifest describes. Raises Malformed with file, line, path and what is allowed."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from msgspec import structs
 
@@ -249,6 +249,21 @@ class SecretPlans:
                     "delete the secret and make a new one, or give it another identifier",
                     code="field_immutable",
                 )
+
+    async def drafted(self, changes: Sequence[SecretChange]) -> dict[Reference, Known]:
+        """What SSHKeys come to, by their places, for what is to name them before they are published."""
+        account, found = self._account, dict[Reference, Known]()
+        for one in changes:
+            holder = await self._directory.connector(one.description.connector)
+            fields = {name: getattr(one.wanted, name) for name in _FREE + _BOUND}
+            document = one.wanted
+            if one.before is not None:
+                head = self._directory.current(one.description.place).secret
+                document = next_revision(head, account.clock(), **fields)
+            compact = account.identity.sign_document(document)
+            secret = cast("Verified[SecretDocument]", account.book.draft().admit(compact, account.clock()))
+            found[one.description.place] = Known(secret, holder)
+        return found
 
     async def apply(self, changes: Sequence[SecretChange]) -> None:
         """Carries a plan out: what needs no delegate in one batch, then what refers to a provider's, one by one."""

@@ -41,6 +41,7 @@ def apply(
 ) -> None:
     """Make or change what YAML files describe, all of it or nothing. What is unchanged is left alone."""
     from client.manifest import KINDS
+    from client.secret_descriptions import is_login
     from client.templates import planned
 
     run = session(context)
@@ -49,15 +50,24 @@ def apply(
 
     async def act(client: Client) -> Applied:
         templates = await client.templates.plan(described["template"])
-        changes = await client.connectors.plan(described["connector"], keyring=keyring, templates=planned(templates))
+        # A connector may name an SSHKey that is described beside it, since that is whole without a value.
+        logins = await client.secret_plans.plan([one for one in described["secret"] if is_login(one)], {}, [])
+        changes = await client.connectors.plan(
+            described["connector"],
+            keyring=keyring,
+            templates=planned(templates),
+            logins=await client.secret_plans.drafted(logins),
+        )
         connectors = {one.description.place: one.wanted for one in changes}
-        secrets = await client.secret_plans.plan(described["secret"], connectors, [one.wanted for one in templates])
+        others = [one for one in described["secret"] if not is_login(one)]
+        secrets = await client.secret_plans.plan(others, connectors, [one.wanted for one in templates])
         if dry_run:
-            return Applied(changes, secrets, templates)
+            return Applied(changes, [*logins, *secrets], templates)
         made = await client.templates.apply(templates)
+        await client.secret_plans.apply(logins)
         applied = await client.connectors.apply(changes)
         await client.secret_plans.apply(secrets)
-        return Applied(changes, secrets, templates, applied, made)
+        return Applied(changes, [*logins, *secrets], templates, applied, made)
 
     report(run, run.run(act), dry_run=dry_run)
 

@@ -149,3 +149,54 @@ async def test_a_delegate_without_scripts_is_told_to_lack_the_kind(sshd: Sshd, k
         status, _, errors = await privyseal(running, "secret", "test", "deploy", "--host", "127.0.0.1")
     assert status != 0
     assert "CustomSecretManager" in errors
+
+
+RUN = """
+---
+template:
+  name: reader
+  identifier: reader
+  versionLabel: v1
+  type: SecretManager
+  spec:
+    shell: Bash
+    source: {{type: Inline, spec: {{script: "secret=$(printf '%s of %s' \\"$path\\" \\"$(id -un)\\")"}}}}
+    environmentVariables:
+      - {{name: path, type: String, value: <+input>}}
+---
+connector:
+  name: remote
+  type: CustomSecretManager
+  spec:
+    onDelegate: false
+    host: 127.0.0.1
+    connectorRef: account.{login}
+    template:
+      templateRef: account.reader
+      versionLabel: v1
+      templateInputs:
+        environmentVariables:
+          - {{name: path, type: String, value: <+input>}}
+---
+secret:
+  type: SecretText
+  name: remote secret
+  identifier: remote_secret
+  spec:
+    secretManagerIdentifier: account.remote
+    valueType: CustomSecretManagerValues
+    value: '{{"environmentVariables":[{{"name":"path","type":"String","value":"a b"}}]}}'
+"""
+
+
+async def test_one_file_describes_template_login_connector_and_secret(environment: DevEnvironment, sshd: Sshd) -> None:
+    text = described(sshd, "beside") + RUN.format(login="beside")
+    status, out, errors = await privyseal(environment, "apply", "--dry-run", "-f", "-", given=text)
+    assert (status, errors) == (0, "")
+    assert "would create account/beside (SSHKey)" in out
+    status, _, errors = await privyseal(environment, "apply", "-f", "-", given=text)
+    assert (status, errors) == (0, "")
+    status, out, errors = await privyseal(environment, "reveal", "account.remote_secret")
+    assert (status, out, errors) == (0, f"a b of {sshd.user}", "")
+    status, out, _ = await privyseal(environment, "apply", "--dry-run", "-f", "-", given=text)
+    assert (status, {line.split()[0] for line in out.splitlines()}) == (0, {"unchanged"})
