@@ -18,7 +18,7 @@ from typing import Literal
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Expired, Malformed, Unavailable
 from shared.expressions import Expression, Joined, SecretValue, Text, Variable, parse_text
-from shared.templates import INPUTS, RESULT, Shell, check_script, composed, reference_of
+from shared.templates import RESULT, Shell, check_script, composed, input_of, reference_of
 
 Input = str | Plaintext
 """What a variable is given: a text, or bytes that nobody may see."""
@@ -233,7 +233,7 @@ def _held(shell: Shell, expression: Expression, inputs: Mapping[str, bytes], sec
         case Text(text):
             return _raw(shell, "a text in an expression", text)
         case Variable(path):
-            return inputs[path.removeprefix(INPUTS)]
+            return inputs[input_of(path)]
         case Joined(parts):
             return b"".join(_held(shell, part, inputs, secrets) for part in parts)
 

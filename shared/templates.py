@@ -1,6 +1,6 @@
 """What a template's scripts may use, and how they come to it: the inputs and secrets that expressions name become variables.
 
-    <+spec.environmentVariables.NAME>       an input, which is also in the variable NAME
+    <+spec.environmentVariables.NAME>       an input, which is also in the variable NAME (also <+secretManager. ...>)
     <+secrets.getValue("account.NAME")>     a stored secret; a template says by itself which, so a text alone names it
 
 Promises: a script is checked in the same way by who signs it and by who runs it; no value ever becomes a part of a script's
@@ -33,7 +33,9 @@ from shared.quoting import Bash, PowerShell, Reader
 
 Shell = Literal["Bash", "PowerShell", "Python"]
 
-INPUTS = "spec.environmentVariables."
+INPUTS = ("spec.environmentVariables.", "secretManager.environmentVariables.")
+"""What stands before an input's name; public examples of today have the second."""
+
 RESULT = "secret"
 """The variable that a script leaves the value in."""
 
@@ -205,8 +207,13 @@ def _place(expression: Expression) -> str:
     return ""
 
 
+def input_of(path: str) -> str:
+    """The name of the input that a variable's path means."""
+    return path.rpartition(".")[2]
+
+
 def _inputs_of(expression: Expression, names: Iterable[str]) -> Iterable[str]:
-    known = {INPUTS + name: name for name in names}
+    known = {prefix + name: name for name in names for prefix in INPUTS}
     evaluate(expression, known)
     parts = expression.parts if isinstance(expression, Joined) else (expression,)
     return [known[one.path] for one in parts if isinstance(one, Variable)]

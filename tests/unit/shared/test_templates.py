@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.errors import Malformed
 from shared.expressions import SecretValue, Text, Variable, parse_text
-from shared.templates import OURS, Shell, Used, check_input, check_script, composed, reference_of, secrets_in
+from shared.templates import OURS, Shell, Used, check_input, check_script, composed, input_of, reference_of, secrets_in
 
 PATH = "<+spec.environmentVariables.path>"
 TOKEN = '<+secrets.getValue("account.token")>'
@@ -20,6 +20,12 @@ def test_a_script_says_which_inputs_and_secrets_it_uses(shell: Shell) -> None:
     script = f'a = "{PATH}/{PATH}" "{TOKEN}" "<+secrets.getValue(\'org.key\')>"'
     assert check_script(shell, script, ["path", "other"]) == Used(("path",), ("account.token", "org.key"))
     assert check_script(shell, "nothing", []) == Used((), ())
+
+
+def test_an_input_has_the_name_that_public_examples_give_it() -> None:
+    used = check_script("Bash", 'secret="<+secretManager.environmentVariables.path>"', ["path"])
+    assert used.inputs == ("path",)
+    assert input_of("secretManager.environmentVariables.path") == input_of("spec.environmentVariables.path") == "path"
 
 
 def test_a_text_of_inputs_counts_for_each_of_them() -> None:
