@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import pytest
+
 from delegate.clock import Clock
 from delegate.metrics import DelegateMetrics
 from delegate.passport import Passport
 from shared.crypto.identity import Identity
 from shared.crypto.keyring import Keyring
-from shared.documents.certificate import LIFETIME_SECONDS, CertificateDocument
+from shared.documents.certificate import LIFETIME_SECONDS, MOST_SCOPES, CertificateDocument
 from shared.documents.jws import VerifyingKey, parse_as
 from shared.hello import hello_message
-from shared.names import ACCOUNT_SCOPE
+from shared.names import ACCOUNT_SCOPE, Scope
 from shared.trust.certificate import check_certificate
 from tests.fakes.world import World
 
@@ -23,7 +27,7 @@ class SetClock(Clock):
         return self._world.now
 
 
-def passport(world: World, keyring: Keyring | None = None) -> Passport:
+def passport(world: World, keyring: Keyring | None = None, scopes: Collection[Scope] = (ACCOUNT_SCOPE,)) -> Passport:
     return Passport(
         identity=Identity.generate(),
         keyring=keyring or world.keyring,
@@ -31,7 +35,7 @@ def passport(world: World, keyring: Keyring | None = None) -> Passport:
         tags=("eu", "HOST"),
         version="1",
         kinds=("Local",),
-        scopes=[ACCOUNT_SCOPE],
+        scopes=scopes,
         capacity=3,
         clock=SetClock(world),
         metrics=DelegateMetrics("1"),
@@ -44,6 +48,31 @@ def test_a_certificate_is_one_that_the_manager_accepts() -> None:
     certificate = check_certificate(made.certificate, world.keyring_document, world.status.document, world.now).document
     assert (certificate.name, certificate.tags, certificate.gen) == ("alpha", ("alpha", "eu", "host"), 1)
     assert certificate.exp - certificate.iat == LIFETIME_SECONDS
+
+
+PROJECT = "org/acme/project/web"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "said"),
+    [
+        (["account"], ()),
+        (["org/acme", "account"], ()),
+        ([PROJECT, "org/beta", "org/acme"], ("org/acme", PROJECT, "org/beta")),
+        ([f"org/o{at}" for at in range(MOST_SCOPES)], tuple(sorted(f"org/o{at}" for at in range(MOST_SCOPES)))),
+        # More than a certificate holds: who asks is refused one by one.
+        ([f"org/o{at}" for at in range(MOST_SCOPES + 1)], ()),
+    ],
+    ids=["account", "account among others", "some", "as many as may be", "too many"],
+)
+def test_a_certificate_says_which_scopes_the_local_policy_takes(scopes: list[str], said: tuple[str, ...]) -> None:
+    world = World()
+    made = passport(world, scopes=[Scope.parse(one) for one in scopes])
+    for compact in (made.certificate, made.renew()):
+        document = check_certificate(compact, world.keyring_document, world.status.document, world.now).document
+        assert document.scopes == said
+        assert document.takes(map(Scope.parse, scopes))
+        assert document.takes([Scope.parse("account")]) == (not said)
 
 
 def test_a_hello_proves_the_identity_for_one_manager_and_one_stream() -> None:
