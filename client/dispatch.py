@@ -18,11 +18,12 @@ from google.protobuf.message import DecodeError
 from client.account import Account
 from client.outcomes import FINAL_STATES, Opened, Outcome, open_outcome
 from client.tasks import SignedTask
-from client.transport import PROTOBUF, Reply, expired
+from client.transport import PROTOBUF, Reply, expired, pause_after
 from shared.errors import (
     Conflict,
     Expired,
     NotReady,
+    Overloaded,
     PrivySealError,
     StaleRecipient,
     Tampered,
@@ -49,10 +50,12 @@ async def perform(
 ) -> tuple[SignedTask, Opened]:
     """The task that was made last, and its verified outcome. `learn` is shown the facts of each conflict before the next try.
 
-    `run` is `submit` unless something has to be done meanwhile.
+    `run` is `submit` unless something has to be done meanwhile. What may happen twice is signed anew also when a delegate
+    says that it is overloaded and for how long, within `wait_seconds`.
 
     Raises the task's signed error, or what the manager claims (marked as its claim).
     """
+    patience = wait_seconds
     for signing in range(1, SIGNINGS + 1):
         task = make()
         try:
@@ -71,6 +74,15 @@ async def perform(
                 raise
             await asyncio.sleep(_BEHIND_PAUSE_SECONDS * signing)
             await account.sync(force=True)
+        except Overloaded as why:
+            # What the manager says of itself has been waited for already, by the transport.
+            if task.document.repeat != "any" or signing == SIGNINGS or why.facts.get("unsigned"):
+                raise
+            pause = pause_after(why, signing)
+            patience -= pause
+            if "retry_after" not in why.facts or patience < 0:
+                raise
+            await asyncio.sleep(pause)
     raise AssertionError
 
 
@@ -141,7 +153,15 @@ async def _send(account: Account, task: SignedTask, wait_seconds: float) -> Outc
     wait = max(1, min(60, int(wait_seconds)))
     again = task.document.repeat == "any"
     try:
-        reply = await account.ask("POST", "tasks", data=body, query={"wait": wait}, repeatable=again, wait_seconds=wait)
+        reply = await account.ask(
+            "POST",
+            "tasks",
+            data=body,
+            query={"wait": wait},
+            repeatable=again,
+            wait_seconds=wait,
+            patience_seconds=wait_seconds,
+        )
     except Unavailable as why:
         if again or why.facts.get("unsigned"):
             raise

@@ -37,6 +37,10 @@ PROTOBUF = "application/x-protobuf"
 _PAUSE_SECONDS = 0.15
 _PIECE_BYTES = 256 * 1024
 _LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_ADVICE_SECONDS = 60
+PATIENCE_SECONDS = 90.0
+"""All pauses of one request together."""
+
 _LONGEST_REPLIES = 20
 
 
@@ -100,23 +104,25 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
         wait_seconds: float = 0.0,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> Reply:
         """Asks, and answers 2xx or 304. `path` begins at the origin; `wait_seconds` is how long the manager may take on purpose.
 
-        `repeatable` says that asking twice is harmless (by default: GET and DELETE are); then it is asked again, with
-        jittered pauses, after a lost connection or a retryable problem. Raises the problem, Unavailable, Expired.
+        `repeatable` says that asking twice is harmless (by default: GET and DELETE are); then it is asked again after a lost
+        connection or a retryable problem, four times at most: with jittered pauses, no shorter than the manager says and no
+        longer than `patience_seconds` in all. Raises the problem, Unavailable, Expired.
         """
         again = method in {"GET", "DELETE"} if repeatable is None else repeatable
         body = msgspec.json.encode(json) if json is not None else data
         for attempt in range(1, ATTEMPTS + 1):
-            pause = _PAUSE_SECONDS * 2**attempt * (0.5 + random.random())  # noqa: S311 (jitter)
             try:
                 return await self._once(method, path, body, json is not None, query, headers, wait_seconds)
             except PrivySealError as why:
-                if not (again and why.retryable) or attempt == ATTEMPTS:
+                pause = pause_after(why, attempt)
+                patience_seconds -= pause
+                if not (again and why.retryable) or attempt == ATTEMPTS or patience_seconds < 0:
                     raise
-                pause = max(pause, float(why.facts.get("retry_after_seconds", 0.0)))
-            await asyncio.sleep(min(pause, _LONGEST_PAUSE_SECONDS))
+            await asyncio.sleep(pause)
         raise AssertionError
 
     async def _once(
@@ -249,7 +255,7 @@ def _problem(response: aiohttp.ClientResponse, content: bytes) -> PrivySealError
             "check the URL and the manager's log",
         )
     # Ours, from the header: not for a problem to set.
-    told.pop("retry_after_seconds", None)
+    told.pop("retry_after", None)
     told.setdefault("detail", "it doesn't say why")
     shown = {"detail": f"the manager says: {_clean(told['detail'])}", "hint": _clean(told.get("hint", ""))}
     error = from_problem({**told, **shown, "code": _clean(told["code"])[:64]})
@@ -258,8 +264,19 @@ def _problem(response: aiohttp.ClientResponse, content: bytes) -> PrivySealError
     error.facts["unsigned"] = True
     after = whole_number(response.headers.get("Retry-After", ""))
     if after is not None:
-        error.facts["retry_after_seconds"] = min(after, 60)
+        error.facts["retry_after"] = min(after, _LONGEST_ADVICE_SECONDS)
     return error
+
+
+def pause_after(why: PrivySealError, attempt: int) -> float:
+    """Seconds before the next attempt, after the one of that number: a little longer than advised, so that not all who were
+    sent away together come back together."""
+    jitter = random.random()  # noqa: S311 (no secret)
+    own = min(_PAUSE_SECONDS * 2.0**attempt * (0.5 + jitter), _LONGEST_PAUSE_SECONDS)
+    advised = why.facts.get("retry_after")
+    if not isinstance(advised, int) or advised <= 0:
+        return own
+    return max(own, min(advised, _LONGEST_ADVICE_SECONDS) * (1 + jitter / 4))
 
 
 def whole_number(text: str) -> int | None:

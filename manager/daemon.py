@@ -21,7 +21,7 @@ from manager.books import Books
 from manager.checks import Checks
 from manager.clock import Clock
 from manager.connection import Connection
-from manager.dispatch import Dispatcher
+from manager.dispatch import MOST_WAITING, Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
 from manager.services import Services
@@ -73,6 +73,7 @@ class Configuration:
     cache_bytes: int
     connections: int
     version: str
+    waiting: int = MOST_WAITING
 
 
 class _Http(uvicorn.Server):
@@ -94,7 +95,7 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
     async with Store(configuration.database, cache_bytes=configuration.cache_bytes) as store:
         metrics.follow_store(store.figures)
         books = Books(store, clock, metrics)
-        dispatcher = Dispatcher(fleet, clock, metrics)
+        dispatcher = Dispatcher(fleet, clock, metrics, most_waiting=configuration.waiting)
         streams = Streams(
             books,
             fleet,

@@ -100,6 +100,7 @@ def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # impor
         drain_seconds=settings.get("drain", float),
         cache_bytes=settings.get("cache", int),
         connections=settings.get("connections", int),
+        waiting=settings.get("waiting", int),
         version=version_of("privy-seal"),
     )
 

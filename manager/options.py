@@ -74,6 +74,15 @@ OPTIONS = (
         maximum=100_000,
     ),
     Option(
+        "waiting",
+        "int",
+        1000,
+        "Tasks of one account that wait at once for a free delegate, half of them at most of one principal; more are answered as "
+        "overloaded, with the time after which to ask again.",
+        minimum=1,
+        maximum=4_096,
+    ),
+    Option(
         "otlp_endpoint",
         "str",
         None,

@@ -278,7 +278,7 @@ async def test_a_redirect_is_not_followed(stage: Stage, client: Client) -> None:
         {"code": "x", "title": "Conflict", "documents": 7, "latest": 3},
         {"code": "pin_stale", "title": "Conflict", "documents": [1, None, {}], "latest": {"x": "y"}},
         {"code": "pin_stale", "title": "Conflict", "documents": ["...", "a.b.c", "\udcff"], "stale": 1},
-        {"code": "busy", "title": "Overloaded", "retry_after_seconds": "soon", "self": 1, "detail": "x" * 10_000},
+        {"code": "busy", "title": "Overloaded", "retry_after": "soon", "self": 1, "detail": "x" * 10_000},
         [],
         None,
     ],
