@@ -88,6 +88,7 @@ class Delegate:
             load=self.load,
             order=self.order,
             idle_seconds=max(0, now - self.last_seen),
+            scopes=self.certificate.document.scopes,
             cpu=self.session.heartbeat.cpu,
             memory=self.session.heartbeat.memory,
         )

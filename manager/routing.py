@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
+from shared.condition import Condition
 from shared.documents.task import EXEC
 from shared.messages import Use
+from shared.names import Scope
 from shared.selectors import missing
 
 
@@ -33,7 +36,7 @@ PASSING = frozenset({BUSY, "over_cpu", "over_memory"})
 class Candidate:
     """What routing knows of one delegate. `load` is executing tasks over capacity; `order` breaks ties (least recent first).
 
-    One over its limit of `cpu` or `memory` isn't `free`.
+    One over its limit of `cpu` or `memory` isn't `free`. `scopes` are those that its own policy takes, all where there are none.
     """
 
     delegate: str
@@ -48,13 +51,17 @@ class Candidate:
     load: float
     order: int
     idle_seconds: int = 0
+    scopes: tuple[str, ...] = ()
     cpu: Use | None = None
     memory: Use | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a task needs of its delegate. `to` is the one that it names; `tried` failed it already."""
+    """What a task needs of its delegate. `to` is the one that it names; `tried` failed it already.
+
+    `conditions` must all hold for its tags; `scopes` are where what the task is about lives.
+    """
 
     keyring: str
     generation: int
@@ -62,6 +69,15 @@ class Wanted:
     selectors: frozenset[str]
     to: str | None = None
     tried: frozenset[str] = frozenset()
+    conditions: tuple[Condition, ...] = ()
+    scopes: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=65_536)
+def takes(owned: tuple[str, ...], scopes: frozenset[str]) -> bool:
+    """Whether a delegate whose policy takes `owned` takes a task about all of `scopes`."""
+    above = [Scope.parse(one) for one in owned]
+    return not above or all(any(one.covers(Scope.parse(scope)) for one in above) for scope in scopes)
 
 
 def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
@@ -86,6 +102,16 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
     lacking = missing(wanted.selectors, candidate.tags)
     if lacking:
         found.append(Reason("selectors_missing", f"it lacks the selector {_listed(lacking)}"))
+    unmet = [str(one) for one in wanted.conditions if not one.holds(candidate.tags)]
+    if unmet:
+        found.append(Reason("condition_unmet", f"its tags don't meet {_listed(unmet)}"))
+    if not takes(candidate.scopes, wanted.scopes):
+        found.append(
+            Reason(
+                "out_of_scope",
+                f"its owner lets it take tasks of {_listed(candidate.scopes)} alone (scopes in its policy file)",
+            )
+        )
     unknown = sorted(wanted.kinds - candidate.kinds)
     if EXEC in unknown:
         unknown.remove(EXEC)

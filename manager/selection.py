@@ -12,8 +12,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterator
+from functools import reduce
+from operator import and_, or_
 
-from manager.routing import Candidate, Wanted
+from manager.routing import Candidate, Wanted, takes
+from shared.condition import All, Any, Condition, Not, Tag
 
 FEW = 32
 """Those who carry a rarer tag than this (a name, a host) are looked at one by one: masks of each would fill the memory."""
@@ -67,6 +70,9 @@ class Selection:
         self._loads: list[float] = []
         self._open = _Crowd()
         self._fresh = _Crowd()
+        self._everybody = _Crowd()
+        self._owned: set[tuple[str, ...]] = set()
+        """What somebody's policy takes: few, as a rule one or two."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -85,6 +91,7 @@ class Selection:
             member = self._members[candidate.delegate] = _Member(candidate.delegate, len(self._queue))
             self._queue.append(member)
             self._enter(member, self._fresh)
+            self._enter(member, self._everybody)
             self._close_gaps()
         traits = frozenset(_traits(candidate))
         for trait in member.traits - traits:
@@ -95,6 +102,7 @@ class Selection:
                 crowd = self._crowds[trait] = _Crowd()
             self._enter(member, crowd)
         member.traits = traits
+        self._owned.add(candidate.scopes)
         is_open = candidate.online and not candidate.draining
         self.report(candidate.delegate, is_open, candidate.load if candidate.free else None)
 
@@ -177,11 +185,41 @@ class Selection:
             fitting = least.places()
             for crowd in needed:
                 fitting &= crowd.places()
+        for condition in wanted.conditions:
+            fitting &= self._holding(condition)
+        if fitting and wanted.scopes:
+            fitting &= self._taking(wanted.scopes)
         if wanted.to is not None:
             fitting &= self._bit(wanted.to)
         for delegate in wanted.tried:
             fitting ^= fitting & self._bit(delegate)
         return fitting
+
+    def _holding(self, condition: Condition) -> int:
+        """The places of those for whose tags it holds."""
+        match condition:
+            case Tag(tag):
+                return self._places(("tag", tag))
+            case Not(of):
+                return self._everybody.places() ^ self._holding(of)
+            case All(of):
+                return reduce(and_, map(self._holding, of))
+            case Any(of):
+                return reduce(or_, map(self._holding, of))
+
+    def _taking(self, scopes: frozenset[str]) -> int:
+        """The places of those whose own policy takes tasks about all of the scopes."""
+        self._owned = {owned for owned in self._owned if ("scopes", owned) in self._crowds}
+        return reduce(or_, (self._places(("scopes", owned)) for owned in self._owned if takes(owned, scopes)), 0)
+
+    def _places(self, trait: Hashable) -> int:
+        """Of those who have it; a rare one isn't kept as a mask."""
+        crowd = self._crowds.get(trait)
+        if crowd is None:
+            return 0
+        if crowd.mask is None and len(crowd.members) <= self._few:
+            return reduce(or_, (1 << one.place for one in crowd.members), 0)
+        return crowd.places()
 
     def _bit(self, delegate: str) -> int:
         member = self._members.get(delegate)
@@ -243,6 +281,7 @@ class Selection:
 
 def _traits(candidate: Candidate) -> Iterator[Hashable]:
     """What a task can ask of it."""
+    yield "scopes", candidate.scopes
     for generation in candidate.generations:
         yield "generation", candidate.keyring, generation
     for kind in candidate.kinds:

@@ -236,6 +236,8 @@ class Tasks:
                 allowed.kinds | ({EXEC} if task.document.op == EXEC else set()),
                 allowed.selectors,
                 task.document.to,
+                conditions=allowed.conditions,
+                scopes=allowed.scopes,
             ),
             exp=task.document.exp,
             inputs=submitted.inputs,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from manager.api.endpoint import Endpoint, answer, authenticated, read
 from manager.routing import PASSING, Wanted, explain, reasons
-from shared.condition import LONGEST
+from shared.condition import LONGEST, canonical, parsed
 from shared.documents.fields import Identifier, Number, ScopeText
 from shared.documents.jws import Verified
 from shared.messages import Use
@@ -120,7 +120,14 @@ async def plan(request: Request) -> Response:
     """Which delegates could take such a task now; one that is busy or over a limit can, later."""
     parts, book, _ = await authenticated(request)
     need = await read(request, Need)
-    wanted = Wanted(need.keyring, need.gen, frozenset(need.kinds), frozenset(normalise_all(need.selectors)))
+    wanted = Wanted(
+        need.keyring,
+        need.gen,
+        frozenset(need.kinds),
+        frozenset(normalise_all(need.selectors)),
+        conditions=tuple(parsed(canonical(text)) for text in sorted(set(need.where))),
+        scopes=frozenset({need.scope}),
+    )
     candidates = parts.fleet.candidates(book.id, parts.clock.now())
     able = [one for one in candidates if {reason.code for reason in reasons(one, wanted)} <= PASSING]
     able.sort(key=lambda one: (not one.free, one.load, one.order))

@@ -26,6 +26,7 @@ TAGS = 400
 CHURN = DELEGATES // 100
 CAPACITIES = (4, 10, 20, 50)
 KINDS = tuple(f"Kind{number}" for number in range(18))
+SCOPES = frozenset({"org/payments"})
 
 
 async def measure(quick: bool) -> list[Row]:
@@ -79,7 +80,9 @@ class _Fleet:
         """What a task needs."""
         tags = sorted(self._chance.choice(self._sets))
         selectors = frozenset(self._chance.sample(tags, self._chance.randint(1, 3)))
-        return Wanted("main", self._chance.randint(1, 2), frozenset({self._chance.choice(KINDS)}), selectors)
+        return Wanted(
+            "main", self._chance.randint(1, 2), frozenset({self._chance.choice(KINDS)}), selectors, scopes=SCOPES
+        )
 
     def change(self) -> None:
         """Something happens to one delegate."""

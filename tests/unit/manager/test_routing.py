@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.routing import BUSY, Candidate, Wanted, explain, reasons
+from shared.condition import parsed
 from shared.messages import Use
 from tests.fakes.scanning import choose, could_wait
 
@@ -143,3 +145,28 @@ def test_the_choice_is_that_of_the_obvious_rules(fleet: list[Candidate], task: W
     if chosen is not None:
         assert chosen in able
         assert all((chosen.load, chosen.order) <= (one.load, one.order) for one in able)
+
+
+def test_a_condition_that_isnt_met_is_told_as_it_is_written() -> None:
+    wanted = replace(TASK, conditions=(parsed("zone:a and not disk:slow"), parsed("zone:b or zone:c")))
+    (reason,) = reasons(IDLE, wanted)
+    assert reason == ("condition_unmet", "its tags don't meet zone:b or zone:c")
+
+
+@pytest.mark.parametrize(
+    ("owned", "scopes", "fits"),
+    [
+        ((), {"account"}, True),
+        (("account",), {"org/a"}, True),
+        (("org/a",), {"org/a/project/x"}, True),
+        (("org/a",), {"account"}, False),
+        (("org/a",), {"org/a", "org/b"}, False),
+        (("org/a", "org/b"), {"org/a", "org/b/project/y"}, True),
+        (("org/a/project/x",), {"org/a"}, False),
+    ],
+)
+def test_a_delegate_is_asked_for_what_its_owner_lets_it_take(
+    owned: tuple[str, ...], scopes: set[str], fits: bool
+) -> None:
+    found = reasons(replace(IDLE, scopes=owned), replace(TASK, scopes=frozenset(scopes)))
+    assert [reason.code for reason in found] == ([] if fits else ["out_of_scope"])

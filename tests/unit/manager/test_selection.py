@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from manager.routing import Candidate, Wanted
 from manager.selection import FEW, STEPS, Selection
+from shared.condition import parsed
 from shared.documents.task import EXEC
 from tests.fakes.scanning import choose, could_wait
 
@@ -18,6 +19,7 @@ tags = st.frozensets(st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1",
 kinds = st.frozensets(st.sampled_from(["Local", "AwsKms", EXEC]))
 generations = st.sampled_from([frozenset({1}), frozenset({1, 2}), frozenset({2, 3}), frozenset()])
 keyrings = st.sampled_from(["main", "main", "main", "other"])
+owned = st.sampled_from([(), (), ("org/a",), ("org/a/project/x", "org/b"), ("account",)])
 loads = st.sampled_from([0.0, 0.0, 0.5, 1.0])
 wanteds = st.just(Wanted("main", 1, frozenset(), frozenset())) | st.builds(
     Wanted,
@@ -28,6 +30,13 @@ wanteds = st.just(Wanted("main", 1, frozenset(), frozenset())) | st.builds(
         st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1", "nobody's"]), max_size=2
     ),
     to=st.none() | ids,
+    conditions=st.lists(
+        st.sampled_from(
+            ["zone:a", "not zone:a", "zone:a or disk:fast", "not (zone:b and host-1) and kid-1", "nobody"]
+        ).map(parsed),
+        max_size=2,
+    ).map(tuple),
+    scopes=st.frozensets(st.sampled_from(["account", "org/a", "org/a/project/x", "org/b"]), max_size=2),
     tried=st.frozensets(ids, max_size=3),
 )
 
@@ -44,10 +53,11 @@ class Fleets(RuleBasedStateMachine):
     def begin(self, few: int) -> None:
         self.selection = Selection(few)
 
-    @rule(id=ids, tags=tags, kinds=kinds, generations=generations, keyring=keyrings, load=loads)
+    @rule(id=ids, tags=tags, kinds=kinds, generations=generations, keyring=keyrings, load=loads, owned=owned)
     def join(
         self,
         id: str,
+        owned: tuple[str, ...],
         tags: frozenset[str],
         kinds: frozenset[str],
         generations: frozenset[int],
@@ -56,7 +66,7 @@ class Fleets(RuleBasedStateMachine):
     ) -> None:
         """Of an identity that is here already, the older stream is forgotten."""
         self.leave(id)
-        one = Candidate(id, id, tags | {id}, keyring, generations, kinds, True, False, True, load, 0)
+        one = Candidate(id, id, tags | {id}, keyring, generations, kinds, True, False, True, load, 0, scopes=owned)
         self.candidates[id] = one
         self.selection.put(one)
 
@@ -65,10 +75,14 @@ class Fleets(RuleBasedStateMachine):
         self.candidates.pop(id, None)
         self.selection.remove(id)
 
-    @rule(id=ids, tags=tags, kinds=kinds, generations=generations)
-    def change(self, id: str, tags: frozenset[str], kinds: frozenset[str], generations: frozenset[int]) -> None:
+    @rule(id=ids, tags=tags, kinds=kinds, generations=generations, owned=owned)
+    def change(
+        self, id: str, tags: frozenset[str], kinds: frozenset[str], generations: frozenset[int], owned: tuple[str, ...]
+    ) -> None:
         if id in self.candidates:
-            self.candidates[id] = replace(self.candidates[id], tags=tags, kinds=kinds, generations=generations)
+            self.candidates[id] = replace(
+                self.candidates[id], tags=tags, kinds=kinds, generations=generations, scopes=owned
+            )
             self.selection.put(self.candidates[id])
 
     @rule(id=ids, online=st.booleans(), draining=st.booleans(), free=st.booleans(), load=loads)
