@@ -13,7 +13,9 @@ from delegate.data_keys import DataKeys
 from delegate.health import HealthServer
 from delegate.link import Link, Pause
 from delegate.load import Load, Meter, meter
+from delegate.metered import Calls
 from delegate.metrics import DelegateMetrics
+from delegate.observation import observe
 from delegate.passport import Passport
 from delegate.runner import Runner
 from delegate.secret_managers.interface import Randomness, Surroundings
@@ -21,6 +23,7 @@ from delegate.secret_managers.loading import Loadable
 from delegate.secret_managers.registry import Registry, installed_kinds
 from delegate.tasks import Tasks
 from delegate.tokens import Tokens
+from delegate.traces import tracer
 from delegate.trust import Trust
 from delegate.zone import Zone
 from shared.crypto.identity import Identity
@@ -62,7 +65,7 @@ def build(
         ssh_known_hosts=configuration.ssh_known_hosts,
         variables=configuration.variables,
     )
-    registry = Registry(installed_kinds() if kinds is None else kinds, surroundings)
+    registry = Registry(installed_kinds() if kinds is None else kinds, surroundings, calls=Calls(metrics, clock))
     passport = Passport(
         identity=identity,
         keyring=keyring,
@@ -73,7 +76,6 @@ def build(
         capacity=configuration.capacity,
         scopes=policy.scopes,
         clock=clock,
-        metrics=metrics,
     )
     executor = _executor(configuration, identity, zone, randomness, clock) if policy.exec else None
     tasks = Tasks(identity, passport.tags, trust, registry, policy, clock, executor)
@@ -119,6 +121,8 @@ def build(
         load=load,
     )
     link.changed = daemon.wake
+    runner.tracer = tracer(configuration.otlp_endpoint, version)
+    observe(metrics, trust=trust, passport=passport, registry=registry, clock=clock, tracer=runner.tracer)
     load.changed = link.weigh
     if configuration.health is None:
         return daemon, None

@@ -15,7 +15,8 @@ import structlog
 
 from delegate.checks import Checks
 from delegate.clock import Clock
-from delegate.health import HealthServer
+from delegate.condition import Condition
+from delegate.health import Fact, HealthServer
 from delegate.link import Link
 from delegate.load import Load
 from delegate.metrics import DelegateMetrics
@@ -65,6 +66,7 @@ class Daemon:
         self._ending = asyncio.Event()
         self._hurried = asyncio.Event()
         self._told: tuple[str, int] = ("", 0)
+        self._condition = Condition(link, trust, passport, clock)
         self._serving: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
@@ -81,16 +83,21 @@ class Daemon:
         """For the liveness probe."""
         return self._serving is not None and not self._serving.done()
 
-    def ready(self) -> tuple[bool, Mapping[str, str | int | bool]]:
-        """For the readiness probe: whether a task would be taken now, and what stands against it."""
-        problem = self.trust.problem() if self.link.is_open else None
-        facts: dict[str, str | int | bool] = {"link": self.link.state, "executing": self.runner.executing}
-        if problem is not None:
-            facts |= {"code": problem.code, "detail": problem.detail, "hint": problem.hint}
+    def ready(self) -> tuple[bool, Mapping[str, Fact]]:
+        """For the readiness probe: whether a task would be taken now, and each part that stands against it."""
+        draining = self._ending.is_set()
+        faults = self._condition.faults(draining=draining)
+        facts: dict[str, Fact] = {"link": self.link.state, "executing": self.runner.executing}
+        if faults:
+            _, first = faults[0]
+            facts |= {"code": first.code, "detail": first.detail, "hint": first.hint}
         facts |= self._load.facts()
-        if self._ending.is_set():
+        if draining:
             facts["draining"] = True
-        return self.link.is_open and problem is None and not self._ending.is_set(), facts
+        facts["failing"] = [
+            {"part": part, "code": why.code, "detail": why.detail, "hint": why.hint} for part, why in faults
+        ]
+        return not faults, facts
 
     async def run(self, health: HealthServer | None) -> None:
         """Serve until `end`. Raises Unavailable when the health port can't be had."""
@@ -113,6 +120,8 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(self._serving, observing, ending, testing, weighing, return_exceptions=True)
             await self._registry.close()
+            # Waits for the collector, a few seconds at most.
+            await asyncio.to_thread(self.runner.tracer.close)
             if health is not None:
                 await health.close()
 
@@ -163,9 +172,7 @@ class Daemon:
         if (document is not None and self.passport.follow(document.document.gen)) or self.passport.is_half_spent:
             self.link.renew(self.passport.renew())
         if document is not None:
-            self._metrics.keyring_generation.labels(zone.name).set(document.document.gen)
-        if book.status is not None:
-            self._metrics.status_expiry.set(book.status.document.exp)
+            self._metrics.keyring_generation.set(document.document.gen)
         self._tell()
 
     def _tell(self) -> None:

@@ -38,6 +38,8 @@ _REASONS: Final = {
 _JSON = "application/json"
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
+Fact = str | int | bool | list[dict[str, str]]
+
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
 
@@ -49,7 +51,7 @@ class HealthServer:
         self,
         *,
         alive: Callable[[], bool],
-        ready: Callable[[], tuple[bool, Mapping[str, str | int | bool]]],
+        ready: Callable[[], tuple[bool, Mapping[str, Fact]]],
         metrics: Callable[[], bytes],
         host: str = "127.0.0.1",
         port: int = 3460,
@@ -179,7 +181,7 @@ async def _drain(reader: StreamReader, writer: StreamWriter) -> None:
                 left -= len(read)
 
 
-def _json(status: int, facts: Mapping[str, str | int | bool]) -> Answer:
+def _json(status: int, facts: Mapping[str, Fact]) -> Answer:
     return status, _JSON, json.dumps(facts).encode() + b"\n"
 
 

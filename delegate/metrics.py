@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
-from shared.metrics import Described, Figures, Outcome, known
+from shared.metrics import OTHER, Described, Figures, Outcome, known
 
 PREFIX: Final = "privyseal_delegate_"
+MOST_KINDS: Final = 64
+"""Kinds of secret managers that are told apart; a delegate has fewer installed."""
+
+Call = Literal["check", "store", "fetch", "look_up", "delete"]
 
 
 class DelegateMetrics(Figures):
@@ -14,8 +18,12 @@ class DelegateMetrics(Figures):
 
     def __init__(self, version: str) -> None:
         super().__init__(PREFIX, version)
-        self.connected = self.gauge("connected", "1 while the stream to the manager is open, else 0")
-        self.reconnected = self.counter("reconnected_total", "streams opened after the first one")
+        self.connected = self.gauge(
+            "connected", "1 while the stream to the manager is open, else 0", alarm="0 for a minute"
+        )
+        self.reconnected = self.counter(
+            "reconnected_total", "streams opened after the first one", alarm="a lasting rate"
+        )
         self.execution = self.histogram("task_execution_seconds", "how long a task took, whatever its end", "op")
         self.load = self.gauge(
             "load_percent", "use of what the container may have, averaged; NaN if unmeasured", "resource"
@@ -23,11 +31,37 @@ class DelegateMetrics(Figures):
         self.over_limit = self.gauge(
             "over_limit", "1 while it takes no new tasks because of its load, else 0", "resource"
         )
-        self.status_expiry = self.gauge("status_expiry_timestamp_seconds", "when the newest status expires")
-        self.certificate_expiry = self.gauge(
-            "certificate_expiry_timestamp_seconds", "when the certificate of this delegate's identity expires"
+        self.keyring_generation = self.gauge("keyring_generation", "the keyring's generation that is current")
+        self.deferred = self.counter(
+            "tasks_deferred_total", "tasks that had to wait for documents that weren't known here"
         )
-        self.keyring_generation = self.gauge("keyring_generation", "newest generation of the keyring", "keyring")
+        self.calls = self.histogram(
+            "provider_seconds", "how long a secret manager took", "kind", "call", alarm="p99 above its usual one"
+        )
+        self.errors = self.counter(
+            "provider_errors_total",
+            "calls of a secret manager that failed",
+            "kind",
+            "call",
+            "error",
+            alarm="a rate above the usual one",
+        )
+        for name, meaning in (("data_keys", "unwrapped data keys"), ("managers", "secret managers with credentials")):
+            self.asked(f"{name}_kept", "gauge", f"{meaning} in memory")
+            self.asked(f"{name}_hits_total", "counter", f"{meaning} that were found in memory")
+            self.asked(f"{name}_misses_total", "counter", f"{meaning} that had to be asked for or made")
+        self._kinds: set[str] = set()
+
+    def called(self, kind: str, call: Call, seconds: float, error: str = "") -> None:
+        """A call of a secret manager ended; `error` is the class of what went wrong, empty for nothing."""
+        if kind not in self._kinds:
+            if len(self._kinds) < MOST_KINDS:
+                self._kinds.add(kind)
+            else:
+                kind = OTHER
+        self.calls.labels(kind, call).observe(seconds)
+        if error:
+            self.errors.labels(kind, call, error).inc()
 
     def started(self) -> None:
         """A task's execution began."""

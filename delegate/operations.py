@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from delegate.groups import Groups
 from delegate.keychain import Keychain, fetched, internal, place_of, read_stored, version_of
 from delegate.secret_managers.interface import SecretManager, stored_bytes
 from delegate.secret_managers.registry import Registry
@@ -25,6 +26,7 @@ from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Malformed, NotFound, PrivySealError
 from shared.labels import INPUT
 from shared.messages import Task
+from shared.tracing import UNRECORDED, Span
 from shared.trust.uses import Use
 from shared.trust.warrant import Warrant
 from shared.values import Sealed
@@ -50,19 +52,28 @@ class Outcome:
 
 
 async def operate(
-    granted: Warrant, message: Task, zone: Zone, registry: Registry, progress: Callable[[int], None]
+    granted: Warrant,
+    message: Task,
+    zone: Zone,
+    registry: Registry,
+    progress: Callable[[int], None],
+    span: Span = UNRECORDED,
 ) -> Outcome:
-    """Do what the task asks, target by target; `progress` hears now and then how many are done.
+    """Do what the task asks, target by target; `progress` hears now and then how many are done; `span` is the task's.
 
     Of an exec the values come out: `delegate.executor` hands them to the command.
     """
+    clock = registry.surroundings.clock
     async with AsyncExitStack() as stack:
         keychain = Keychain(granted, message.credentials, registry, stack)
         connectors = {use.connector.digest: use.connector for use in granted.uses if not use.is_login}
         managers = {digest: await keychain.manager(connector) for digest, connector in connectors.items()}
-        act = _Act(granted, message, zone, keychain, managers, progress)
+        act = _Act(granted, message, zone, keychain, managers, progress, Groups(span, clock))
         steps = {"store": act.store, "reveal": act.reveal, "exec": act.reveal, "delete": act.delete, "check": act.check}
-        items = await act.each(steps[granted.task.document.op])
+        try:
+            items = await act.each(steps[granted.task.document.op])
+        finally:
+            act.groups.end()
     stored: tuple[bytes, ...] = ()
     if granted.task.document.op == "store" and any(act.stored):
         stored = tuple(act.stored)
@@ -80,7 +91,9 @@ class _Act:
         keychain: Keychain,
         managers: Mapping[str, SecretManager | PrivySealError],
         progress: Callable[[int], None],
+        groups: Groups,
     ) -> None:
+        self.groups = groups
         self._progress = progress
         self._done = 0
         self._given = 0
@@ -123,13 +136,16 @@ class _Act:
 
     async def _guarded(self, step: Callable[[int, Use], Awaitable[Plaintext]], at: int, use: Use) -> Item:
         """One target's item; its failure is its own."""
-        try:
-            return await step(at, use)
-        except PrivySealError as why:
-            return why
-        except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
-            _log.error("task.crashed", task=self._digest, exc_info=error)
-            return internal()
+        with self.groups.target("SSHKey" if use.is_login else use.connector.document.type) as told:
+            try:
+                return await step(at, use)
+            except PrivySealError as why:
+                told.failed()
+                return why
+            except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
+                told.failed()
+                _log.error("task.crashed", task=self._digest, exc_info=error)
+                return internal()
 
     async def store(self, at: int, use: Use) -> Plaintext:
         """Open the sealed input, hand the value to the secret manager, keep what it gives back."""

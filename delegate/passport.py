@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable
 import structlog
 
 from delegate.clock import Clock
-from delegate.metrics import DelegateMetrics
 from shared.crypto.identity import Identity
 from shared.crypto.keyring import Keyring
 from shared.documents.certificate import LIFETIME_SECONDS, MOST_SCOPES, CertificateDocument
@@ -39,7 +38,6 @@ class Passport:
         capacity: int,
         scopes: Collection[Scope],
         clock: Clock,
-        metrics: DelegateMetrics,
     ) -> None:
         self._identity = identity
         self._keyring = keyring
@@ -51,9 +49,10 @@ class Passport:
         # Many of them would be as long as a document: then the manager isn't told, and tasks are refused here.
         self._scopes = () if ACCOUNT_SCOPE in scopes or len(scopes) > MOST_SCOPES else tuple(sorted(map(str, scopes)))
         self._clock = clock
-        self._metrics = metrics
         self._generation = keyring.newest
         self._issued = self._half_life = 0
+        self.expires = 0
+        """When the certificate does, in seconds since 1970."""
         self.certificate = ""
         self._certify()
 
@@ -108,4 +107,4 @@ class Passport:
         )
         self.certificate = self._generation.certifying.sign_document(document)
         self._issued, self._half_life = now, now + LIFETIME_SECONDS // 2
-        self._metrics.certificate_expiry.set(document.exp)
+        self.expires = document.exp

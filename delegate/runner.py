@@ -18,11 +18,12 @@ import structlog
 from delegate.clock import Clock
 from delegate.delivery import END_SECONDS
 from delegate.metrics import DelegateMetrics
-from delegate.tasks import Performed, Tasks
+from delegate.tasks import Course, Performed, Tasks
 from shared.documents.task import REPEAT
 from shared.errors import Conflict, PrivySealError, Unavailable
 from shared.messages import Need, Output, Progress, Result, Task
 from shared.metrics import Outcome
+from shared.tracing import Span, Tracer, Untraced, size_class
 
 MOST_REMEMBERED = 64
 REMEMBERED_BYTES = 8 * 1024 * 1024
@@ -107,6 +108,7 @@ class Runner:
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._result_bytes = 0
         self._draining = False
+        self.tracer: Tracer = Untraced()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -158,20 +160,21 @@ class Runner:
         began = self._clock.monotonic()
         self._metrics.started()
         timed_out = False
+        course = Course(self.tracer.begin("delegate.task", execution.message.traceparent, task=execution.message.id))
         try:
             try:
                 async with asyncio.timeout(self._timeout_seconds) as execution.limit:
-                    performed = await self._tasks.perform(execution.message, execution)
+                    performed = await self._tasks.perform(execution.message, execution, course)
             except TimeoutError:
                 timed_out = True
                 why: PrivySealError = execution.reason or Unavailable(
                     "task_late", "the task took longer than the delegate allows", "try again"
                 )
-                performed = self._tasks.refused(execution.message, why)
+                performed = self._ended(execution.message, why, course)
             except asyncio.CancelledError:
                 if execution.reason is None:
                     raise
-                performed = self._tasks.refused(execution.message, execution.reason)
+                performed = self._ended(execution.message, execution.reason, course)
         finally:
             if execution.watching is not None:
                 execution.watching.cancel()
@@ -183,7 +186,14 @@ class Runner:
         execution.outlet.reply(replace(performed.reply, attempt=execution.message.attempt))
         # When the reply is on its way: writing the line takes as long as some of the checks.
         seconds = self._clock.monotonic() - began
-        asyncio.get_running_loop().call_soon(self._report, execution.message, performed, seconds, timed_out)
+        asyncio.get_running_loop().call_soon(
+            self._report, execution.message, performed, began, seconds, timed_out, course.span
+        )
+
+    def _ended(self, message: Task, why: PrivySealError, course: Course) -> Performed:
+        """The reply to a task that didn't end by itself, with what was known of it by then."""
+        refused = self._tasks.refused(message, why)
+        return replace(refused, op=course.op, targets=course.targets, kid=course.kid, began_at=course.began_at)
 
     def _remember(self, performed: Performed) -> None:
         """Keep the result of a task that may be delivered twice; one that may not is refused when it comes again."""
@@ -197,12 +207,19 @@ class Runner:
         while len(self._results) > MOST_REMEMBERED or self._result_bytes > REMEMBERED_BYTES:
             self._result_bytes -= _size(self._results.popitem(last=False)[1])
 
-    def _report(self, message: Task, performed: Performed, seconds: float, timed_out: bool) -> None:
+    def _report(
+        self, message: Task, performed: Performed, began: float, seconds: float, timed_out: bool, span: Span
+    ) -> None:
+        sizes = _sizes(message, performed.reply)
+        span.tell(op=performed.op, targets=performed.targets, **sizes)
+        span.end(performed.code)
         fine = performed.code in {"ok", "partial"}
         if isinstance(performed.reply, Need):
             self._metrics.executing.dec()
+            self._metrics.deferred.inc()
             _log.debug("task.deferred", task=message.id[:64], count=len(performed.reply.digests))
             return
+        verified = seconds if performed.began_at is None else performed.began_at - began
         if performed.began or timed_out:
             outcome: Outcome = "timed_out" if timed_out else "completed" if fine else "failed"
             self._metrics.finished(performed.op, outcome, seconds, performed.code)
@@ -218,8 +235,20 @@ class Runner:
             targets=performed.targets,
             thumbprint=performed.kid,
             delegate=self._name,
+            verify_ms=round(verified * 1000, 3),
+            execution_ms=round((seconds - verified) * 1000, 3),
             duration_ms=round(seconds * 1000, 3),
+            **sizes,
         )
+
+
+def _sizes(message: Task, reply: Result | Need) -> dict[str, str]:
+    """Classes of what came and what goes."""
+    given = sum(map(len, (*message.inputs, *message.stored, *message.credentials)))
+    return {
+        "size_in": size_class(given),
+        "size_out": size_class(len(reply.sealed) + sum(map(len, reply.stored)) if isinstance(reply, Result) else 0),
+    }
 
 
 def _size(result: Result) -> int:

@@ -40,6 +40,7 @@ from shared.labels import ANSWER
 from shared.messages import Need, Result, Task
 from shared.names import Scope
 from shared.selectors import missing
+from shared.tracing import UNRECORDED, Span
 from shared.trust.warrant import Warrant, warrant
 from shared.values import recipient_of_task
 
@@ -59,7 +60,7 @@ _log = structlog.get_logger()
 class Performed:
     """A reply and what may be told of it: the operation and signer are known once the signature was verified.
 
-    `began` says whether the task passed every check, so that it was acted on.
+    `began` says whether the task passed every check, so that it was acted on, and `began_at` when that was (monotonic).
     """
 
     reply: Result | Need
@@ -67,7 +68,23 @@ class Performed:
     op: str = "unknown"
     targets: int = 0
     kid: str = ""
-    began: bool = False
+    began_at: float | None = None
+
+    @property
+    def began(self) -> bool:
+        """Whether it was acted on."""
+        return self.began_at is not None
+
+
+@dataclass(slots=True)
+class Course:
+    """What is known of a task while it is performed, for whoever has to end it: all but `span` once its signature was verified."""
+
+    span: Span = UNRECORDED
+    op: str = "unknown"
+    targets: int = 0
+    kid: str = ""
+    began_at: float | None = None
 
 
 class Tasks:
@@ -101,10 +118,11 @@ class Tasks:
         """Why no new task is begun just now, for all of them."""
         self._replays = Replays()
 
-    async def perform(self, message: Task, delivery: Delivery) -> Performed:
+    async def perform(self, message: Task, delivery: Delivery, course: Course | None = None) -> Performed:
         """The reply to a task, whatever comes: a result with its signed answer, or what is needed to judge the task."""
         task: Verified[TaskDocument] | None = None
-        began = False
+        course = course or Course()
+        verifying = course.span.child("delegate.verify")
         try:
             unverified = self._parsed(message)  # (1)
             overload = self.overload()
@@ -113,31 +131,36 @@ class Tasks:
                 # Not worth fetching: the code alone, since nobody vouches for a reader yet.
                 raise overload
             if needed:
+                verifying.end("need")
                 return Performed(Need(message.id, message.attempt, needed), "need")
             # Before anything is judged, since nothing may change between the judgement and the act.
             digests = await compute(sum(map(len, message.inputs)), _digests, message.inputs)
             task = self._verified(unverified, refusal)  # (3)
+            course.op, course.targets, course.kid = task.document.op, len(task.document.targets), task.kid
             if refusal is not None:
                 raise refusal
             if overload is not None:
                 raise overload
             granted = warrant(self._trust.book, task, self._clock.now())  # (4)
             self._check_own(granted, message, digests)  # (5) to (11)
-            began = True
-            outcome = await self._acted(granted, message, delivery)
+            course.began_at = self._clock.monotonic()
+            verifying.end()
+            outcome = await self._acted(granted, message, delivery, course.span)
         except PrivySealError as why:
+            verifying.end(why.code)
             outcome = Outcome((why,))
         except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
             _log.error("task.crashed", task=message.id, exc_info=error)
             outcome = Outcome((internal(),))
-        return await self._answered(message, task, outcome, began)
+        with course.span.child("delegate.answer"):
+            return await self._answered(message, task, outcome, course.began_at)
 
-    async def _acted(self, granted: Warrant, message: Task, delivery: Delivery) -> Outcome:
+    async def _acted(self, granted: Warrant, message: Task, delivery: Delivery, span: Span) -> Outcome:
         total = len(granted.uses)
 
         async def operated() -> Outcome:
             outcome = await operate(
-                granted, message, self._trust.zone, self._registry, lambda done: delivery.progressed(done, total)
+                granted, message, self._trust.zone, self._registry, lambda done: delivery.progressed(done, total), span
             )
             self.observed(granted, outcome.items)
             return outcome
@@ -235,7 +258,7 @@ class Tasks:
             raise Malformed("task_malformed", "the task comes with another number of records than its operation takes")
 
     async def _answered(
-        self, message: Task, task: Verified[TaskDocument] | None, outcome: Outcome, began: bool
+        self, message: Task, task: Verified[TaskDocument] | None, outcome: Outcome, began: float | None
     ) -> Performed:
         """The signed answer; without a verified task nobody vouches for a reader, so that nothing is sealed."""
         code = _code(outcome.items)

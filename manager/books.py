@@ -16,7 +16,6 @@ from typing import cast
 import structlog
 
 from manager.clock import Clock
-from manager.metrics import ManagerMetrics
 from manager.rows import StoredDocument
 from manager.store import Store
 from shared.canonical import b64u, sha256
@@ -29,6 +28,7 @@ from shared.documents.template import TemplateDocument
 from shared.errors import Malformed, NotFound, PrivySealError
 from shared.names import check_account
 from shared.trust.book import Book
+from shared.trust.expiry import soonest_grant
 
 MOST_BOOKS = 1_000
 MOST_AT_ONCE = 1_000
@@ -54,21 +54,25 @@ class Trust:
 class Books:
     """Books by account, loaded when first asked for, once for all who ask meanwhile."""
 
-    def __init__(self, store: Store, clock: Clock, metrics: ManagerMetrics) -> None:
-        self._metrics = metrics
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._books: OrderedDict[str, Book] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Book]] = {}
         self._trust: dict[str, Trust] = {}
         self._changes: dict[str, int] = {}
+        self._grants: dict[str, int | None] = {}
+        """When the first grant of an account ends, as far as that was asked for since one changed."""
+        self.hits = self.misses = 0
 
     async def book(self, account: str) -> Book:
         """The account's book. Raises NotFound."""
         known = self._books.get(account)
         if known is not None:
+            self.hits += 1
             self._books.move_to_end(account)
             return known
+        self.misses += 1
         check_account(account)
         loading = self._loading.get(account)
         if loading is None:
@@ -99,15 +103,23 @@ class Books:
         for why in refused.values():
             _log.warning("document.refused", account=account, code=why.code)
         self._books[account] = book
-        self._observe(book)
+        self._grants.pop(account, None)
         if len(self._books) > MOST_BOOKS:
             gone, _ = self._books.popitem(last=False)
             self._trust.pop(gone, None)
+            self._grants.pop(gone, None)
         return book
 
-    def _observe(self, book: Book) -> None:
-        if book.status is not None:
-            self._metrics.status_expiry.labels(book.id).set(book.status.document.exp)
+    def expiries(self, now: int) -> tuple[int | None, int | None, int]:
+        """When the first live status and the first live grant end, of the accounts in memory; how many statuses have ended."""
+        statuses = [one.status.document.exp for one in self._books.values() if one.status is not None]
+        for book in self._books.values():
+            known = self._grants.get(book.id, 0)
+            if known is not None and known <= now:
+                self._grants[book.id] = soonest_grant(book, now)
+        live = [end for end in statuses if end > now]
+        grants = [end for end in self._grants.values() if end is not None]
+        return min(live, default=None), min(grants, default=None), len(statuses) - len(live)
 
     async def trust(self, account: str) -> Trust:
         """Account documents, grants, status with its base and keyrings, kept until one of them changes."""
@@ -188,6 +200,7 @@ class Books:
         if any(document.kind in _TRUST for document in documents):
             self._changes[account] = self._changes.get(account, 0) + 1
             self._trust.pop(account, None)
+            self._grants.pop(account, None)
         book = self._books.get(account)
         if book is None:
             return
@@ -199,7 +212,6 @@ class Books:
                 _log.warning("document.refused", account=book.id, code=why.code)
                 self._books.pop(book.id, None)
                 return
-        self._observe(book)
 
     async def _all_revisions(self, account: str, kind: str, id: str) -> list[str]:
         compacts: list[str] = []

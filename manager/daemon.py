@@ -20,14 +20,17 @@ from manager.authentication import Authentication
 from manager.books import Books
 from manager.checks import Checks
 from manager.clock import Clock
+from manager.condition import Condition, expiry_of
 from manager.connection import Connection
 from manager.dispatch import MOST_WAITING, Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
+from manager.observation import observe
 from manager.services import Services
 from manager.store import Store
 from manager.stream import Streams
 from manager.tasks import Tasks
+from manager.traces import tracer
 from shared.errors import Malformed, PrivySealError, Unavailable
 from shared.messages import Drain
 from shared.wire import delegate_pb2_grpc
@@ -74,6 +77,7 @@ class Configuration:
     connections: int
     version: str
     waiting: int = MOST_WAITING
+    otlp_endpoint: str = ""
 
 
 class _Http(uvicorn.Server):
@@ -92,9 +96,9 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
     clock, metrics, fleet = Clock(), ManagerMetrics(configuration.version), Fleet()
+    tracing = tracer(configuration.otlp_endpoint, configuration.version)
     async with Store(configuration.database, cache_bytes=configuration.cache_bytes) as store:
-        metrics.follow_store(store.figures)
-        books = Books(store, clock, metrics)
+        books = Books(store, clock)
         dispatcher = Dispatcher(fleet, clock, metrics, most_waiting=configuration.waiting)
         streams = Streams(
             books,
@@ -109,6 +113,17 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
         )
         tasks = Tasks(store, books, dispatcher, clock, metrics)
         await tasks.recover()
+        condition = Condition(store, clock, expiry_of(configuration.tls[0]) if configuration.tls else None)
+        observe(
+            metrics,
+            store=store,
+            books=books,
+            fleet=fleet,
+            dispatcher=dispatcher,
+            clock=clock,
+            tracer=tracing,
+            tls_expires=condition.tls_expires,
+        )
         services = Services(
             store=store,
             books=books,
@@ -119,8 +134,14 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
             authentication=Authentication(configuration.url, clock),
             clock=clock,
             metrics=metrics,
+            condition=condition,
+            tracer=tracing,
         )
-        await _serve(configuration, services, stop, hurry)
+        try:
+            await _serve(configuration, services, stop, hurry)
+        finally:
+            # Waits for the collector, a few seconds at most.
+            await asyncio.to_thread(tracing.close)
 
 
 async def _serve(configuration: Configuration, services: Services, stop: asyncio.Event, hurry: asyncio.Event) -> None:
@@ -141,6 +162,7 @@ async def _serve(configuration: Configuration, services: Services, stop: asyncio
         _log.info("manager.started", address=configuration.url, origin=", ".join(configuration.delegate_urls))
         await stop.wait()
         _log.info("manager.stopping")
+        services.condition.draining = True
         # No new tasks, then the running ones end and are written, then delegates are let go.
         telling = [asyncio.create_task(delegate.tell(Drain())) for delegate in services.fleet]
         if telling:

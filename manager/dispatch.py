@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import replace
 
 import structlog
 
+from manager.assignment import Assignment
 from manager.clock import Clock
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
@@ -20,12 +21,12 @@ from manager.outputs import Outputs
 from manager.pace import Pace
 from manager.routing import Candidate, Wanted, explain, reasons
 from shared.documents.answer import AnswerDocument
-from shared.documents.fields import Revisioned
-from shared.documents.jws import Verified, parse_as
+from shared.documents.jws import parse_as
 from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, Unavailable
-from shared.messages import Cancel, Documents, Need, Output, Progress, Result, Task
+from shared.messages import Cancel, Documents, Need, Output, Progress, Result
+from shared.metrics import known
 from shared.session import Side
-from shared.task import FINAL, RETRYABLE_CODES, Life, State
+from shared.task import FINAL, RETRYABLE_CODES, State
 
 MOST_RUNNING = 4_096
 """Tasks of one account at once; more is answered as Overloaded."""
@@ -51,47 +52,6 @@ _log = structlog.get_logger()
 
 class Lost(Exception):
     """The stream that had the task ended."""
-
-
-@dataclass(slots=True, eq=False)
-class Assignment:
-    """One task on its way. `documents` are those that it pins, in an order in which they can be taken in.
-
-    `seconds` is how long its command may run, 0 for what isn't one.
-    """
-
-    account: str
-    id: str
-    compact: str
-    op: str
-    wanted: Wanted
-    exp: int
-    inputs: tuple[bytes, ...]
-    stored: tuple[bytes, ...]
-    documents: Sequence[Verified[Revisioned]]
-    life: Life
-    credentials: tuple[bytes, ...] = ()
-    seconds: int = 0
-    principal: str = ""
-    submitted_at: int = 0
-    delegate: Delegate | None = None
-    name: str = ""
-    certificate: str = ""
-    done: int = 0
-    total: int = 0
-    reply: asyncio.Future[Result | Need] | None = None
-    seat: asyncio.Future[Delegate] | None = None
-    tried: set[str] = field(default_factory=set)
-    is_given_up: bool = False
-
-    @property
-    def size(self) -> int:
-        """Bytes that it holds while it runs."""
-        return sum(map(len, (*self.inputs, *self.stored, *self.credentials)))
-
-    def task(self) -> Task:
-        """The message that gives it to a delegate."""
-        return Task(self.id, self.life.attempt, self.compact, self.inputs, self.stored, self.credentials)
 
 
 class Dispatcher:
@@ -163,19 +123,26 @@ class Dispatcher:
         return Overloaded(code, detail, hint, retry_after=seconds)
 
     async def _run(self, assignment: Assignment) -> tuple[Result, AnswerDocument]:
-        needs, begun = 0, self._clock.monotonic()
+        needs = 0
+        assignment.times.arrived = assignment.times.arrived or self._clock.monotonic()
         while True:
             if assignment.is_given_up:
                 assignment.life = assignment.life.cancelled()
                 raise _cancelled()
-            delegate = await self._seat(assignment)
-            if assignment.life.attempt == 1:
-                self._metrics.dispatch.labels(assignment.op).observe(self._clock.monotonic() - begun)
+            began = self._clock.monotonic()
+            try:
+                with assignment.span.child("manager.queue"):
+                    delegate = await self._seat(assignment)
+            finally:
+                assignment.times.queued += self._clock.monotonic() - began
             self._metrics.executing.inc()
             try:
-                reply = await self._converse(assignment, delegate)
+                with assignment.span.child("manager.dispatch", attempt=assignment.life.attempt) as span:
+                    assignment.traceparent = span.traceparent
+                    reply = await self._converse(assignment, delegate)
             except Lost:
                 self._record_loss(assignment, delegate)
+                self._metrics.redispatched.labels("lost").inc()
                 continue
             finally:
                 self._metrics.executing.dec()
@@ -198,6 +165,7 @@ class Dispatcher:
             if assignment.life.state in FINAL:
                 return reply, answer
             assignment.tried.add(delegate.kid)
+            self._metrics.redispatched.labels("answer").inc()
 
     def _record_loss(self, assignment: Assignment, delegate: Delegate) -> None:
         assignment.life = assignment.life.lost()
@@ -289,12 +257,12 @@ class Dispatcher:
     async def _converse(self, assignment: Assignment, delegate: Delegate) -> Result | Need:
         """Documents, task, reply. Raises Lost."""
         assert assignment.reply is not None
-        is_sent = False
+        is_sent, began = False, 0.0
         try:
             # The sending counts too: a delegate that doesn't read would keep the task for ever.
             async with asyncio.timeout(self._execution_seconds + assignment.seconds):
                 await self._give(assignment, delegate)
-                is_sent = True
+                is_sent, began = True, self._handed(assignment)
                 return await assignment.reply
         except TimeoutError:
             if is_sent:
@@ -307,6 +275,22 @@ class Dispatcher:
         except Conflict:  # given up; told here, so that it comes after the task
             await delegate.tell(Cancel(assignment.id, assignment.life.attempt))
             raise
+        finally:
+            if is_sent:
+                assignment.times.executed += self._clock.monotonic() - began
+
+    def _handed(self, assignment: Assignment) -> float:
+        """It is on its way to a delegate: when that was."""
+        now, times = self._clock.monotonic(), assignment.times
+        if not times.handed:
+            times.handed = now
+            self._metrics.dispatch.labels(known(assignment.op)).observe(now - times.arrived)
+        return now
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for a free delegate."""
+        return sum(map(len, self._waiting.values()))
 
     @staticmethod
     async def _give(assignment: Assignment, delegate: Delegate) -> None:

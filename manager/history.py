@@ -9,11 +9,11 @@ from urllib.parse import quote
 import msgspec
 import structlog
 
+from manager.assignment import Assignment
 from manager.authentication import Caller
 from manager.books import row_of
 from manager.clock import Clock
-from manager.dispatch import Assignment
-from manager.metrics import ManagerMetrics
+from manager.endings import Endings
 from manager.rows import TaskRow
 from manager.store import Store
 from shared.audit import TARGETS_LIMIT
@@ -23,6 +23,7 @@ from shared.documents.jws import Verified
 from shared.documents.task import Target, TaskDocument
 from shared.errors import Conflict, Malformed, PrivySealError
 from shared.task import FINAL, State
+from shared.tracing import Span
 
 Entry = dict[str, str | int]
 
@@ -35,10 +36,10 @@ _log = structlog.get_logger()
 class History:
     """Writes rows and entries; whoever changes something else too takes them from `row` and `entry`."""
 
-    def __init__(self, store: Store, clock: Clock, metrics: ManagerMetrics) -> None:
+    def __init__(self, store: Store, clock: Clock, endings: Endings) -> None:
         self._store = store
         self._clock = clock
-        self._metrics = metrics
+        self._endings = endings
         self._ended: list[tuple[Caller, Assignment, TaskDocument]] = []
 
     def row(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> TaskRow:
@@ -108,15 +109,17 @@ class History:
 
     async def failed(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
         """It ended without an answer."""
-        life = assignment.life
-        self._metrics.ended(document.op, "timed_out" if life.state is State.EXPIRED else "failed", life.code)
+        self._endings.failed(caller, assignment, document)
         row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
         await self._store.put_task(caller.account, row, [entry])
 
-    async def refused(self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError) -> None:
+    async def refused(
+        self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError, span: Span, arrived: float
+    ) -> None:
         """It was refused before it ran."""
-        self._metrics.rejected(document.op, why.code)
-        entry = self._entry(caller, document, digest(compact), "refused", why.code, "")
+        task = digest(compact)
+        self._endings.refused(caller, document, task, why, span, arrived)
+        entry = self._entry(caller, document, task, "refused", why.code, "")
         await self._store.audit(caller.account, [entry])
 
     async def recover(self) -> None:

@@ -102,6 +102,7 @@ def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # impor
         connections=settings.get("connections", int),
         waiting=settings.get("waiting", int),
         version=version_of("privy-seal"),
+        otlp_endpoint=settings.maybe("otlp_endpoint", str) or "",
     )
 
 

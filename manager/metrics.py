@@ -1,30 +1,24 @@
-"""The manager's figures for Prometheus; what they have in common with the delegate's is `shared.metrics`.
-
-Accounts are told by their id.
-"""
+"""The manager's figures for Prometheus; what they have in common with the delegate's is `shared.metrics`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
-
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from shared.metrics import Described, Figures
 
 PREFIX: Final = "privyseal_manager_"
 
-_STORE: Final[Mapping[str, tuple[Literal["gauge", "counter"], str]]] = {
-    "batches": ("counter", "group commits done"),
-    "writes": ("counter", "writes done in them"),
-    "failed_batches": ("counter", "group commits that failed"),
-    "waiting_writes": ("gauge", "writes waiting for their commit"),
-    "waiting_bytes": ("gauge", "bytes waiting for their commit"),
-    "cache_bytes": ("gauge", "bytes in the cache of reads"),
-    "cache_entries": ("gauge", "entries in the cache of reads"),
-    "cache_hits": ("counter", "reads answered from the cache"),
-    "cache_misses": ("counter", "reads that went to the database"),
+_STORE: Final[Mapping[str, tuple[Literal["gauge", "counter"], str, str]]] = {
+    "batches": ("counter", "group commits done", ""),
+    "writes": ("counter", "writes done in them", ""),
+    "failed_batches": ("counter", "group commits that failed", "any increase: the disk or the database"),
+    "waiting_writes": ("gauge", "writes waiting for their commit", "a lasting rise"),
+    "waiting_bytes": ("gauge", "bytes waiting for their commit", ""),
+    "cache_bytes": ("gauge", "bytes in the cache of reads", ""),
+    "cache_entries": ("gauge", "entries in the cache of reads", ""),
+    "cache_hits": ("counter", "reads answered from the cache", ""),
+    "cache_misses": ("counter", "reads that went to the database", ""),
 }
 """The store's own figures, by the names in `Store.figures()`."""
 
@@ -34,21 +28,52 @@ class ManagerMetrics(Figures):
 
     def __init__(self, version: str) -> None:
         super().__init__(PREFIX, version)
-        self.delegates = self.gauge("delegates_connected", "delegates with an open stream")
+        self.delegates = self.gauge("delegates_connected", "delegates with an open stream", alarm="fewer than you run")
+        self.asked("delegates_draining", "gauge", "those of them that take no new tasks, since they end")
         self.over_limit = self.gauge(
             "delegates_over_limit", "those of them that take no new tasks because of their load", "resource"
         )
-        self.dispatch = self.histogram(
-            "task_dispatch_seconds", "from a task's arrival to its sending to a delegate", "op"
+        self.opened = self.counter("streams_opened_total", "streams of delegates that were welcomed")
+        self.closed = self.counter(
+            "streams_closed_total", "welcomed streams that have ended", alarm="a lasting rate: delegates come and go"
         )
+        self.strangers = self.counter(
+            "streams_refused_total", "streams that were refused", "code", alarm="any increase: the code says why"
+        )
+        self.asked("tasks_waiting", "gauge", "tasks that wait for a free delegate", alarm="above 0 for a minute")
+        self.dispatch = self.histogram(
+            "task_dispatch_seconds",
+            "from a task's arrival to its handing over to its first delegate",
+            "op",
+            alarm="p99 above 1",
+        )
+        self.redispatched = self.counter(
+            "tasks_redispatched_total",
+            "tasks given to another delegate, since one was lost or couldn't",
+            "reason",
+            alarm="a lasting rate",
+        )
+        self.tasks = self.histogram("task_seconds", "from a task's arrival to its end", "op")
         self.requests = self.histogram("request_seconds", "how long an HTTP request took", "route", "status")
-        self.status_expiry = self.gauge("status_expiry_timestamp_seconds", "when the newest status expires", "account")
-        for name, (kind, meaning) in _STORE.items():
-            self.described.append(Described(_store_name(name, kind), kind, (), meaning))
+        self.asked(
+            "accounts_expired",
+            "gauge",
+            "accounts in use here whose status has expired, so that delegates refuse everything",
+            alarm="above 0",
+        )
+        self.asked("books_hits_total", "counter", "accounts' documents found in memory")
+        self.asked("books_misses_total", "counter", "accounts' documents that had to be loaded")
+        for name, (kind, meaning, alarm) in _STORE.items():
+            self.asked(_store_name(name, kind), kind, meaning, alarm=alarm)
 
     def follow_store(self, figures: Callable[[], Mapping[str, int]]) -> None:
         """Ask the store for its own figures at each exposition; once for each manager."""
-        self.registry.register(_StoreFigures(figures))
+        for name, (kind, _, _) in _STORE.items():
+            self.answer(_store_name(name, kind), _figure(figures, name))
+
+
+def _figure(figures: Callable[[], Mapping[str, int]], name: str) -> Callable[[], int]:
+    return lambda: figures()[name]
 
 
 def table() -> tuple[Described, ...]:
@@ -57,15 +82,4 @@ def table() -> tuple[Described, ...]:
 
 
 def _store_name(name: str, kind: str) -> str:
-    return f"{PREFIX}store_{name}" + ("_total" if kind == "counter" else "")
-
-
-class _StoreFigures(Collector):
-    def __init__(self, figures: Callable[[], Mapping[str, int]]) -> None:
-        self._figures = figures
-
-    def collect(self) -> Iterator[Metric]:
-        figures = self._figures()
-        for name, (kind, meaning) in _STORE.items():
-            family = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
-            yield family(_store_name(name, kind), meaning, value=figures[name])
+    return f"store_{name}" + ("_total" if kind == "counter" else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from manager.dispatch import Assignment
+from manager.assignment import Assignment
 from manager.rows import StoredVersion
 from manager.store import Store
 from shared.canonical import blob_digest

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from manager.authentication import Authentication
 from manager.books import Books
 from manager.clock import Clock
+from manager.condition import Condition
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
 from manager.store import Store
 from manager.stream import Streams
 from manager.tasks import Tasks
+from shared.tracing import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,5 @@ class Services:
     authentication: Authentication
     clock: Clock
     metrics: ManagerMetrics
+    condition: Condition
+    tracer: Tracer

@@ -108,6 +108,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             await self._listen(stream, delegate)
         except PrivySealError as why:
             name = stream.delegate.name if stream.delegate else None
+            if stream.delegate is None:
+                self._metrics.strangers.labels(self._metrics.bounded(why.code)).inc()
             _log.warning("stream.refused", code=why.code, reason=why.detail, delegate=name)
             status = grpc.StatusCode[why.grpc_status]
             await context.abort(status, f"{why.code}: {why.detail}. {why.hint}".rstrip(". ") + ".")
@@ -134,6 +136,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             self._fleet.leave(delegate, self._clock.now())
             self._weigh(delegate, SILENT)
             self._dispatcher.lost(delegate)
+            self._metrics.closed.inc()
             self._metrics.delegates.set(sum(1 for _ in self._fleet))
             _log.info("stream.closed", account=delegate.account, delegate=delegate.name)
 
@@ -186,6 +189,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         again = await self._trust(await self._books.book(claimed.acct), certificate.document.keyring)
         if again != trust:
             await stream.send(Documents(tuple(again)))
+        self._metrics.opened.inc()
         self._metrics.delegates.set(sum(1 for _ in self._fleet))
         _log.info("stream.opened", account=book.id, delegate=delegate.name, version=delegate.version)
         return delegate

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
+from manager.assignment import Assignment, Times
 from manager.authentication import Caller
 from manager.books import Books, row_of
 from manager.clock import Clock
-from manager.dispatch import Assignment, Dispatcher
+from manager.dispatch import Dispatcher
+from manager.endings import Endings
 from manager.history import History, check_named, publishing
 from manager.metrics import ManagerMetrics
 from manager.policy import may_see
@@ -32,6 +34,7 @@ from shared.documents.task import EXEC, TaskDocument
 from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError, Unavailable
 from shared.messages import Result
 from shared.task import Life, State
+from shared.tracing import UNRECORDED, Span
 from shared.trust.book import Book
 from shared.trust.warrant import Warrant, warrant
 
@@ -50,11 +53,15 @@ _BROUGHT = frozenset({"connector", "secret"})
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A task as it arrived: the signed task, its sealed inputs, and new documents to be published with its outcome."""
+    """A task as it arrived: the signed task, its sealed inputs, and new documents to be published with its outcome.
+
+    `span` is the manager's part of its trace.
+    """
 
     compact: str
     inputs: tuple[bytes, ...] = ()
     documents: tuple[str, ...] = ()
+    span: Span = UNRECORDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +82,12 @@ class Tasks:
     def __init__(
         self, store: Store, books: Books, dispatcher: Dispatcher, clock: Clock, metrics: ManagerMetrics
     ) -> None:
-        self._metrics = metrics
         self._store = store
         self._books = books
         self._dispatcher = dispatcher
         self._clock = clock
-        self._history = History(store, clock, metrics)
+        self._endings = Endings(clock, metrics)
+        self._history = History(store, clock, self._endings)
         self._records = Records(store)
         self._running: dict[tuple[str, str, str], asyncio.Task[Finished]] = {}
         self._kept: OrderedDict[tuple[str, str], tuple[str, float, Finished]] = OrderedDict()
@@ -97,6 +104,10 @@ class Tasks:
             under_way = asyncio.create_task(self._run(caller, submitted), name=f"task {name[2]}")
             self._running[name] = under_way
             under_way.add_done_callback(lambda done: self._over(name, done))
+            # Whatever becomes of it; where it ran, its span has ended.
+            under_way.add_done_callback(lambda _: submitted.span.end("task_known"))
+        else:
+            submitted.span.end("task_known")
         return under_way
 
     def _over(self, name: tuple[str, str, str], done: asyncio.Task[Finished]) -> None:
@@ -130,11 +141,13 @@ class Tasks:
 
     async def _run(self, caller: Caller, submitted: Submitted) -> Finished:
         # (1) Who asks, and may he?
+        arrived = self._clock.monotonic()
         unverified = parse_as(TaskDocument, submitted.compact)
         document = unverified.document
+        submitted.span.tell(op=document.op, task=digest(submitted.compact))
         if unverified.kid != caller.kid:
             foreign = Denied("task_of_another", "the task is signed by another key than the request", "submit your own")
-            await self._history.refused(caller, document, submitted.compact, foreign)
+            await self._history.refused(caller, document, submitted.compact, foreign, submitted.span, arrived)
             raise foreign
         book = await self._books.book(caller.account)
         kept = self.kept(caller, digest(submitted.compact))
@@ -148,18 +161,18 @@ class Tasks:
                 draft, fresh = await self._books.examine(book, submitted.documents)
                 _check_brought(document, fresh)
             task = draft.verify(unverified)
-            allowed = await self._warrant(draft, task, stale)
+            allowed = await self._warrant(draft, task, stale, submitted.span)
             check_inputs(document, submitted.inputs)
             check_named(document)
             # (2) What does it act on?
             stored = await self._records.opened(caller.account, task.digest, document)
             credentials = await self._records.credentials(caller.account, document)
             # (3) Who does it?
-            assignment = self._assign(allowed, submitted, stored, credentials, draft)
+            assignment = self._assign(allowed, submitted, stored, credentials, draft, arrived)
             if document.repeat == "never":
                 await self._history.begin(caller, assignment, document)
         except PrivySealError as why:
-            await self._history.refused(caller, document, submitted.compact, why)
+            await self._history.refused(caller, document, submitted.compact, why, submitted.span, arrived)
             raise
         reads = document.op in _READS and not fresh
         # What only reads is written down while the delegate works, since no more of it need be known: that costs no time.
@@ -176,19 +189,21 @@ class Tasks:
             await self._history.failed(caller, assignment, document)
             raise
         # (4) It is over when it is written.
-        if access is not None:
-            await access
-            self._history.ended(caller, assignment, document)
-        else:
-            await self._write(caller, assignment, allowed, result, answer, fresh)
+        with self._endings.settling(caller, assignment, document, result):
+            if access is not None:
+                await access
+                self._history.ended(caller, assignment, document)
+            else:
+                await self._write(caller, assignment, allowed, result, answer, fresh)
         return self._finished(caller, assignment, result)
 
-    async def _warrant(self, book: Book, task: Verified[TaskDocument], stale: list[list[str]]) -> Warrant:
+    async def _warrant(self, book: Book, task: Verified[TaskDocument], stale: list[list[str]], span: Span) -> Warrant:
         try:
             if stale:
                 detail = "the task pins documents of which there are newer revisions"
                 raise Conflict("pin_stale", detail, "sync and sign again", stale=stale)
-            return warrant(book, task, self._clock.now())
+            with span.child("manager.warrant"):
+                return warrant(book, task, self._clock.now())
         except Conflict as why:
             if why.code == "pin_stale":
                 why.facts["documents"] = await self._newer(book, task.kid, why.facts["stale"])
@@ -220,6 +235,7 @@ class Tasks:
         stored: tuple[bytes, ...],
         credentials: tuple[bytes, ...],
         book: Book,
+        arrived: float,
     ) -> Assignment:
         task = allowed.task
         pinned = [book.find(pin.digest) for pin in task.document.pins]
@@ -248,6 +264,8 @@ class Tasks:
             life=Life(task.document.repeat),
             principal=task.kid,
             submitted_at=self._clock.now(),
+            times=Times(arrived),
+            span=submitted.span,
         )
 
     async def _write(
@@ -299,8 +317,6 @@ class Tasks:
             self._books.take(caller.account, published)
 
     def _finished(self, caller: Caller, assignment: Assignment, result: Result) -> Finished:
-        done = assignment.life.state is State.DONE
-        self._metrics.ended(assignment.op, "completed" if done else "failed", assignment.life.code)
         finished = Finished(
             task=assignment.id,
             state=assignment.life.state.value,

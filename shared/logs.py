@@ -28,10 +28,11 @@ Step = Callable[[Any, str, Line], Any]
 
 KEYS: Final = frozenset(
     """
-    account address attempt bytes caller capacity code connector count delegate delegate_id digest duration_ms
-    error error_type event expires generation hint id keyring kind level limit method op origin outcome output path
-    pid pins port program reason repeat request_id rev route scope seconds secret_id secret_name selectors
-    serial setting signal state status targets task thumbprint timestamp version
+    account address attempt bytes caller capacity code connector count delegate delegate_id digest dispatch_ms
+    duration_ms error error_type event execution_ms expires generation hint id keyring kind level limit method op origin
+    outcome output path pid pins port program queue_ms reason repeat request_id rev route scope seconds secret_id
+    secret_name selectors serial setting signal size_in size_out state status targets task thumbprint timestamp
+    verify_ms version
     """.split()
 )
 """The keys that a line may carry."""

@@ -67,7 +67,7 @@ Connect = Callable[[], Connection]
 """A connection to the collector; each of its waits ends within seconds."""
 
 _KINDS = {"client.task": SpanKind.CLIENT, "manager.task": SpanKind.SERVER, "delegate.task": SpanKind.CONSUMER}
-_FINE = frozenset({"", "ok", "partial"})
+_FINE = frozenset({"", "need", "ok", "partial"})
 
 
 class _Exporter(SpanExporter):

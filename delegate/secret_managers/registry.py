@@ -17,6 +17,7 @@ from math import inf
 
 import structlog
 
+from delegate.metered import Calls
 from delegate.policy import ANY
 from delegate.secret_managers.interface import Kind, SecretManager, Surroundings
 from delegate.secret_managers.loading import LOAD_SECONDS, Loadable, Loading
@@ -91,17 +92,31 @@ class _Kept:
 
 
 class Registry:
-    """Secret managers by connector document and by the versions of the credentials that they were made with."""
+    """Secret managers by connector document and by the versions of the credentials that they were made with.
+
+    `calls` times what they do, where it is given. `hits` and `misses` count who found one kept and who had one made.
+    """
 
     def __init__(
-        self, kinds: Mapping[str, Loadable], surroundings: Surroundings, load_seconds: float = LOAD_SECONDS
+        self,
+        kinds: Mapping[str, Loadable],
+        surroundings: Surroundings,
+        load_seconds: float = LOAD_SECONDS,
+        calls: Calls | None = None,
     ) -> None:
+        self._calls = calls
+        self.hits = self.misses = 0
         self._installed = kinds
         self.surroundings = surroundings
         self._loading = Loading(load_seconds)
         self._managers: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
         self._newest: dict[str, tuple[str, ...]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def kept(self) -> int:
+        """How many managers are."""
+        return len(self._managers)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -128,7 +143,10 @@ class Registry:
             # What an excluded generation made is refused, also where it was taken for true before.
             name += (self._floor(),)
         kept = self._fresh(name)
-        if kept is None:
+        if kept is not None:
+            self.hits += 1
+        else:
+            self.misses += 1
             kind = await self._kind(connector.document.type)
             asked = self.surroundings.clock.monotonic()
             values = await secrets() if secrets is not None else {}
@@ -136,6 +154,8 @@ class Registry:
             kept = self._fresh(name)
             if kept is None:
                 made = kind(connector.document, replace(self.surroundings, template=template), values)
+                if self._calls is not None:
+                    made = self._calls.of(made, connector.document.type)
                 kept = _Kept(made, connector.document.id, asked + seconds, asked)
                 self._managers[name] = kept
         self._managers.move_to_end(name)

@@ -6,7 +6,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from manager.api.endpoint import Endpoint, answer, services
-from shared.errors import PrivySealError
 
 
 async def healthz(_: Request) -> Response:
@@ -15,12 +14,12 @@ async def healthz(_: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """It can write what it must write before it may answer."""
-    try:
-        await services(request).store.check()
-    except PrivySealError as why:
-        return answer({"status": "not ready", "code": why.code, "detail": why.detail}, 503)
-    return answer({"status": "ready"})
+    """It can write what it must write before it may answer, and is reached; else each part that fails, the gravest first."""
+    faults = await services(request).condition.faults()
+    if faults:
+        first = faults[0]
+        return answer({"status": "not ready", "code": first.code, "detail": first.detail, "failing": faults}, 503)
+    return answer({"status": "ready", "failing": []})
 
 
 async def metrics(request: Request) -> Response:

@@ -19,6 +19,7 @@ from manager.api.endpoint import (
     body,
     first_index,
     page_limit,
+    services,
     wait_seconds,
 )
 from manager.authentication import Caller
@@ -28,8 +29,9 @@ from manager.services import Services
 from manager.tasks import Finished, Submitted
 from shared.canonical import digest, is_digest
 from shared.documents.task import MOST_TARGETS
-from shared.errors import Denied, Malformed
+from shared.errors import Denied, Malformed, PrivySealError
 from shared.task import State
+from shared.tracing import account_hash
 from shared.trust.book import Book
 from shared.wire import submission_pb2 as pb
 
@@ -61,8 +63,25 @@ class TaskPage(msgspec.Struct):
 async def submit(request: Request) -> Response:
     """Runs a signed task; waits `wait` seconds for its outcome, then answers 202 while it goes on."""
     # Whoever held something once is refused by his task's own warrant, and that is audited.
+    # Spans that don't end are never sent: of who isn't known there is no trace.
+    span = services(request).tracer.begin("manager.task", request.headers.get("traceparent", ""))
+    authenticating = span.child("manager.authenticate")
     parts, _, caller = await authenticated(request, standing=False)
-    wait = wait_seconds(request, 60)
+    authenticating.end()
+    span.tell(account=account_hash(caller.account))
+    try:
+        wait = wait_seconds(request, 60)
+        submission = await _submission(request)
+    except PrivySealError as why:
+        span.end(why.code)
+        raise
+    running = await parts.tasks.submit(
+        caller, Submitted(submission.document, tuple(submission.inputs), tuple(submission.documents), span)
+    )
+    return await _outcome(running, wait, digest(submission.document))
+
+
+async def _submission(request: Request) -> pb.Submission:
     submission = pb.Submission()
     try:
         submission.ParseFromString(await body(request, LARGEST_PROTOBUF, PROTOBUF))
@@ -72,10 +91,7 @@ async def submit(request: Request) -> Response:
         ) from None
     if max(len(submission.inputs), len(submission.documents)) > MOST_TARGETS:
         raise Malformed("request_malformed", f"a Submission has at most {MOST_TARGETS} inputs and documents")
-    running = await parts.tasks.submit(
-        caller, Submitted(submission.document, tuple(submission.inputs), tuple(submission.documents))
-    )
-    return await _outcome(running, wait, digest(submission.document))
+    return submission
 
 
 async def _outcome(running: asyncio.Task[Finished], wait: float, task: str) -> Response:

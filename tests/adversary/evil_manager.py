@@ -31,6 +31,7 @@ from manager.authentication import Authentication
 from manager.books import Books
 from manager.checks import Checks
 from manager.clock import Clock
+from manager.condition import Condition
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
@@ -44,6 +45,7 @@ from shared.documents.answer import AnswerDocument
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import parse_as
 from shared.messages import FromDelegate, FromManager, Hello, Need, Result, Task
+from shared.tracing import Untraced
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 from tests.adversary.exchange import Between, Exchange
 from tests.fakes.world import World
@@ -246,13 +248,15 @@ class EvilManager:
         clock, metrics, fleet = Clock(), ManagerMetrics("0"), Fleet()
         await asyncio.to_thread(add_token, self._database, token_hash("token"), 0, 2**40)
         store = await self._stack.enter_async_context(Store(self._database))
-        books = Books(store, clock, metrics)
+        books = Books(store, clock)
         dispatcher = Dispatcher(fleet, clock, metrics)
         server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         self.delegate_url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         streams = _Streams(books, fleet, dispatcher, Checks(store, clock), clock, metrics, (self.delegate_url,))
         streams.evil = self
         self.services = Services(
+            condition=Condition(store, clock),
+            tracer=Untraced(),
             store=store,
             books=books,
             fleet=fleet,

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from delegate.daemon import Daemon
 from delegate.policy import LocalPolicy
 from shared.crypto.plaintext import Plaintext
+from shared.documents.certificate import LIFETIME_SECONDS
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
 from shared.errors import PrivySealError, Unavailable
@@ -221,9 +222,12 @@ async def test_metrics_count_what_was_done_and_what_was_refused(world: World) ->
     assert 'code="expired",op="check"} 1.0' in text
     assert "privyseal_delegate_tasks_executing 0.0" in text
     assert "privyseal_delegate_connected 1.0" in text
-    shown = re.search(r"^privyseal_delegate_status_expiry_timestamp_seconds (\S+)$", text, re.MULTILINE)
-    assert shown is not None
-    assert float(shown[1]) == world.status.document.exp
+    shown = dict(re.findall(r'^privyseal_delegate_soonest_expiry_seconds{kind="(\w+)"} (\S+)$', text, re.MULTILINE))
+    assert shown.keys() == {"certificate", "status"}
+    assert abs(float(shown["status"]) - (world.status.document.exp - daemon._clock.now())) < 30
+    assert 0 < float(shown["certificate"]) <= LIFETIME_SECONDS
+    assert 'privyseal_delegate_provider_seconds_count{call="check",kind="Local"} 1.0' in text
+    assert "privyseal_delegate_managers_misses_total 1.0" in text
 
 
 async def test_a_bug_in_the_link_is_logged_and_the_delegate_comes_back(world: World) -> None:

@@ -45,12 +45,10 @@ def test_labels_do_not_grow_without_end() -> None:
 def test_gauges_show_what_they_are_set_to() -> None:
     metrics = DelegateMetrics("1.2.3")
     metrics.connected.set(1)
-    metrics.status_expiry.set(1_800_000_000)
-    metrics.keyring_generation.labels("main").set(4)
+    metrics.keyring_generation.set(4)
     figures = shown(metrics)
     assert figures["privyseal_delegate_connected"] == 1
-    assert figures["privyseal_delegate_status_expiry_timestamp_seconds"] == 1_800_000_000
-    assert figures['privyseal_delegate_keyring_generation{keyring="main"}'] == 4
+    assert figures["privyseal_delegate_keyring_generation"] == 4
     assert figures['privyseal_delegate_build_info{version="1.2.3"}'] == 1
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection
 import pytest
 
 from delegate.clock import Clock
-from delegate.metrics import DelegateMetrics
 from delegate.passport import Passport
 from shared.crypto.identity import Identity
 from shared.crypto.keyring import Keyring
@@ -38,7 +37,6 @@ def passport(world: World, keyring: Keyring | None = None, scopes: Collection[Sc
         scopes=scopes,
         capacity=3,
         clock=SetClock(world),
-        metrics=DelegateMetrics("1"),
     )
 
 

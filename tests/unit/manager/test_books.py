@@ -12,7 +12,6 @@ import pytest
 import manager.books
 from manager.books import Books, row_of
 from manager.clock import Clock
-from manager.metrics import ManagerMetrics
 from manager.rows import AccountRow, StoredDocument
 from manager.store import Store
 from shared.documents.jws import Verified
@@ -48,7 +47,7 @@ async def store(tmp_path: Path) -> AsyncIterator[CountingStore]:
 
 
 def books_of(store: Store) -> Books:
-    return Books(store, Clock(), ManagerMetrics("0"))
+    return Books(store, Clock())
 
 
 async def keep(store: Store, world: World, *documents: Verified) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from manager.assignment import Assignment
 from manager.clock import Clock
-from manager.dispatch import Assignment, Dispatcher
+from manager.dispatch import Dispatcher
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
 from manager.routing import Wanted

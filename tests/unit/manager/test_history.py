@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from manager.assignment import Assignment
 from manager.authentication import Caller
 from manager.clock import Clock
-from manager.dispatch import Assignment
+from manager.endings import Endings
 from manager.history import History
 from manager.metrics import ManagerMetrics
 from manager.routing import Wanted
@@ -24,7 +25,7 @@ async def test_a_task_whose_end_could_not_be_written_is_unknown_when_it_comes_ag
     task = world.delete(world.secret("x"))
     caller = Caller(world.id, task.kid)
     async with Store(f"sqlite:///{tmp_path}/manager.db") as store:
-        history = History(store, Clock(), ManagerMetrics("0"))
+        history = History(store, Clock(), Endings(Clock(), ManagerMetrics("0")))
         assignment = Assignment(
             account=world.id,
             id=task.digest,

@@ -52,12 +52,13 @@ def test_requests_and_dispatches_are_timed() -> None:
     metrics = ManagerMetrics("1.2.3")
     metrics.requests.labels("/v1/tasks", "200").observe(0.01)
     metrics.dispatch.labels("reveal").observe(0.01)
-    metrics.status_expiry.labels("a").set(1_800_000_000)
+    metrics.answer("soonest_expiry_seconds", lambda: {"status": 60, "tls": -5})
     metrics.delegates.set(2)
     figures = shown(metrics)
     assert figures['privyseal_manager_request_seconds_count{route="/v1/tasks",status="200"}'] == 1
     assert figures['privyseal_manager_task_dispatch_seconds_bucket{le="0.01",op="reveal"}'] == 1
-    assert figures['privyseal_manager_status_expiry_timestamp_seconds{account="a"}'] == 1_800_000_000
+    assert figures['privyseal_manager_soonest_expiry_seconds{kind="status"}'] == 60
+    assert figures['privyseal_manager_soonest_expiry_seconds{kind="tls"}'] == -5
     assert figures["privyseal_manager_delegates_connected"] == 2
     assert figures['privyseal_manager_build_info{version="1.2.3"}'] == 1
 
