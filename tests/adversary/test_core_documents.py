@@ -114,7 +114,10 @@ FORMS: dict[str, tuple[Forge, str]] = {
         lambda w: with_header(w, header_of(w, typ="privyseal-nonsense+jws")),
         "document_kind_unknown",
     ),
-    "a reserved kind": (lambda w: with_header(w, header_of(w, typ="privyseal-definition+jws")), "document_kind_reserved"),
+    "a reserved kind": (
+        lambda w: with_header(w, header_of(w, typ="privyseal-definition+jws")),
+        "document_kind_reserved",
+    ),
     "a doubled claim": (
         lambda w: with_payload(w, lambda p: b'{"name":"other",' + p[1:]),
         "secret_document_malformed",

@@ -55,7 +55,9 @@ async def test_a_condition_chooses_and_says_what_it_is(environment: DevEnvironme
 async def test_a_task_of_any_origin_sets_a_connectors_selectors_aside_and_never_its_condition(
     environment: DevEnvironment,
 ) -> None:
-    text = b"connector: {name: near, type: Local, spec: {delegateSelectors: [nowhere], delegateCondition: not tier=test}}"
+    text = (
+        b"connector: {name: near, type: Local, spec: {delegateSelectors: [nowhere], delegateCondition: not tier=test}}"
+    )
     async with environment.client() as client:
         await client.connectors.apply(await client.connectors.plan(parse(text, "file.yaml")))
         with pytest.raises(NotReady):
