@@ -25,7 +25,7 @@ from delegate.endpoints import Endpoints
 from delegate.load import Meter
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.interface import Randomness
-from delegate.secret_managers.registry import Loadable
+from delegate.secret_managers.loading import Loadable
 from tests.fakes.manager import PATIENCE_SECONDS
 from tests.fakes.world import World
 
