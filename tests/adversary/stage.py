@@ -159,6 +159,15 @@ class Stage:
             lambda: actor.daemon.link.state not in {"connecting", "open", "lost"}, f"{actor.name} to be refused"
         )
 
+    def lie(self, tags: Iterable[str] = (), kinds: Iterable[str] = ()) -> None:
+        """The manager takes every connected delegate for one that has these besides what it has said."""
+        fleet = self.evil.services.fleet
+        for one in list(fleet):
+            one.tags |= frozenset(tags)
+            one.kinds |= frozenset(kinds)
+            # As if it had just come: what is chosen from is made then.
+            fleet.join(one)
+
     # ---- between the attacker and a delegate
 
     async def teach(self, name: str, compacts: Iterable[str] | None = None) -> None:

@@ -182,8 +182,7 @@ async def test_an_answer_of_a_revoked_delegate_is_refused(stage: Stage, client: 
 
 async def test_an_answer_of_a_delegate_without_the_selectors_is_refused(stage: Stage, client: Client) -> None:
     """The manager lies about a delegate's tags in the certificate's place; the certificate has them right."""
-    for one in stage.evil.services.fleet:
-        one.tags = frozenset({*one.tags, "production"})
+    stage.lie(tags=["production"])
     with pytest.raises(Tampered) as caught:
         await client.reveal("account.token", selectors=["production"])
     assert caught.value.code == "answer_forged" and "unsigned" not in caught.value.facts

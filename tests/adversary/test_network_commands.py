@@ -281,8 +281,7 @@ async def test_a_delegate_whose_owner_allows_no_commands_runs_none(
         assert (type(why), why.code) == (NotReady, "no_delegate")
         assert "exec_off" in repr(why.facts)
         # A manager that says otherwise only finds out that the delegate says no.
-        for candidate in strict.evil.services.fleet:
-            candidate.kinds |= {"exec"}
+        strict.lie(kinds=["exec"])
         why = await refused(strict, careful)
         assert (type(why), why.code) == (Denied, "local_policy")
         assert times(strict) == 0

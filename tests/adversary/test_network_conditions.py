@@ -39,12 +39,6 @@ async def client(stage: Stage) -> Client:
     return one
 
 
-def lie(stage: Stage) -> None:
-    """The manager's list says that every delegate has the tag; certificates have it right."""
-    for one in stage.evil.services.fleet:
-        one.tags = frozenset({*one.tags, "region=eu"})
-
-
 def rewritten(task: Verified[TaskDocument], **changes: Any) -> str:
     """The task with other claims, and with the signature that it had."""
     header, payload, signature = task.compact.split(".")
@@ -96,7 +90,7 @@ async def test_an_older_revision_of_the_connector_does_not_take_the_condition_aw
 
 
 async def test_a_manager_that_lies_about_tags_gets_no_answer_believed(stage: Stage, client: Client) -> None:
-    lie(stage)
+    stage.lie(tags=["region=eu"])
     with pytest.raises(PrivySealError) as caught:
         await client.reveal("account.token", selectors=ABROAD)
     assert (caught.type, caught.value.code) == (Tampered, "answer_forged")
@@ -106,20 +100,20 @@ async def test_a_manager_that_lies_about_tags_gets_no_answer_believed(stage: Sta
 async def test_what_happens_once_is_signed_for_no_delegate_that_does_not_meet_the_condition(
     stage: Stage, client: Client
 ) -> None:
-    lie(stage)
+    stage.lie(tags=["region=eu"])
     began = len(await client.views.tasks(100))
     with pytest.raises(NotReady) as caught:
         await client.delete("account.token", selectors=ABROAD)
     assert caught.value.code == "no_delegate"
     assert len(await client.views.tasks(100)) == began
-    await client.delete("account.token", selectors=Choice(where="not region=eu"))
+    await client.delete("account.token", selectors=Choice(where="alpha"))
 
 
 async def test_a_connectors_condition_goes_with_every_task_of_a_client(stage: Stage, client: Client) -> None:
     world = stage.world
     world.connector = world.revise(world.connector, where="region=eu")
     await stage.publish()
-    lie(stage)
+    stage.lie(tags=["region=eu"])
     fresh = stage.client()
     with pytest.raises(PrivySealError) as caught:
         await fresh.reveal("account.token", selectors=["alpha"])
