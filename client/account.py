@@ -22,6 +22,7 @@ from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified, parse
 from shared.documents.status import StatusDocument
 from shared.errors import Conflict, Malformed, NotFound, NotReady, PrivySealError, Tampered, Unavailable
+from shared.tracing import Tracer, Untraced
 from shared.trust.authority import SKEW_SECONDS
 from shared.trust.book import Book
 from shared.trust.status import live
@@ -62,6 +63,9 @@ class Account:
         self.skew_seconds = 0
         self.refused: list[PrivySealError] = []
         """Grants that the manager showed and that nobody founded."""
+        self.tracer: Tracer = Untraced()
+        self.traceparent = ""
+        """The span that everything done here belongs to, if there is one."""
         self._synced_at: float | None = None
         self._syncing = asyncio.Lock()
         self._chain: dict[int, str] = {}

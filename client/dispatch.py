@@ -30,6 +30,7 @@ from shared.errors import (
     Unauthenticated,
     Unavailable,
 )
+from shared.tracing import account_hash, size_class
 from shared.wire import submission_pb2 as pb
 
 SIGNINGS = 4
@@ -88,9 +89,26 @@ async def perform(
 
 async def submit(account: Account, task: SignedTask, wait_seconds: float) -> Opened:
     """The verified outcome of one signed task. Raises Expired when there is none in time."""
+    document = task.document
+    span = account.tracer.begin(
+        "client.task",
+        account.traceparent,
+        account=account_hash(account.id),
+        op=document.op,
+        targets=len(document.targets),
+        task=task.digest,
+        size_in=size_class(sum(map(len, task.inputs))),
+    )
+    with span:
+        opened = await _submitted(account, task, wait_seconds, span.traceparent)
+        span.end(opened.code)
+        return opened
+
+
+async def _submitted(account: Account, task: SignedTask, wait_seconds: float, traceparent: str) -> Opened:
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_seconds
-    outcome = await _send(account, task, wait_seconds)
+    outcome = await _send(account, task, wait_seconds, traceparent)
     while outcome.state not in FINAL_STATES:
         left = until - loop.time()
         if left <= 0:
@@ -148,7 +166,7 @@ def _open(account: Account, task: SignedTask, outcome: Outcome) -> Opened:
     return open_outcome(outcome, task, keyring, book.status.document if book.status else None, account.clock())
 
 
-async def _send(account: Account, task: SignedTask, wait_seconds: float) -> Outcome:
+async def _send(account: Account, task: SignedTask, wait_seconds: float, traceparent: str) -> Outcome:
     body = pb.Submission(document=task.compact, inputs=task.inputs, documents=task.documents).SerializeToString()
     wait = max(1, min(60, int(wait_seconds)))
     again = task.document.repeat == "any"
@@ -158,6 +176,7 @@ async def _send(account: Account, task: SignedTask, wait_seconds: float) -> Outc
             "tasks",
             data=body,
             query={"wait": wait},
+            headers={"traceparent": traceparent} if traceparent else None,
             repeatable=again,
             wait_seconds=wait,
             patience_seconds=wait_seconds,

@@ -9,6 +9,7 @@ is `reveal()`. One client serves many calls at once and keeps its connections; c
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ from client.secret_plans import SecretPlans
 from client.secrets import Secrets, SecretType, Stored
 from client.state import State
 from client.templates import Templates
+from client.traces import ENDPOINT, tracer
 from client.transport import Transport
 from client.views import Views
 from shared.connectors.catalogue import Catalogue
@@ -51,6 +53,7 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.usage import TaskUsage, Usage
 from shared.errors import Malformed, PrivySealError
 from shared.names import check_account
+from shared.tracing import Untraced
 
 __all__ = ["Client", "Plaintext"]
 
@@ -59,7 +62,8 @@ class Client:
     """Made by `open` from a stored context, or directly for programs that bring their own identity.
 
     `home` None keeps nothing between runs: then what was seen before can't be compared, so give one where you can. `kinds`
-    are those that connectors are described of, by default those that are installed.
+    are those that connectors are described of, by default those that are installed. `otlp_endpoint` is the origin of a collector
+    that takes traces of its tasks (OTLP over HTTP, needs the extra `otel`), `traceparent` the span that they belong to.
     """
 
     def __init__(
@@ -74,10 +78,14 @@ class Client:
         home: Home | None = None,
         clock: Clock = system_clock,
         kinds: Catalogue | None = None,
+        otlp_endpoint: str = "",
+        traceparent: str = "",
     ) -> None:
         origin, account = parse_origin(manager), check_account(account)
         self.transport = Transport(origin, account, identity, clock, ca_file=ca_file)
         self.account = Account(self.transport, identity, State(account, home), clock)
+        self.account.tracer = tracer(otlp_endpoint)
+        self.account.traceparent = traceparent
         self.directory = Directory(self.account)
         self.publisher = Publisher(self.account)
         self.here = parse_here(org, project)
@@ -122,7 +130,9 @@ class Client:
         """
         place = Home.find(environ, str(home) if home else None)
         _, chosen = Contexts(place).find(context or environ.get("PRIVYSEAL_CONTEXT"))
-        return Client.of_context(chosen, place, org=org, project=project, ca_file=ca_file, passphrase=passphrase)
+        return Client.of_context(
+            chosen, place, org=org, project=project, ca_file=ca_file, passphrase=passphrase, environ=environ
+        )
 
     @staticmethod
     def of_context(
@@ -134,8 +144,12 @@ class Client:
         ca_file: str | None = None,
         passphrase: Passphrase = from_environment,
         identity: Identity | None = None,
+        environ: Mapping[str, str] = os.environ,
     ) -> Client:
-        """The client of a context at hand; `identity` where the key is at hand too."""
+        """The client of a context at hand; `identity` where the key is at hand too.
+
+        PRIVYSEAL_OTLP_ENDPOINT and TRACEPARENT say whether its tasks are traced, and as a part of what.
+        """
         same_org = org is None or org == context.org
         return Client(
             context.manager,
@@ -146,6 +160,8 @@ class Client:
             project=project if project is not None else (context.project if same_org else ""),
             ca_file=ca_file or context.ca_file,
             home=home,
+            otlp_endpoint=environ.get(ENDPOINT, ""),
+            traceparent=environ.get("TRACEPARENT", ""),
         )
 
     async def store(
@@ -254,6 +270,9 @@ class Client:
             self.account.state.save()
         finally:
             await self.transport.close()
+            if not isinstance(self.account.tracer, Untraced):
+                # Waits for the collector, a few seconds at most.
+                await asyncio.to_thread(self.account.tracer.close)
 
     async def __aenter__(self) -> Client:
         return self

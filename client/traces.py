@@ -12,11 +12,14 @@ from shared.errors import NotReady
 from shared.origin import Origin
 from shared.tracing import Tracer, Untraced
 
+ENDPOINT: Final = "PRIVYSEAL_OTLP_ENDPOINT"
+"""The variable that says where to."""
+
 SECONDS: Final = 2.0
 """How long one wait for the collector may take; it is the exporter's thread that waits."""
 
 
-def tracer(endpoint: str | None, version: str) -> Tracer:
+def tracer(endpoint: str) -> Tracer:
     """The tracer for a collector's origin, `/v1/traces` of it (OTLP over HTTP). Raises Malformed, NotReady without OpenTelemetry."""
     if not endpoint:
         return Untraced()
@@ -31,6 +34,7 @@ def tracer(endpoint: str | None, version: str) -> Tracer:
         ) from None
     import ssl
     from http.client import HTTPConnection, HTTPSConnection
+    from importlib.metadata import version
 
     context = None
     if origin.scheme == "https":
@@ -44,4 +48,4 @@ def tracer(endpoint: str | None, version: str) -> Tracer:
             return HTTPConnection(origin.host, origin.port, timeout=SECONDS)
         return HTTPSConnection(origin.host, origin.port, timeout=SECONDS, context=context)
 
-    return Otlp("privyseal", version, connect)
+    return Otlp("privyseal", version("privy-seal"), connect)
