@@ -35,6 +35,20 @@ class Views:
         found, _ = page_of(reply, "delegates")
         return [{**one, "certified": self._certified(one)} for one in found]
 
+    async def delegate(self, text: str) -> dict[str, Any]:
+        """The listed one of that name, or the only one whose id begins so; one that is gone too. Raises NotFound."""
+        known = await self.delegates()
+        found = [one for one in known if one.get("name") == text] or [
+            one for one in known if str(one.get("delegate", "")).startswith(text)
+        ]
+        if len(found) != 1:
+            raise NotFound(
+                "delegate_unknown",
+                "there is no delegate of that name or id, or more than one",
+                "privyseal delegate list; give its whole id",
+            )
+        return found[0]
+
     def _certified(self, told: dict[str, Any]) -> str:
         book = self._account.book
         keyring = book.keyrings.get(str(told.get("keyring")))

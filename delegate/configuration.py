@@ -88,7 +88,7 @@ PROGRAM: Final = Program(
             minimum=0,
             maximum=100,
             help="From how much use of its CPU on, over six seconds, this delegate takes no new tasks: of the control group's "
-            "quota, else of the machine's cores. 0 for no limit. Linux only.",
+            "quota, else of the machine's cores. 0 for no limit. Linux only. DELEGATE_CPU_THRESHOLD is understood.",
         ),
         Option(
             "memory_limit_percent",
@@ -96,7 +96,8 @@ PROGRAM: Final = Program(
             80,
             minimum=0,
             maximum=100,
-            help="The same of its memory: of the control group's limit, else of the machine's. 0 for no limit. Linux only.",
+            help="The same of its memory: of the control group's limit, else of the machine's. 0 for no limit. Linux only. "
+            "DELEGATE_MEMORY_THRESHOLD is understood.",
         ),
         Option("task_seconds", "duration", "5m", minimum=1, maximum=3600, help="How long one task may take."),
         Option(

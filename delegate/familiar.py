@@ -21,6 +21,8 @@ FAMILIAR: Final = {
     "MANAGER_HOST_AND_PORT": "MANAGER",
     "DELEGATE_TASK_CAPACITY": "CAPACITY",
     "DELEGATE_TASK_LIMIT": "CAPACITY",
+    "DELEGATE_CPU_THRESHOLD": "CPU_LIMIT_PERCENT",
+    "DELEGATE_MEMORY_THRESHOLD": "MEMORY_LIMIT_PERCENT",
     "LOGGING_LEVEL": "LOG_LEVEL",
     "LOG_LEVEL": "LOG_LEVEL",
 }
@@ -58,6 +60,9 @@ def _said(familiar: str, name: str, text: str) -> str:
         case "CAPACITY":
             if not (text.isascii() and text.isdecimal()):
                 raise _malformed(familiar, "a number", "write how many tasks may run at the same time")
+        case "CPU_LIMIT_PERCENT" | "MEMORY_LIMIT_PERCENT":
+            if not (text.isascii() and text.isdecimal() and len(text) < 4 and int(text) <= 100):
+                raise _malformed(familiar, "a percentage", "write a number from 0 (no limit) to 100")
     return text
 
 

@@ -157,7 +157,12 @@ class Load:
             _log.warning("load.unmeasured", reason="neither /proc nor a control group can be read: no limits")
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
-            self.look()
+            try:
+                self.look()
+            except Exception as bug:  # noqa: BLE001 (a look that fails mustn't keep tasks away for ever)
+                _log.error("load.crashed", exc_info=bug)
+                self._cpu.take(None)
+                self._memory.take(None)
 
     def look(self) -> None:
         """One look at both."""

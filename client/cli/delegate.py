@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Nouns)
 def delegate() -> None:
-    """List and revoke delegates."""
+    """List, show and revoke delegates."""
 
 
 @delegate.command("list", cls=Leaf)
@@ -26,7 +27,13 @@ def list_(context: click.Context) -> None:
     run = session(context)
     found = run.run(lambda client: client.views.delegates())
     rows: list[dict[str, Any]] = [
-        {**one, "seen": moment(one.get("last_seen")), "connected": moment(one.get("connected_at"))} for one in found
+        {
+            **one,
+            "load": load_of(one),
+            "seen": moment(one.get("last_seen")),
+            "connected": moment(one.get("connected_at")),
+        }
+        for one in found
     ]
     run.out.table(
         [
@@ -36,6 +43,7 @@ def list_(context: click.Context) -> None:
             ("SELECTORS", "tags"),
             ("KEYRING", "keyring"),
             ("GENERATIONS", "generations"),
+            ("LOAD", "load"),
             ("LAST SEEN", "seen"),
             ("VERSION", "version"),
             ("ID", "delegate"),
@@ -43,6 +51,27 @@ def list_(context: click.Context) -> None:
         rows,
         "no delegate is connected or was within the last hour",
     )
+
+
+@delegate.command("get", cls=Leaf)
+@click.argument("id")
+@click.pass_context
+def get(context: click.Context, id: str) -> None:
+    """Show one delegate, by its name or its id: its load, its limits, and why it takes no tasks if it doesn't."""
+    run = session(context)
+    one = run.run(lambda client: client.views.delegate(id))
+    run.out.record({**one, "load": load_of(one)})
+
+
+def load_of(one: Mapping[str, Any]) -> str:
+    """Tasks of how many, and what it uses of which resource; the limit where it is over it."""
+    parts = [f"{one.get('executing', '?')}/{one.get('capacity', '?')}"]
+    for name in ("cpu", "memory"):
+        use = one.get(name)
+        if isinstance(use, dict):
+            over = f" (over {use.get('limit_percent')}%)" if use.get("over") else ""
+            parts.append(f"{name} {use.get('percent')}%{over}")
+    return " ".join(parts)
 
 
 @delegate.command("revoke", cls=Leaf)

@@ -208,7 +208,7 @@ async def test_a_task_that_crosses_is_answered_overloaded_with_the_time_and_seal
         link = await manager.connection()
         one = One(daemon, dial, Gate())
         task = world.check(world.connector)
-        assert link.session.credits
+        await until(lambda: link.session.credits)
         one.uses(95)
         await until(lambda: [beat for beat in link.heard(Heartbeat) if beat.is_over])
         assert not link.session.takes_tasks
