@@ -64,6 +64,7 @@ def build(
         call_seconds=configuration.call_seconds,
         ssh_known_hosts=configuration.ssh_known_hosts,
         variables=configuration.variables,
+        mask_patterns=configuration.mask_patterns,
     )
     registry = Registry(installed_kinds() if kinds is None else kinds, surroundings, calls=Calls(metrics, clock))
     passport = Passport(
@@ -139,4 +140,6 @@ def _executor(
     from delegate.executor import Executor
 
     commands = Commands(configuration.variables)
-    return Executor(identity, zone, commands, randomness, clock, configuration.exec_seconds)
+    return Executor(
+        identity, zone, commands, randomness, clock, configuration.exec_seconds, configuration.mask_patterns
+    )

@@ -14,6 +14,7 @@ from delegate.address import Address
 from delegate.endpoints import Endpoints
 from delegate.familiar import PREFIX
 from delegate.files import read_authorities, read_keyring, read_text
+from delegate.mask_patterns import MaskPatterns
 from delegate.policy import LocalPolicy
 from delegate.secret_managers.registry import BUILT_IN
 from shared.crypto.keyring import Keyring
@@ -98,6 +99,14 @@ PROGRAM: Final = Program(
             maximum=100,
             help="The same of its memory: of the control group's limit, else of the machine's. 0 for no limit. Linux only. "
             "DELEGATE_MEMORY_THRESHOLD is understood.",
+        ),
+        Option(
+            "mask_patterns_file",
+            "path",
+            None,
+            example="/etc/privyseal/sanitize-patterns.txt",
+            help="Regular expressions of RE2, one a line: what they match in a line of a command's output, or of what a failed "
+            "script printed, is masked besides the secrets. At most 100.",
         ),
         Option("task_seconds", "duration", "5m", minimum=1, maximum=3600, help="How long one task may take."),
         Option(
@@ -267,12 +276,14 @@ class Configuration:
     cpu_limit_percent: int = 0
     memory_limit_percent: int = 0
     otlp_endpoint: str = ""
+    mask_patterns: MaskPatterns | None = None
 
     @staticmethod
     def of(settings: Settings, environ: Mapping[str, str], host: str) -> Configuration:
         """Reads the files that the settings name. Raises Malformed, NotFound, Denied."""
         address = Address.parse(settings.get("manager", str))
         authorities, policy = settings.maybe("ca_file", str), settings.maybe("policy_file", str)
+        patterns = settings.maybe("mask_patterns_file", str)
         name = settings.maybe("name", str) or host
         least, most = settings.get("backoff_min_seconds", float), settings.get("backoff_max_seconds", float)
         if least > most:
@@ -304,6 +315,7 @@ class Configuration:
             gcp_endpoints=Endpoints.parse(settings.maybe("gcp_endpoints", str) or "", "gcp_endpoints"),
             azure_endpoints=Endpoints.parse(settings.maybe("azure_endpoints", str) or "", "azure_endpoints"),
             ssh_known_hosts=settings.maybe("ssh_known_hosts", str) or "",
+            mask_patterns=None if patterns is None else MaskPatterns.parse(read_text(patterns, "mask_patterns")),
             otlp_endpoint=settings.maybe("otlp_endpoint", str) or "",
             variables={name: environ[name] for name in ("LANG", "PATH") if environ.get(name)},
         )

@@ -15,6 +15,7 @@ import structlog
 from delegate.clock import Clock
 from delegate.commands import Commands, Ended
 from delegate.delivery import Delivery
+from delegate.mask_patterns import MaskPatterns
 from delegate.masking import Patterns
 from delegate.threads import compute
 from delegate.zone import Zone
@@ -47,6 +48,7 @@ class Executor:
         randomness: Callable[[int], bytes],
         clock: Clock,
         most_seconds: float,
+        mask_patterns: MaskPatterns | None = None,
     ) -> None:
         self._identity = identity
         self._zone = zone
@@ -54,6 +56,7 @@ class Executor:
         self._randomness = randomness
         self._clock = clock
         self._most_seconds = most_seconds
+        self._mask_patterns = mask_patterns
 
     async def command(self, task: Verified[TaskDocument], message: Task) -> Command:
         """What the task is to run. Raises Denied for one that may take too long, Tampered, Malformed."""
@@ -81,7 +84,7 @@ class Executor:
         """Run it with the values of its targets; gives how it ended. Raises the error of the first value that is missing."""
         values = [_value(name, item) for name, item in zip(command.names, items, strict=True)]
         # Its guises are some fifty times as long.
-        patterns = await compute(50 * sum(map(len, values)), Patterns, values)
+        patterns = await compute(50 * sum(map(len, values)), Patterns, values, self._mask_patterns)
         output = _Output(self._opener(task), self._sealer(task), delivery)
         assert task.document.seconds is not None
         delivery.lasts(task.document.seconds)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 
 from delegate.commands import Commands
+from delegate.mask_patterns import MaskPatterns
 from delegate.scripts import POWERSHELL, Absence, Program, check_end, harvest
 from delegate.tails import Tail
 from shared.command import Command
@@ -36,8 +37,9 @@ _LAUNCH = 'for one in $1; do ulimit "-${one%=*}" "${one#*=}"; done 2>/dev/null; 
 class LocalScripts:
     """Runs scripts by means of the delegate's commands."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, mask_patterns: MaskPatterns | None = None) -> None:
         self._commands = commands
+        self._mask_patterns = mask_patterns
 
     async def run(
         self,
@@ -57,7 +59,7 @@ class LocalScripts:
         """
         shell = self.shell(program.argv[0])
         launched = ("/bin/sh", "-c", _LAUNCH, "sh", _limits(program, seconds), shell, *program.argv[1:])
-        output = _Output()
+        output = _Output(self._mask_patterns)
         command = Command(argv=launched, directory=directory)
         end = await self._commands.launch(
             command,
@@ -91,9 +93,9 @@ class LocalScripts:
 class _Output:
     """What a script writes: its value, and the end of all else."""
 
-    def __init__(self) -> None:
+    def __init__(self, mask_patterns: MaskPatterns | None) -> None:
         self._stdout = bytearray()
-        self.tail = Tail()
+        self.tail = Tail(mask_patterns)
 
     async def take(self, stream: int, data: bytes) -> None:
         if stream != STDOUT:

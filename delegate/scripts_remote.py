@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from delegate.mask_patterns import MaskPatterns
 from delegate.scripts import Absence, Program, check_end, harvest
 from delegate.ssh import SshTarget
 from delegate.tails import Tail
@@ -19,8 +20,9 @@ from shared.errors import Malformed, PrivySealError
 class RemoteScripts:
     """Runs scripts at one host."""
 
-    def __init__(self, target: SshTarget) -> None:
+    def __init__(self, target: SshTarget, mask_patterns: MaskPatterns | None = None) -> None:
         self._target = target
+        self._mask_patterns = mask_patterns
 
     async def run(
         self,
@@ -34,7 +36,7 @@ class RemoteScripts:
     ) -> Plaintext | Absence:
         """As `LocalScripts.run`; besides, what `SshTarget.run` raises."""
         ran = await self._target.run(program, directory=directory, seconds=seconds, most=LARGEST_VALUE_BYTES + 1)
-        tail = Tail()
+        tail = Tail(self._mask_patterns)
         tail.feed(ran.stderr.reveal())
         try:
             if ran.truncated:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from delegate.mask_patterns import MaskPatterns
 from delegate.masking import MASK, Patterns
 from delegate.threads import compute
 from shared.crypto.plaintext import Plaintext
@@ -29,7 +30,8 @@ _log = structlog.get_logger()
 class Tail:
     """Of one stream of output."""
 
-    def __init__(self) -> None:
+    def __init__(self, mask_patterns: MaskPatterns | None = None) -> None:
+        self._mask_patterns = mask_patterns
         self._kept = bytearray()
         self._is_cut = False
 
@@ -46,7 +48,7 @@ class Tail:
         if not self._kept:
             return []
         try:
-            patterns = await compute(_GUISES * sum(map(len, values)), Patterns, values)
+            patterns = await compute(_GUISES * sum(map(len, values)), Patterns, values, self._mask_patterns)
         except Malformed:
             return ["(not shown: one of the values is too short or too long to be masked)"]
         shown = _masked(bytes(self._kept), self._is_cut, patterns)[-KEPT_BYTES:].decode(errors="replace")
@@ -61,7 +63,7 @@ class Tail:
 
 
 def _masked(text: bytes, is_cut: bool, patterns: Patterns) -> bytes:
-    spans, end = patterns.search(text)
+    spans, end = patterns.search_whole(text)
     # The first bytes may be the rest of a value whose beginning is gone, and the last ones the beginning of one.
     done = patterns.longest if is_cut else 0
     pieces: list[bytes] = []

@@ -169,9 +169,10 @@ class CustomStore:
         started = program(content.shell, script, inputs, self._theirs, value)
         about = {"connector": self._connector.identifier, "kind": self._connector.type}
         settings = self._settings
-        runner: LocalScripts | RemoteScripts = LocalScripts(self._commands)
+        patterns = self._surroundings.mask_patterns
+        runner: LocalScripts | RemoteScripts = LocalScripts(self._commands, patterns)
         if settings.is_remote:
-            runner = RemoteScripts(self._target(host_of(settings, given) or ""))
+            runner = RemoteScripts(self._target(host_of(settings, given) or ""), patterns)
         async with self._places:
             return await runner.run(
                 started,

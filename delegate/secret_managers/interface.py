@@ -18,6 +18,7 @@ from delegate.clock import Clock
 from delegate.credentials.refused import RefusedCredentials
 from delegate.data_keys import DataKeys
 from delegate.endpoints import Endpoints
+from delegate.mask_patterns import MaskPatterns
 from delegate.policy import LocalPolicy
 from delegate.zone import Zone
 from shared.aad import Aad
@@ -129,7 +130,7 @@ class Surroundings:
     Each host that it calls must pass `policy.allows_host`; `call_seconds` bounds one try of a call. `template` is the verified
     template that the connector names, for the one kind that runs one; `refused` what must not be shown to a provider again.
     `ssh_known_hosts` is the path of the delegate's own known hosts, empty for none; `variables` are those of its own that what it
-    starts may get.
+    starts may get; `mask_patterns` its owner's for what that prints.
     """
 
     zone: Zone
@@ -145,6 +146,7 @@ class Surroundings:
     call_seconds: float = 15.0
     ssh_known_hosts: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+    mask_patterns: MaskPatterns | None = None
     template: TemplateDocument | None = None
     refused: RefusedCredentials = field(default_factory=RefusedCredentials)
 

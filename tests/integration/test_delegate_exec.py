@@ -20,6 +20,7 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from delegate.daemon import Daemon
+from delegate.mask_patterns import MaskPatterns
 from delegate.masking import MASK
 from delegate.policy import LocalPolicy
 from shared.canonical import blob_digest, digest
@@ -180,6 +181,14 @@ async def test_a_long_output_comes_whole_and_in_order(world: World, version: Ver
         assert read.out == b"".join(b"%d\n" % one for one in range(1, 200_001))
         assert read.err == b"".join(b"%d\n" % one for one in range(1, 1_001))
         assert finished(answer)["chunks"] == read.messages
+
+
+async def test_what_its_owners_patterns_match_is_masked_too(world: World, version: Version) -> None:
+    patterns = MaskPatterns.parse("internal-[0-9]+")
+    script = 'echo "at internal-42: $TOKEN"; printf "%s%s internal-" ghp_ 16C7e42F292c6912E7710c838347Ae178B4a; sleep 0.1; echo 7'
+    async with linked(world, mask_patterns=patterns) as (_, link, _daemon):
+        read, _ = await run(world, link, shell(world, version, script), version)
+        assert read.out == b"at %s: %s\n%s %s\n" % (MASK, MASK, MASK, MASK)
 
 
 async def test_no_command_runs_unless_the_delegates_own_policy_allows_it(

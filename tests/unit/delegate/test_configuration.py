@@ -102,6 +102,18 @@ def test_a_password_in_the_proxys_url_is_no_setting(flags: list[str]) -> None:
     assert "hunter2" not in caught.value.detail + caught.value.hint
 
 
+def test_mask_patterns_are_read_at_the_start(flags: list[str], tmp_path: Path) -> None:
+    assert configured(flags).mask_patterns is None
+    file = tmp_path / "sanitize-patterns.txt"
+    file.write_text("one\n\ntwo\n")
+    made = configured([*flags, f"--mask-patterns-file={file}"])
+    assert made.mask_patterns is not None and len(made.mask_patterns) == 2
+    file.write_text("one\n(two\n")
+    out, err = StringIO(), StringIO()
+    assert run([*flags, f"--mask-patterns-file={file}", "--check-config"], {}, out, err) == Malformed.exit_status
+    assert "line 2 of the mask patterns file" in err.getvalue() and "two" not in err.getvalue()
+
+
 def test_check_config_says_which_keyring_it_read(flags: list[str]) -> None:
     out, err = StringIO(), StringIO()
     assert run([*flags, "--name=alpha", "--check-config"], {}, out, err) == 0

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from delegate.mask_patterns import MaskPatterns
+from delegate.masking import MASK
 from delegate.scripts import filled
 from delegate.secret_managers.custom_secret_manager import MOST_SCRIPTS, CustomSecretManager
 from delegate.secret_managers.registry import BUILT_IN, Registry
@@ -251,6 +253,15 @@ async def test_no_value_is_told_by_a_script_that_fails(caplog: pytest.LogCapture
         await made.read()
     assert caught.value.code == "script_failed"
     assert "hunter2" not in str(caught.value) + repr(caught.value.facts) + caplog.text + "".join(capsys.readouterr())
+
+
+async def test_what_the_owners_patterns_match_is_not_in_the_log_of_a_failure(capsys: Any) -> None:
+    made = Custom('echo "at internal-42 by ghp_16C7e42F292c6912E7710c838347Ae178B4a" >&2; exit 3', inputs={})
+    around = replace(made.surroundings(made.template.document), mask_patterns=MaskPatterns.parse("internal-[0-9]+"))
+    with pytest.raises(PrivySealError):
+        await CustomSecretManager(made.connector.document, around, {}).look_up(made.version({}))
+    stars = MASK.decode()
+    assert f"at {stars} by {stars}" in "".join(capsys.readouterr())
 
 
 async def test_without_its_own_policys_word_a_delegate_runs_nothing(tmp_path: Path) -> None:
