@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from manager.fleet import Delegate
 from manager.routing import Wanted
+from manager.trail import Trail
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified
 from shared.messages import Need, Result, Task
@@ -61,6 +62,7 @@ class Assignment:
     times: Times = field(default_factory=Times)
     span: Span = UNRECORDED
     traceparent: str = ""
+    trail: Trail = field(default_factory=Trail)
     is_told: bool = False
     """Whether its end was counted and stands in the log."""
 

@@ -158,6 +158,7 @@ class Dispatcher:
                         "look for document.refused in the delegate's log",
                     )
                 assignment.life = assignment.life.needed()
+                assignment.trail.note(self._clock.now(), "needs", delegate.kid, delegate.name)
                 continue
             answer = self._read(assignment, reply)
             others = answer.code in RETRYABLE_CODES and self._could_other(assignment)
@@ -165,10 +166,12 @@ class Dispatcher:
             if assignment.life.state in FINAL:
                 return reply, answer
             assignment.tried.add(delegate.kid)
+            assignment.trail.note(self._clock.now(), "answered", delegate.kid, delegate.name, answer.code)
             self._metrics.redispatched.labels("answer").inc()
 
     def _record_loss(self, assignment: Assignment, delegate: Delegate) -> None:
         assignment.life = assignment.life.lost()
+        assignment.trail.note(self._clock.now(), "lost", delegate.kid, delegate.name, "delegate_lost")
         assignment.tried.add(delegate.kid)
         _log.warning("task.lost", account=assignment.account, task=assignment.id, delegate=delegate.name)
         if assignment.life.state is State.UNKNOWN:
@@ -205,7 +208,7 @@ class Dispatcher:
         now, wanted = self._clock.now(), self._wanted(assignment)
         chosen = self._fleet.choose(assignment.account, wanted, assignment.id)
         if chosen is not None:
-            return self._take(assignment, chosen)
+            return self._take(assignment, chosen, self._fleet.why(chosen))
         patience: float = max(0, assignment.exp - now)
         if not self._fleet.could_wait(assignment.account, wanted):
             if not assignment.tried:
@@ -218,6 +221,8 @@ class Dispatcher:
             raise self._overloaded(assignment, "queue_full", "too many tasks of the account wait for a free delegate")
         assignment.seat = asyncio.get_running_loop().create_future()
         waiting.append(assignment)
+        assignment.trail.note(now, "waits")
+        self._tell(assignment)
         try:
             async with asyncio.timeout(patience):
                 return await assignment.seat
@@ -236,23 +241,31 @@ class Dispatcher:
             if assignment in waiting:
                 waiting.remove(assignment)
 
-    def _take(self, assignment: Assignment, delegate: Delegate) -> Delegate:
+    def _take(self, assignment: Assignment, delegate: Delegate, why: str) -> Delegate:
         """Puts the task on the delegate's books before anything is awaited, so that no other takes the same place."""
         assignment.life = assignment.life.dispatched(delegate.kid)
         assignment.delegate, assignment.name = delegate, delegate.name
+        assignment.trail.note(self._clock.now(), "chosen", delegate.kid, delegate.name, why=why)
         assignment.certificate = delegate.certificate.compact
         assignment.reply = asyncio.get_running_loop().create_future()
         delegate.session.record(Side.MANAGER, assignment.task())
         self._fleet.take_turn(delegate)
         return delegate
 
+    def _tell(self, assignment: Assignment, chosen: str = "") -> None:
+        """Who can't have the task now, on its trail."""
+        account, wanted, now = assignment.account, self._wanted(assignment), self._clock.now()
+        assignment.trail.tell(self._fleet.passed_over(account, wanted, now, assignment.id, chosen))
+
     def _no_delegate(self, assignment: Assignment) -> NotReady:
-        rows = explain(self._candidates(assignment), self._wanted(assignment))
+        assignment.trail.note(self._clock.now(), "refused", code="no_delegate")
+        self._tell(assignment)
+        rows, others = explain(self._candidates(assignment), self._wanted(assignment))
         if not rows:
             detail, hint = "no delegate is connected to this account", "start one: privyseal-delegate --help"
         else:
             detail, hint = "no known delegate can take the task", "each delegate's reasons are listed"
-        return NotReady("no_delegate", detail, hint, delegates=rows)
+        return NotReady("no_delegate", detail, hint, delegates=rows, **({"others": others} if others else {}))
 
     async def _converse(self, assignment: Assignment, delegate: Delegate) -> Result | Need:
         """Documents, task, reply. Raises Lost."""
@@ -263,6 +276,8 @@ class Dispatcher:
             async with asyncio.timeout(self._execution_seconds + assignment.seconds):
                 await self._give(assignment, delegate)
                 is_sent, began = True, self._handed(assignment)
+                # While it works: to look at others takes time, and it is the first moment in which nobody waits for us.
+                self._tell(assignment, delegate.kid)
                 return await assignment.reply
         except TimeoutError:
             if is_sent:
@@ -340,7 +355,7 @@ class Dispatcher:
                 continue
             if not reasons(delegate.candidate(self._clock.now(), assignment.id), self._wanted(assignment)):
                 waiting.remove(assignment)
-                assignment.seat.set_result(self._take(assignment, delegate))
+                assignment.seat.set_result(self._take(assignment, delegate, "the first to have room while it waited"))
                 places -= 1
 
     def lost(self, delegate: Delegate) -> None:

@@ -7,9 +7,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, islice
 
-from manager.routing import Candidate, Wanted
+from manager.routing import MOST_TOLD, Candidate, Wanted, why
 from manager.selection import Selection
+from manager.trail import PassedOver, passed_over
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified
 from shared.messages import FromManager
@@ -91,6 +93,8 @@ class Delegate:
             scopes=self.certificate.document.scopes,
             cpu=self.session.heartbeat.cpu,
             memory=self.session.heartbeat.memory,
+            executing=self.executing,
+            capacity=self.capacity,
         )
 
 
@@ -155,6 +159,20 @@ class Fleet:
             # It still owes an answer to an earlier task of that id, so it isn't free for this one.
             wanted = replace(wanted, tried=wanted.tried | {chosen})
         return None
+
+    def why(self, delegate: Delegate) -> str:
+        """Why that one was chosen last; to be asked before it has the task."""
+        return why(self._selections[delegate.account].standing(), delegate.executing, delegate.capacity)
+
+    def passed_over(self, account: str, wanted: Wanted, now: int, task: str, chosen: str = "") -> PassedOver:
+        """Who can't have the task now; of a large fleet only some are looked at, and the others are counted."""
+        online, gone = self._online.get(account, {}), self._gone.get(account, {})
+        some = [one.candidate(now, task) for one in islice(chain(online.values(), gone.values()), MOST_TOLD)]
+        counted: dict[str, int] = {}
+        if len(online) + len(gone) > len(some):
+            selection = self._selections.get(account)
+            counted = {**(selection.tally(wanted) if selection is not None else {}), "offline": len(gone)}
+        return passed_over(some, wanted, counted, chosen)
 
     def could_wait(self, account: str, wanted: Wanted) -> bool:
         """Whether somebody may have it, now or when he is less busy."""

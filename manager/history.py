@@ -16,6 +16,7 @@ from manager.clock import Clock
 from manager.endings import Endings
 from manager.rows import TaskRow
 from manager.store import Store
+from manager.trail import wanted_of
 from shared.audit import TARGETS_LIMIT
 from shared.canonical import digest
 from shared.documents.fields import Revisioned
@@ -57,7 +58,14 @@ class History:
             finished_at=self._clock.now() if life.state in FINAL else None,
             jti=document.jti,
             keyring=document.keyring,
-            summary=msgspec.json.encode({"targets": _named(document.targets), "name": assignment.name}).decode(),
+            summary=msgspec.json.encode(
+                {
+                    "targets": _named(document.targets),
+                    "name": assignment.name,
+                    "wanted": wanted_of(assignment.wanted),
+                    "steps": assignment.trail.told(),
+                }
+            ).decode(),
         )
 
     def entry(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> Entry:

@@ -5,6 +5,7 @@ These rules are the measure; `selection` finds by them the one to choose, withou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,6 +55,8 @@ class Candidate:
     scopes: tuple[str, ...] = ()
     cpu: Use | None = None
     memory: Use | None = None
+    executing: int = 0
+    capacity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +148,188 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join([*names[:MOST_LISTED], *more])
 
 
-def explain(candidates: Iterable[Candidate], wanted: Wanted) -> list[dict[str, object]]:
-    """For every known delegate, each rule that says no."""
-    return [
+class Rule(NamedTuple):
+    """One rule about one delegate. `verdict` is pass, fail, or not_asked where another rule's no leaves nothing to ask.
+
+    `code` is ok, not_asked, or the stable one of the `Reason`; `remedy` what would change a fail.
+    """
+
+    rule: str
+    verdict: str
+    code: str
+    detail: str
+    remedy: str
+
+
+RULES = {
+    "connected": ("offline",),
+    "named": ("not_chosen",),
+    "keyring": ("wrong_keyring",),
+    "generation": ("generation_missing",),
+    "selectors": ("selectors_missing",),
+    "condition": ("condition_unmet",),
+    "scope": ("out_of_scope",),
+    "commands": ("exec_off",),
+    "kind": ("kind_unknown",),
+    "untried": ("tried",),
+    "staying": ("draining",),
+    "cpu": ("over_cpu",),
+    "memory": ("over_memory",),
+    "room": (BUSY,),
+}
+"""Each rule by its name, and the codes of the reasons by which it says no."""
+
+_BEFORE = {"generation": ("keyring",), **dict.fromkeys(("cpu", "memory", "room"), ("connected", "staying"))}
+"""Rules that aren't asked where one of those says no."""
+
+
+def rules(candidate: Candidate, wanted: Wanted) -> list[Rule]:
+    """Every rule, those that pass too. `reasons` decides; this only tells."""
+    found = {reason.code: reason for reason in reasons(candidate, wanted)}
+    failed = {rule for rule, codes in RULES.items() if not found.keys().isdisjoint(codes)}
+    told = []
+    for rule, codes in RULES.items():
+        said = [found.pop(code) for code in codes if code in found]
+        if said:
+            told += [Rule(rule, "fail", *one, remedy(one.code, candidate, wanted)) for one in said]
+        elif before := [one for one in _BEFORE.get(rule, ()) if one in failed]:
+            told.append(Rule(rule, "not_asked", "not_asked", f"not asked: {before[0]} says no already", ""))
+        elif rule == "room" and not candidate.free:
+            told.append(
+                Rule(rule, "not_asked", "not_asked", "not asked: it takes no tasks while it is over a limit", "")
+            )
+        else:
+            told.append(Rule(rule, "pass", "ok", _passed(rule, candidate, wanted), ""))
+    # What has no rule's name yet is told all the same.
+    return told + [Rule(code, "fail", *one, remedy(code, candidate, wanted)) for code, one in found.items()]
+
+
+def _passed(rule: str, candidate: Candidate, wanted: Wanted) -> str:
+    match rule:
+        case "connected":
+            return "it is connected"
+        case "named":
+            return "the task names it" if wanted.to else "the task names no delegate"
+        case "keyring":
+            return f"it holds the keyring {wanted.keyring}"
+        case "generation":
+            return f"it holds generation {wanted.generation} of the keyring"
+        case "selectors":
+            return f"it carries {_listed(sorted(wanted.selectors))}" if wanted.selectors else "no selector is asked for"
+        case "condition":
+            conditions = [str(one) for one in wanted.conditions]
+            return f"its tags meet {_listed(conditions)}" if conditions else "there is no condition"
+        case "scope":
+            where = _listed(sorted(wanted.scopes)) or "any scope"
+            return f"it takes tasks of {where}" + ("" if candidate.scopes else ", as of all scopes")
+        case "commands":
+            return "its owner lets commands run there" if EXEC in wanted.kinds else "the task runs no command"
+        case "kind":
+            kinds = sorted(wanted.kinds - {EXEC})
+            return f"it knows the kind {_listed(kinds)}" if kinds else "no kind is asked for"
+        case "untried":
+            return "it hasn't tried this task"
+        case "staying":
+            return "it isn't shutting down"
+        case "room":
+            return f"it has room: {candidate.executing} of {candidate.capacity} tasks"
+    use = candidate.cpu if rule == "cpu" else candidate.memory
+    name = "CPU" if rule == "cpu" else rule
+    if use is None:
+        return f"it doesn't tell what it uses of its {name}"
+    limit = f"its limit is {use.limit_percent} %" if use.limit_percent else "it has no limit"
+    return f"it uses {use.percent} % of its {name}; {limit}"
+
+
+def remedy(code: str, candidate: Candidate, wanted: Wanted) -> str:
+    """What would change that reason: the option, tag, policy key or command. Empty for a code that isn't known."""
+    match code:
+        case "offline":
+            return "start it again, or read its log: privyseal-delegate"
+        case "not_chosen":
+            return f"ask for it by its name: --delegate {candidate.name}"
+        case "wrong_keyring":
+            return f"use a connector of the keyring {candidate.keyring}, or give it that of {wanted.keyring} (keyring_file)"
+        case "generation_missing":
+            return "give it the keyring's newest file (keyring_file) and start it again; it is written by privyseal keyring rotate"
+        case "selectors_missing":
+            lacking = missing(wanted.selectors, candidate.tags)
+            return f"give it the tags (--tags {','.join(lacking[:MOST_LISTED])}), or ask for others: --delegate, delegateSelectors"
+        case "condition_unmet":
+            return "change its tags (--tags), or the condition: --where, delegateCondition"
+        case "out_of_scope":
+            return f"add {_listed(sorted(wanted.scopes))} to scopes in its policy file"
+        case "exec_off":
+            return "set exec = true in its policy file"
+        case "kind_unknown":
+            return f"add {_listed(sorted(wanted.kinds - candidate.kinds - {EXEC}))} to kinds in its policy file, or update it"
+        case "tried":
+            return "nothing for this task; ask again"
+        case "draining":
+            return "wait until it has started again, or start another"
+        case "busy":
+            return "wait, raise its --capacity, or start another"
+        case "over_cpu" | "over_memory":
+            return f"wait, raise its --{code.removeprefix('over_')}-limit-percent, or start another"
+    return ""
+
+
+class Explanation(NamedTuple):
+    """Of the delegates, at most so many in full, whoever is nearest to having the task first; `others` counts the rest by code."""
+
+    rows: list[dict[str, object]]
+    others: dict[str, int]
+
+
+MOST_TOLD = 32
+"""Delegates that an error, or a task's history, tells of in full."""
+
+
+def explain(candidates: Iterable[Candidate], wanted: Wanted, winner: str = "", most: int = MOST_TOLD) -> Explanation:
+    """For every known delegate, each rule, and what it comes to: winner, able (of a lesser turn), waits or refused."""
+    ranked = []
+    for at, one in enumerate(candidates):
+        found = reasons(one, wanted)
+        passing = {reason.code for reason in found} <= PASSING
+        verdict = "winner" if one.delegate == winner else "able" if not found else "waits" if passing else "refused"
+        rank = ("winner", "able", "waits", "refused").index(verdict)
+        ranked.append(((rank, (one.load, one.order) if rank < 3 else (len(found), 0), at), one, verdict, found))
+    ranked.sort(key=lambda row: row[0])
+    rows: list[dict[str, object]] = [
         {
             "delegate": one.delegate,
             "name": one.name,
-            "reasons": [{"code": reason.code, "detail": reason.detail} for reason in reasons(one, wanted)],
+            "verdict": verdict,
+            "executing": one.executing,
+            "capacity": one.capacity,
+            "reasons": [{**reason._asdict(), "remedy": remedy(reason.code, one, wanted)} for reason in found],
+            "rules": [rule._asdict() for rule in rules(one, wanted)],
         }
-        for one in candidates
+        for _, one, verdict, found in ranked[:most]
     ]
+    others: Counter[str] = Counter()
+    for _, _, verdict, found in ranked[most:]:
+        others.update([reason.code for reason in found] or [verdict])
+    return Explanation(rows, dict(sorted(others.items())))
+
+
+class Standing(NamedTuple):
+    """How a chosen delegate stood: so many could take the task at once, so many were as little loaded, itself included.
+
+    `is_new` says that it had none yet since it connected.
+    """
+
+    able: int
+    equal: int
+    is_new: bool
+
+
+def why(standing: Standing, executing: int, capacity: int) -> str:
+    """Why it was chosen, with the figures before it had the task."""
+    has = f"{executing} of {capacity} tasks"
+    if standing.able <= 1:
+        return f"the only one that can take it now ({has})"
+    if standing.equal <= 1:
+        return f"the least loaded of {standing.able} that can take it now ({has})"
+    turn = "has had none since it connected" if standing.is_new else "has waited longest for one"
+    return f"{standing.equal} of {standing.able} that can take it now are as little loaded ({has}), and it {turn}"

@@ -15,8 +15,9 @@ from collections.abc import Hashable, Iterator
 from functools import reduce
 from operator import and_, or_
 
-from manager.routing import Candidate, Wanted, takes
+from manager.routing import BUSY, Candidate, Standing, Wanted, takes
 from shared.condition import All, Any, Condition, Not, Tag
+from shared.documents.task import EXEC
 
 FEW = 32
 """Those who carry a rarer tag than this (a name, a host) are looked at one by one: masks of each would fill the memory."""
@@ -73,6 +74,8 @@ class Selection:
         self._everybody = _Crowd()
         self._owned: set[tuple[str, ...]] = set()
         """What somebody's policy takes: few, as a rule one or two."""
+        self._last = 0, 0
+        """Who could take what was last chosen for, and who of them was as little loaded as the chosen one."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -156,6 +159,7 @@ class Selection:
         for load in self._loads:
             able = fitting & self._levels[load].places()
             if able:
+                self._last = fitting, able
                 # Who never had a task comes before all who had one.
                 able = able & self._fresh.places() or able
                 chosen = self._queue[(able & -able).bit_length() - 1]
@@ -166,6 +170,38 @@ class Selection:
     def could_wait(self, wanted: Wanted) -> bool:
         """Whether somebody may have the task, now or as soon as he is less busy."""
         return bool(self._fitting(wanted) & self._open.places())
+
+    def standing(self) -> Standing:
+        """How the one stood that was chosen last; to be asked before anything changes."""
+        fitting, equal = self._last
+        able = sum((fitting & level.places()).bit_count() for level in self._levels.values())
+        return Standing(able, equal.bit_count(), bool(equal & self._fresh.places()))
+
+    def tally(self, wanted: Wanted) -> dict[str, int]:
+        """How many are refused by each reason's code; one over a limit counts as busy, one may count for several."""
+        all_, everybody = len(self), self._everybody.places()
+        of_keyring = self._places(("keyring", wanted.keyring))
+        of_generation = self._places(("generation", wanted.keyring, wanted.generation))
+        kinds = wanted.kinds - {EXEC}
+        free = sum(len(level.members) for level in self._levels.values())
+        counts = {
+            "not_chosen": 0 if wanted.to is None else all_ - (self._bit(wanted.to) != 0),
+            "wrong_keyring": all_ - of_keyring.bit_count(),
+            "generation_missing": (of_keyring & ~of_generation).bit_count(),
+            "selectors_missing": all_ - self._all("tag", wanted.selectors, everybody),
+            "condition_unmet": all_ - reduce(and_, map(self._holding, wanted.conditions), everybody).bit_count(),
+            "out_of_scope": all_ - (self._taking(wanted.scopes).bit_count() if wanted.scopes else all_),
+            "exec_off": all_ - self._all("kind", wanted.kinds & {EXEC}, everybody),
+            "kind_unknown": all_ - self._all("kind", kinds, everybody),
+            "tried": sum(one in self._members for one in wanted.tried),
+            "draining": all_ - len(self._open.members),
+            BUSY: len(self._open.members) - free,
+        }
+        return {code: count for code, count in counts.items() if count}
+
+    def _all(self, trait: str, names: frozenset[str], everybody: int) -> int:
+        """How many have all of them."""
+        return reduce(and_, (self._places((trait, name)) for name in names), everybody).bit_count()
 
     def _fitting(self, wanted: Wanted) -> int:
         """The places of those against whom nothing speaks but that they are busy or draining."""
@@ -282,6 +318,7 @@ class Selection:
 def _traits(candidate: Candidate) -> Iterator[Hashable]:
     """What a task can ask of it."""
     yield "scopes", candidate.scopes
+    yield "keyring", candidate.keyring
     for generation in candidate.generations:
         yield "generation", candidate.keyring, generation
     for kind in candidate.kinds:

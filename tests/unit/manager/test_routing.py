@@ -91,7 +91,7 @@ def test_a_task_waits_for_a_busy_delegate_and_for_no_other() -> None:
 
 
 def test_an_explanation_covers_every_known_delegate() -> None:
-    rows = explain([IDLE, replace(IDLE, delegate="b", name="beta", tags=frozenset())], TASK)
+    rows = explain([IDLE, replace(IDLE, delegate="b", name="beta", tags=frozenset())], TASK).rows
     assert [row["name"] for row in rows] == ["alpha", "beta"]
     assert [len(row["reasons"]) for row in rows] == [0, 1]  # type: ignore[arg-type]
 
