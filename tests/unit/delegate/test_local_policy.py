@@ -269,8 +269,9 @@ def test_the_example_file_loads_and_has_every_key() -> None:
     assert refused_by(example) == ""
     assert refused_by(example, scope=Scope("platform", "web")) == "scopes"
     for key in LocalPolicy.__dataclass_fields__:
-        assert key.startswith("calls") or f"\n{key} = " in text
+        assert key.startswith(("calls", "libraries")) or f"\n{key} = " in text
     assert "\n[calls_per_minute]\n" in text
+    assert "\n[libraries]\n" in text
 
 
 _keys = st.sampled_from(
