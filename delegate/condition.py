@@ -42,6 +42,7 @@ class Condition:
             found.append(("status" if problem.code.startswith("status_") else "keyring", problem))
         if problem is None:
             found += _failing("keyring", self._trust.zone.current)
+        if self._trust.zone.name in self._trust.book.keyrings:
             found += _failing("certificate", self._check_certificate)
         if draining:
             found.append(

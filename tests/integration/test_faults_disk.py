@@ -177,6 +177,8 @@ async def test_a_full_disk_shows_in_readiness_and_not_in_liveness(
                 session.get(f"{environment.url}/healthz") as alive,
             ):
                 assert (ready.status, alive.status) == (503, 200)
+                (fault,) = (await ready.json())["failing"]
+                assert (fault["part"], fault["code"]) == ("store", "store_unavailable")
         await environment.manager.ready(10)
         assert await client.reveal(token) == VALUE
 
