@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -27,6 +27,7 @@ from client.manifest import Manifest, refuse_all
 from client.placement import check_keyring, check_unchanged, keyring_for, usual_keyring
 from client.publish import Publisher, Signable
 from client.readers import Readers
+from client.search import wanted
 from client.tasks import SignedTask, Subject, place_of, sign_task
 from client.templates import Planned
 from shared.connectors.catalogue import Catalogue
@@ -252,8 +253,8 @@ class Connectors:
         await self._account.sync()
         return await self._credentials.plan_of(await self._directory.connector(Reference.parse(reference, self.here)))
 
-    async def all(self, scope: Scope, *, below: bool) -> list[Listed]:
-        """The living connectors at `scope`, or at it and below it, by place."""
+    async def all(self, scope: Scope, *, below: bool, search: str = "", types: Collection[str] = ()) -> list[Listed]:
+        """The living connectors at `scope`, or at it and below it, by place; those of `types` whose words or tags have `search`."""
         await self._account.sync()
         found = [
             Listed(parse_as(ConnectorDocument, one[0]).document, "", one[1])
@@ -261,7 +262,7 @@ class Connectors:
             else Listed(one.document, one.kid, None, one)
             async for one in self._directory.documents("connector", ConnectorDocument, scope, below=below)
         ]
-        living = [one for one in found if not one.document.deleted]
+        living = [one for one in found if not one.document.deleted and wanted(one.document, search, types)]
         return sorted(living, key=lambda one: (one.document.scope, one.document.identifier))
 
     async def text(self, document: ConnectorDocument) -> str:

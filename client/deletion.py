@@ -110,10 +110,16 @@ class Deletion:
                 "secret_in_use",
                 f"{what} the secret {secret.identifier}",
                 "change them first; who administers the scope can insist with --force",
-                connectors=[_name(one) for one in users],
+                connectors=[name_of(one) for one in users],
             )
 
 
-def _name(one: Naming) -> str:
+def kind_of(one: Naming) -> str:
+    """What names a secret, in a word."""
+    return _KINDS[type(one)]
+
+
+def name_of(one: Naming) -> str:
+    """Its reference; a template's with the version."""
     label = f"@{one.version}" if isinstance(one, TemplateDocument) else ""
     return f"{Reference(Scope.parse(one.scope), one.identifier)}{label}"

@@ -25,9 +25,11 @@ from client.clock import Clock, system_clock
 from client.commands import Commands
 from client.connectors import Connectors
 from client.context import Context, Contexts, parse_here, parse_origin
+from client.copies import Copies
 from client.custom_managers import CustomManagers
 from client.directory import Directory
 from client.drift import Drifts
+from client.explanations import Explanations
 from client.grants import Grants
 from client.home import Home
 from client.identities import Identities, Passphrase, from_environment
@@ -92,6 +94,7 @@ class Client:
         readers = Readers()
         self.kinds = kinds or installed_kinds()
         self.secrets = Secrets(self.account, self.directory, readers, self.here)
+        self.copies = Copies(self.account, self.directory, self.secrets)
         self.logins = Logins(self.account, self.directory, readers, self.here)
         self.templates = Templates(self.account, self.publisher, self.directory, self.here)
         self.custom_managers = CustomManagers(self.account, self.directory, self.templates)
@@ -111,6 +114,7 @@ class Client:
         self.scopes = Scopes(self.publisher, self.directory)
         self.audit = Audit(self.account)
         self.views = Views(self.account)
+        self.explanations = Explanations(self.account, self.directory, self.here)
 
     @staticmethod
     def open(

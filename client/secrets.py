@@ -6,7 +6,7 @@ anything is sent. A store that is refused leaves nothing behind: its documents a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -23,6 +23,7 @@ from client.meanings import NOTHING, meaning, stored
 from client.outcomes import Opened, raise_first
 from client.readers import Readers
 from client.reveals import Reveals
+from client.search import wanted
 from client.tasks import SignedTask, Subject, sign_task
 from client.versions import Version, versions_of
 from shared.connectors.local import built_in_disabled
@@ -300,8 +301,8 @@ class Secrets:
         await self._account.sync()
         return await self._directory.one(self.reference(reference), fresh=True)
 
-    async def all(self, scope: Scope, *, below: bool) -> list[Listed]:
-        """The living secrets at `scope`, or at it and below it, by place."""
+    async def all(self, scope: Scope, *, below: bool, search: str = "", types: Collection[str] = ()) -> list[Listed]:
+        """The living secrets at `scope`, or at it and below it, by place; those of `types` whose words or tags have `search`."""
         await self._account.sync()
         found = [
             Listed(parse_as(SecretDocument, one[0]).document, "", one[1])
@@ -309,7 +310,7 @@ class Secrets:
             else Listed(one.document, one.kid)
             async for one in self._directory.documents("secret", SecretDocument, scope, below=below)
         ]
-        living = [one for one in found if not one.document.deleted]
+        living = [one for one in found if not one.document.deleted and wanted(one.document, search, types)]
         return sorted(living, key=lambda one: (one.document.scope, one.document.identifier))
 
     async def versions(self, reference: str) -> list[Version]:

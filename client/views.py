@@ -12,10 +12,12 @@ from typing import Any
 
 from client.account import Account, Pages, page_of
 from client.checks import Test, read_tests
+from client.search import has
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified, thumbprint
 from shared.errors import NotFound, PrivySealError
 from shared.names import Scope
+from shared.selectors import normalise_all
 from shared.trust.certificate import check_certificate
 
 
@@ -25,15 +27,19 @@ class Views:
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    async def delegates(self) -> list[dict[str, Any]]:
+    async def delegates(self, search: str = "", selectors: Sequence[str] = ()) -> list[dict[str, Any]]:
         """As the manager lists them, each with `certified`: `yes`, or the code of what is wrong with its certificate.
 
-        `yes` says that the certificate is that of the listed delegate, name and tags included.
+        `yes` says that the certificate is that of the listed delegate, name and tags included. Those that have all `selectors`,
+        and `search` in name, tags, keyring, version or id. Raises Malformed for what is no selector.
         """
+        needed = set(normalise_all(selectors))
         await self._account.sync()
         reply = await self._account.ask("GET", "delegates")
         found, _ = page_of(reply, "delegates")
-        return [{**one, "certified": self._certified(one)} for one in found]
+        return [
+            {**one, "certified": self._certified(one)} for one in found if needed <= _owned(one) and _has(one, search)
+        ]
 
     async def delegate(self, text: str) -> dict[str, Any]:
         """The listed one of that name, or the only one whose id begins so; one that is gone too. Raises NotFound."""
@@ -122,3 +128,13 @@ class Views:
     async def cancel(self, digest: str) -> None:
         """Gives a task up. What runs already may have happened all the same."""
         await self._account.ask("DELETE", f"tasks/{digest}")
+
+
+def _owned(told: dict[str, Any]) -> set[str]:
+    """The selectors of a listed delegate: its name counts as one."""
+    tags = told.get("tags")
+    return {str(told.get("name")), *(map(str, tags) if isinstance(tags, list) else ())}
+
+
+def _has(told: dict[str, Any], search: str) -> bool:
+    return has(search, [*_owned(told), *(str(told.get(name, "")) for name in ("keyring", "version", "delegate"))])

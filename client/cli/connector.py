@@ -56,8 +56,10 @@ def _row(document: ConnectorDocument) -> dict[str, Any]:
 
 @connector.command("list", cls=Leaf)
 @click.option("--all", "everything", is_flag=True, help="of the whole account")
+@click.option("--search", metavar="TEXT", default="", help="whose name, identifier, description or tags have it")
+@click.option("--type", "types", multiple=True, metavar="KIND", help="of this kind, such as AwsKms; of any of several")
 @click.pass_context
-def list_(context: click.Context, everything: bool) -> None:
+def list_(context: click.Context, everything: bool, search: str, types: tuple[str, ...]) -> None:
     """List connectors in the chosen scope (and below with --all), with their last tests by delegates' signed word.
 
     A disabled built-in one is listed only with --all.
@@ -66,7 +68,7 @@ def list_(context: click.Context, everything: bool) -> None:
 
     async def act(client: Client) -> tuple[list[Listed], dict[str, list[Test]], int]:
         scope = ACCOUNT_SCOPE if everything else client.here
-        found = await client.connectors.all(scope, below=everything)
+        found = await client.connectors.all(scope, below=everything, search=search, types=types)
         believed = [one.verified for one in found if one.verified]
         tests = await client.views.checks(believed, scope, below=everything) if believed else {}
         return found, tests, client.account.clock()
@@ -95,7 +97,7 @@ def list_(context: click.Context, everything: bool) -> None:
             ("BY", "by"),
         ],
         rows,
-        "no connectors here; see --all, --org and --project",
+        "no connectors here; see --all, --org, --project, --search and --type",
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.cli.explain import choice
 from client.cli.output import moment
 from client.cli.prompts import confirm
 from client.cli.session import Leaf, Nouns, session
@@ -17,15 +18,20 @@ if TYPE_CHECKING:
 
 @click.group(cls=Nouns)
 def delegate() -> None:
-    """List, show and revoke delegates."""
+    """List, show, explain and revoke delegates."""
+
+
+delegate.add_command(choice)
 
 
 @delegate.command("list", cls=Leaf)
+@click.option("--search", metavar="TEXT", default="", help="whose name, selectors, keyring, version or id have it")
+@click.option("--selector", "selectors", multiple=True, metavar="SELECTOR", help="that have this one; all, if several")
 @click.pass_context
-def list_(context: click.Context) -> None:
+def list_(context: click.Context, search: str, selectors: tuple[str, ...]) -> None:
     """List delegates as the manager knows them; CERTIFIED says whether the account's keyring vouches for them."""
     run = session(context)
-    found = run.run(lambda client: client.views.delegates())
+    found = run.run(lambda client: client.views.delegates(search, selectors))
     rows: list[dict[str, Any]] = [
         {
             **one,
@@ -49,7 +55,9 @@ def list_(context: click.Context) -> None:
             ("ID", "delegate"),
         ],
         rows,
-        "no delegate is connected or was within the last hour",
+        "no such delegate is connected or was within the last hour"
+        if search or selectors
+        else "no delegate is connected or was within the last hour",
     )
 
 

@@ -9,6 +9,7 @@ import click
 from msgspec import UNSET
 
 from client.choice import Choice
+from client.cli.copy import copy
 from client.cli.delegates import choosing
 from client.cli.inputs import ask_inputs, given_inputs
 from client.cli.output import moment
@@ -22,6 +23,8 @@ from shared.errors import Malformed
 from shared.names import ACCOUNT_SCOPE
 
 if TYPE_CHECKING:
+    from client.deletion import Naming
+    from client.directory import Known
     from client.sdk import Client
     from client.secrets import Listed
     from shared.documents.secret import SecretDocument
@@ -33,6 +36,7 @@ def secret() -> None:
 
 
 secret.add_command(reveal)
+secret.add_command(copy)
 
 
 @secret.command("set", cls=Leaf)
@@ -202,13 +206,22 @@ def _row(document: SecretDocument) -> dict[str, Any]:
 
 @secret.command("list", cls=Leaf)
 @click.option("--all", "everything", is_flag=True, help="of the whole account")
+@click.option("--search", metavar="TEXT", default="", help="whose name, identifier, description or tags have it")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    type=click.Choice(["SecretText", "SecretFile", "SSHKey"], case_sensitive=False),
+    help="of this type; of any of several",
+)
 @click.pass_context
-def list_(context: click.Context, everything: bool) -> None:
+def list_(context: click.Context, everything: bool, search: str, types: tuple[str, ...]) -> None:
     """List secrets in the chosen scope (and below with --all). Never their values."""
     run = session(context)
 
     async def act(client: Client) -> list[Listed]:
-        return await client.secrets.all(ACCOUNT_SCOPE if everything else client.here, below=everything)
+        scope = ACCOUNT_SCOPE if everything else client.here
+        return await client.secrets.all(scope, below=everything, search=search, types=types)
 
     rows = [
         {**_row(one.document), "signer": one.signer, "state": one.refused.code if one.refused else "ok"}
@@ -217,7 +230,7 @@ def list_(context: click.Context, everything: bool) -> None:
     run.out.table(
         [("SECRET", "identifier"), ("SCOPE", "scope"), ("TYPE", "type"), ("CHANGED", "changed"), ("STATE", "state")],
         rows,
-        "no secrets here; see --all, --org and --project",
+        "no secrets here; see --all, --org, --project, --search and --type",
     )
 
 
@@ -225,9 +238,25 @@ def list_(context: click.Context, everything: bool) -> None:
 @click.argument("reference")
 @click.pass_context
 def get(context: click.Context, reference: str) -> None:
-    """Show what is known of a secret, without its value."""
+    """Show what is known of a secret, without its value: by which connectors, templates and SSHKeys it is named too.
+
+    Those that you see count, whether or not who signed them still counts.
+    """
+    from client.deletion import kind_of, name_of
+
     run = session(context)
-    known = run.run(lambda client: client.secrets.find(reference))
+
+    async def act(client: Client) -> tuple[Known, list[Naming]]:
+        found = await client.secrets.find(reference)
+        return found, await client.secrets.users(found.secret.document)
+
+    known, users = run.run(act)
+    naming: list[Any] = [
+        {"kind": kind_of(one), "reference": name_of(one), "scope": one.scope, "name": one.name, "id": one.id}
+        for one in users
+    ]
+    if run.out.format == "table":
+        naming = [f"{one['kind']} {one['reference']}" for one in naming]
     run.out.record(
         {
             **_row(known.secret.document),
@@ -236,6 +265,7 @@ def get(context: click.Context, reference: str) -> None:
             "version": known.n,
             "digest": known.version,
             "signer": known.secret.kid,
+            "referenced_by": naming,
         }
     )
 
