@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from client.cli.explain import choice
 from client.cli.output import moment
 from client.cli.prompts import confirm
 from client.cli.session import Leaf, Nouns, session
@@ -18,10 +17,9 @@ if TYPE_CHECKING:
 
 @click.group(cls=Nouns)
 def delegate() -> None:
-    """List, show, explain and revoke delegates."""
+    """List, show and revoke delegates."""
 
 
-delegate.add_command(choice)
 
 
 @delegate.command("list", cls=Leaf)
