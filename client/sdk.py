@@ -29,6 +29,7 @@ from client.copies import Copies
 from client.custom_managers import CustomManagers
 from client.directory import Directory
 from client.drift import Drifts
+from client.explanations import Explanations
 from client.grants import Grants
 from client.home import Home
 from client.identities import Identities, Passphrase, from_environment
@@ -113,6 +114,7 @@ class Client:
         self.scopes = Scopes(self.publisher, self.directory)
         self.audit = Audit(self.account)
         self.views = Views(self.account)
+        self.explanations = Explanations(self.account, self.directory, self.here)
 
     @staticmethod
     def open(

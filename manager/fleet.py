@@ -166,7 +166,8 @@ class Fleet:
 
     def passed_over(self, account: str, wanted: Wanted, now: int, task: str, chosen: str = "") -> PassedOver:
         """Who can't have the task now; of a large fleet only some are looked at, and the others are counted."""
-        online, gone = self._online.get(account, {}), self._gone.get(account, {})
+        online = self._online.get(account, {})
+        gone: OrderedDict[str, Delegate] = self._gone.get(account, OrderedDict())
         some = [one.candidate(now, task) for one in islice(chain(online.values(), gone.values()), MOST_TOLD)]
         counted: dict[str, int] = {}
         if len(online) + len(gone) > len(some):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from client.cli.explain import choice
 from client.cli.output import moment
 from client.cli.prompts import confirm
 from client.cli.session import Leaf, Nouns, session
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 @click.group(cls=Nouns)
 def delegate() -> None:
-    """List, show and revoke delegates."""
+    """List, show, explain and revoke delegates."""
 
 
+delegate.add_command(choice)
 
 
 @delegate.command("list", cls=Leaf)

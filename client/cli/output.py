@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from client.cli.rules import REFUSALS, rows_of
 from shared.errors import PrivySealError
 
 Format = Literal["table", "json", "yaml"]
@@ -34,10 +35,8 @@ class Output:
         if not rows:
             self.note(empty)
             return
-        cells = [[plain(row.get(key)) for _, key in columns] for row in rows]
-        widths = [max(len(title), *(len(line[at]) for line in cells)) for at, (title, _) in enumerate(columns)]
-        for line in [[title for title, _ in columns], *cells]:
-            print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        for line in lined(columns, rows):
+            print(line)
 
     def record(self, fields: Mapping[str, Any]) -> None:
         """One thing: a line for each field."""
@@ -90,6 +89,13 @@ class Output:
             print(f"hint: {plain(why.hint)}", file=sys.stderr)
 
 
+def lined(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of a table, its head first."""
+    cells = [[title for title, _ in columns], *([plain(row.get(key)) for _, key in columns] for row in rows)]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
 def problems(why: PrivySealError) -> list[str]:
     """A line for each further thing that is wrong, or that stands in the way."""
     told = [one for fact in ("problems", "secrets", "connectors") for one in _listed(why.facts.get(fact))]
@@ -101,8 +107,13 @@ def _listed(fact: object) -> list[object]:
 
 
 def refusals(why: PrivySealError) -> list[str]:
-    """A line for each delegate that could not take a task, by the manager's word."""
+    """Who could not take a task, by the manager's word: a table of the rules that said no, or a line for each delegate."""
     told = why.facts.get("delegates")
+    failed = rows_of(told, failing=True)
+    if failed:
+        others = why.facts.get("others")
+        more = others.items() if isinstance(others, dict) else ()
+        return lined(REFUSALS, failed) + [f"and {plain(count)} more: {plain(code)}" for code, count in more]
     lines = []
     for one in told if isinstance(told, list) else []:
         if isinstance(one, dict):

@@ -6,13 +6,17 @@ from typing import Any
 
 import click
 
+from client.cli.explain import task as explain
 from client.cli.output import moment
 from client.cli.session import Leaf, Nouns, session
 
 
 @click.group(cls=Nouns)
 def task() -> None:
-    """List, show and cancel tasks."""
+    """List, show, explain and cancel tasks."""
+
+
+task.add_command(explain)
 
 
 def _row(told: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from manager.api import accounts, audit, checks, documents, fleet, health, resolve, tasks
+from manager.api import accounts, audit, checks, documents, explanations, fleet, health, resolve, tasks
 from manager.api.endpoint import Endpoint, answer, problem
 from manager.api.openapi import openapi
 from manager.services import Services
@@ -24,6 +24,7 @@ ENDPOINTS = (
     *documents.ENDPOINTS,
     *resolve.ENDPOINTS,
     *fleet.ENDPOINTS,
+    *explanations.ENDPOINTS,
     *checks.ENDPOINTS,
     *audit.ENDPOINTS,
     *health.ENDPOINTS,

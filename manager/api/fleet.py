@@ -18,6 +18,9 @@ from shared.messages import Use
 from shared.selectors import MAXIMUM, normalise_all
 from shared.session import Phase
 
+MOST_EXPLAINED = 1_000
+"""Delegates that a dry run tells of in full."""
+
 
 class UseRow(msgspec.Struct):
     """What a delegate uses, in percent of what its container may have; `over` its limit it takes no new tasks. 0: no limit."""
@@ -67,21 +70,39 @@ class Need(msgspec.Struct, forbid_unknown_fields=True):
     selectors: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=MAXIMUM)] = []
     where: Annotated[list[Annotated[str, Meta(max_length=LONGEST)]], Meta(max_length=MAXIMUM)] = []
     """Conditions, all of which must hold."""
+    explain: bool = False
+    """Whether each rule about each delegate is wanted, and not just who could take it."""
 
 
 class Able(msgspec.Struct):
-    """A delegate that could take it, with the certificate that vouches for it."""
+    """A delegate that could take it, with the certificate that vouches for it; `free` where it could at once."""
 
     delegate: str
     name: str
     certificate: str
+    free: bool
+
+
+class Winner(msgspec.Struct):
+    """Who would get it now, and why that one."""
+
+    delegate: str
+    name: str
+    why: str
 
 
 class Plan(msgspec.Struct):
-    """Who could take it, the least loaded first, and for each other one why not."""
+    """Who could take it, the least loaded first, and for each other one why not.
+
+    `winner` would get it now; null where nobody is free, and a task would wait where there are candidates. `refused` and
+    `delegates` (where explanations were asked for: all, the winner first) have each rule; those past the bound are counted by code.
+    """
 
     candidates: list[Able]
     refused: list[dict[str, Any]]
+    winner: Winner | None = None
+    delegates: list[dict[str, Any]] = []
+    others: dict[str, int] = {}
 
 
 async def listing(request: Request) -> Response:
@@ -132,12 +153,16 @@ async def plan(request: Request) -> Response:
     able = [one for one in candidates if {reason.code for reason in reasons(one, wanted)} <= PASSING]
     able.sort(key=lambda one: (not one.free, one.load, one.order))
     certificates: dict[str, Verified[Any]] = {one.kid: one.certificate for one in parts.fleet.online(book.id)}
-    return answer(
-        Plan(
-            [Able(one.delegate, one.name, certificates[one.delegate].compact) for one in able],
-            explain([one for one in candidates if one not in able], wanted),
-        )
-    )
+    told = Plan([Able(one.delegate, one.name, certificates[one.delegate].compact, one.free) for one in able], [])
+    # Not a task's id: nothing is given to anybody, and no turn is taken.
+    chosen = parts.fleet.choose(book.id, wanted, "")
+    if chosen is not None:
+        told.winner = Winner(chosen.kid, chosen.name, parts.fleet.why(chosen))
+    if need.explain:
+        told.delegates, told.others = explain(candidates, wanted, chosen.kid if chosen else "", MOST_EXPLAINED)
+    elif not able:
+        told.refused, told.others = explain(candidates, wanted)
+    return answer(told)
 
 
 ENDPOINTS = (
