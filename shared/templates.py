@@ -170,6 +170,9 @@ def composed(shell: Shell, script: str) -> Composed:
             name = names.setdefault(part, f"{OURS}{len(names)}__")
             with _told(part):
                 pieces.append(reader.reference(name))
+    with _told(last):
+        # Its last word ends.
+        reader.feed("\n")
     return Composed("".join(pieces), {name: expression for expression, name in names.items()})
 
 

@@ -20,6 +20,7 @@ def filled(reader: Reader, script: str) -> list[str]:
     for piece in rest:
         found.append(reader.reference("V"))
         reader.feed(piece)
+    reader.feed("\n")
     return found
 
 
@@ -81,10 +82,110 @@ def filled(reader: Reader, script: str) -> list[str]:
         ("[[ 1 -eq 1 ]] && echo @@ -eq", [OPEN]),
         ("curl -v @@ '?a[@@]'; jq '.data[\"@@\"]' | jq .a[@@]", [OPEN, SINGLE, SINGLE, OPEN]),
         ("echo let @@; let x=1; echo @@", [OPEN, OPEN]),
+        ('read -r x <<< "@@"; read y < @@ z', [DOUBLE, OPEN]),
+        ("read x < <(curl @@ | cat)", [OPEN]),
+        ("printf '%s' @@; printf -v x '%s' @@; printf @@", [OPEN, OPEN, OPEN]),
+        ("declare x=@@ y; local -r z=@@; export X=@@ @@", [OPEN, OPEN, OPEN, OPEN]),
+        ("declare -A m; m[a]=@@; m+=(@@ x[@@])", [OPEN, OPEN, OPEN]),
+        ("a[1]=@@ b=@@ c", [OPEN, OPEN]),
+        ("echo a[@@] {b[1]@@", [OPEN, OPEN]),
+        ('"${x:-$(curl @@)}" ${y-`echo @@`}', [OPEN, OPEN]),
+        ("[[ 1 -eq 1 && @@ == x || a == b@@ ]] && x=@@", [OPEN, OPEN, OPEN]),
+        ("[[ (@@ == a) ]]; [[ @@ < b ]]; [[\n @@ == c ]]", [OPEN, OPEN, OPEN]),
+        ("test -n @@ -a -v x; [ -z @@ ]", [OPEN, OPEN]),
+        ("x=$(case a in a) echo '@@';; (b) echo @@;; esac)'@@'", [SINGLE, OPEN, SINGLE]),
+        ("x=$( (cd /; pwd); echo '@@')'@@' $((cd /); echo '@@')'@@'", [SINGLE, SINGLE, SINGLE, SINGLE]),
+        ("x=$(( (1+(2)) << 3 ))'@@'; y=$[ 1 + 2 ]'@@'", [SINGLE, SINGLE]),
+        ("(true)# don't\n'@@' ''# '@@", [SINGLE, SINGLE]),
+        ("`: # don't` '@@'", [SINGLE]),
+        ("cat <<EOF\n$(curl '@@' @@)\n$((1)) \\$(( @@\nEOF\n@@", [SINGLE, OPEN, DOUBLE, OPEN]),
+        ("cat <<EOF\n`curl @@`${x:-y}@@\nEOF\n@@", [OPEN, DOUBLE, OPEN]),
+        ("cmd >&2 2>/dev/null &>@@ @@ >| @@", [OPEN, OPEN, OPEN]),
+        ("" + "x" * 2_000 + "=@@", [OPEN]),
+        ("# let @@\n@@", [OPEN, OPEN]),
+        ('"`echo \\"it\'s @@\\"`" `echo \\" @@`', [DOUBLE, OPEN]),
     ],
 )
 def test_what_stands_for_an_expression_fits_bashs_quotes(script: str, references: list[str]) -> None:
     assert filled(Bash(), script) == references
+
+
+EVALUATED = [
+    *["x=$[@@]", 'echo "$[1+@@]"', 'echo $(( "@@" ))', "echo $(( $(echo @@) ))", "echo $(( (1+(2)) + @@ ))"],
+    *["if((@@)); then :; fi", "while((@@)); do :; done", "for((i=@@;;)); do :; done", "!((@@))", "x && ((@@))"],
+    *["if x; then((@@)); fi", "{ ((@@)); }", "time((@@))", "case x in x)((@@));; esac", "f() ((@@))", "((1)); ((@@))"],
+    *[
+        "cat <<EOF\n$((@@))\nEOF",
+        "cat <<EOF\n${x:@@}\nEOF",
+        "cat <<EOF\n$[@@]\nEOF",
+        "cat <<-A <<B\nA\n`echo $((@@))`\nB",
+    ],
+    *[
+        'echo "`echo \\$(( @@ ))`"',
+        "`echo \\$(( @@ ))`",
+        "`: # hi` $((@@))",
+        "echo ''# $((@@))",
+        "cat <<'A' <<B\n$((\nA\n$((@@))\nB",
+    ],
+    *[
+        "a[1+@@]=5",
+        "a[ @@ ]=5",
+        'a["1+@@"]=5',
+        "x=1 a[@@]=2",
+        "if x; then a[@@]=1; fi",
+        "a[b[1]+@@]=1",
+        "a[" + "1" * 2_000 + "]=@@",
+    ],
+    *["a=([@@]=1)", "a+=(1 2 [@@]=1)", "declare -a a=([@@]=1)", "declare a[@@]=1", 'declare "a[@@]=1"', "declare @@=1"],
+    *["exec {a[@@]}>x", "exec {fd}>x; exec 2> {a[@@]"],
+    *[
+        "declare -r -i y=@@",
+        "typeset -i y=@@",
+        "f() { local -i y=@@; }",
+        "declare -i y; y=@@",
+        "y=@@; declare -i y",
+        "declare -n y=@@",
+    ],
+    *["declare -i y; y=(@@)", "y+=@@; typeset -ai x y=1\n"],
+    *["RANDOM=@@", "OPTIND=@@ x", "HISTCMD=@@", "PS4='@@'", "PS4=x@@"],
+    *[
+        "test -v @@",
+        '[ -v "a@@" ]',
+        "printf -v @@ x",
+        "printf -v'a[@@]' x",
+        "read @@",
+        "read a <<< x @@",
+        "mapfile -O @@ x",
+        "unset 'a[@@]'",
+    ],
+    *[
+        "let \\\n y=@@",
+        "! let y=@@",
+        "builtin let y=@@",
+        "{ let y=@@; }",
+        "x=1 let @@",
+        "let 1>&2 @@",
+        "'let' @@",
+        "\\let @@",
+        "x & let @@",
+    ],
+    *[
+        "[[ ${b[0]} -eq @@ ]]",
+        '[[ "]" == x || 1 -eq @@ ]]',
+        "[[ 1 -eq 1+@@ ]]",
+        "[[ 1 -eq $'@@' ]]",
+        "[[ @@+1 -eq 1 ]]",
+        '[[ "@@ " -eq 1 ]]',
+    ],
+    *[
+        "[[ true &&\n 1 -eq @@ ]]",
+        "[[ true &&\n @@ -eq 1 ]]",
+        "[[ 1 \\\n -eq @@ ]]",
+        "[[ (1 -eq @@) ]]",
+        "[[\n1 -eq @@ ]]",
+    ],
+]
+"""Each runs a command in Bash if it is let through and the value is a[$(COMMAND)]."""
 
 
 @pytest.mark.parametrize(
@@ -109,7 +210,11 @@ def test_what_stands_for_an_expression_fits_bashs_quotes(script: str, references
         ("[ -v '@@' ]", "arithmetic"),
         ("a[@@]=1", "arithmetic"),
         ('a; b["@@"]=1', "arithmetic"),
+        *[(script, "arithmetic") for script in EVALUATED],
         ("cat <<'EOF'\n@@\nEOF", "quoted"),
+        ("`cat <<EOF\na\nEOF\n` @@", "backquotes"),
+        ("$(" * 200 + "@@", "too many"),
+        ("$(cat <<EOF\n" * 120 + "@@", "too many"),
         ('cat <<"EOF"\na\n@@\nEOF', "quoted"),
         ("cat <<E\\OF\n@@\nEOF", "quoted"),
     ],
