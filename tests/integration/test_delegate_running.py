@@ -213,6 +213,21 @@ async def test_each_task_leaves_one_line_in_the_log(world: World) -> None:
     ]
 
 
+async def test_a_task_whose_time_ran_out_is_told_with_what_was_known_of_it(world: World) -> None:
+    gate, task = Gate(), slow_check(world)
+    with capture_logs() as logs:
+        async with gated(world, gate, task_seconds=0.3) as (_, link, daemon):
+            await link.give(world.documents)
+            await link.reply(await start(link, task))
+            await until(lambda: [line for line in logs if line["event"] == "task.finished"])
+            text = daemon._metrics.exposition().decode()
+    (line,) = [line for line in logs if line["event"] == "task.finished"]
+    assert (line["op"], line["code"], line["targets"], line["thumbprint"]) == ("check", "unavailable", 1, task.kid)
+    assert 0 < line["verify_ms"] < line["execution_ms"] < line["duration_ms"]
+    assert 'privyseal_delegate_tasks_timed_out_total{op="check"} 1.0' in text
+    assert 'privyseal_delegate_provider_errors_total{call="check",error="cancelled",kind="Gated"} 1.0' in text
+
+
 async def test_metrics_count_what_was_done_and_what_was_refused(world: World) -> None:
     async with gated(world, Gate()) as (_, link, daemon):
         await link.perform(world.check(world.connector))
