@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import yaml
 
 from client.manifest import Manifest
+from client.yaml_texts import yaml_text
 from shared.connectors.catalogue import Catalogue
 from shared.connectors.fields import Forms, Refused, read
 from shared.connectors.model import Model
@@ -176,7 +176,7 @@ def usage_body(usage: Usage | None) -> dict[str, list[str]]:
 
 def yaml_of(body: Mapping[str, Any]) -> str:
     """A document of YAML."""
-    return yaml.safe_dump({KIND: dict(body)}, sort_keys=False, allow_unicode=True, width=120)
+    return yaml_text({KIND: dict(body)})
 
 
 def ordered(value: Any) -> Any:

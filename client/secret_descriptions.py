@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from client.descriptions import identifier_of, ordered, tags_of, usage_body
 from client.manifest import Manifest
 from client.secret_inputs import LONGEST, inputs_of, value_of
+from client.yaml_texts import yaml_text
 from shared.connectors.fields import Forms, Refused, read
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES
 from shared.documents.fields import Identifier, Line, Name, Tags
@@ -283,4 +283,4 @@ def _seen_from(connector: Reference, scope: Scope) -> str:
 
 def secret_yaml(body: dict[str, Any]) -> str:
     """A document of YAML."""
-    return yaml.safe_dump({KIND: body}, sort_keys=False, allow_unicode=True, width=120)
+    return yaml_text({KIND: body})

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from client.descriptions import identifier_of, tags_of
 from client.manifest import Manifest
+from client.yaml_texts import yaml_text
 from shared.connectors.custom_secret_manager import ASKED, LONGEST_VALUE
 from shared.connectors.fields import Forms, Refused, read
 from shared.documents.fields import Identifier, Line, Name, Tags
@@ -275,20 +275,6 @@ def template_body(document: TemplateDocument) -> dict[str, Any]:
     return {**{key: value for key, value in told.items() if value}, "spec": spec}
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are read, where YAML can."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # YAML has line breaks of its own, which only quotes keep as they are.
-    is_plain = all(one.isprintable() or one == "\n" for one in text)
-    style = '"' if not is_plain else "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text)
-
-
 def template_yaml(body: Mapping[str, Any]) -> str:
     """A document of YAML."""
-    return yaml.dump({KIND: dict(body)}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml_text({KIND: dict(body)}, literal=True)

@@ -59,9 +59,9 @@ class Output:
     def data(self, value: Any) -> None:
         """A value as JSON or YAML."""
         if self.format == "yaml":
-            import yaml
+            from client.yaml_texts import yaml_text
 
-            print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
+            print(yaml_text(value), end="")
         else:
             print(_escaped(json.dumps(value, ensure_ascii=False, indent=2)))
 
