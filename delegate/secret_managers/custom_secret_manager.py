@@ -29,6 +29,7 @@ from shared.errors import Denied, Malformed, NotFound
 from shared.names import Reference, Scope
 from shared.ssh import is_bundle
 from shared.template_inputs import host_of, merged, open_inputs, read_inputs, write_inputs
+from shared.templates import secrets_in
 
 CONCURRENCY = 4
 """Scripts of one task at once: each is a process, and perhaps a connection."""
@@ -164,8 +165,12 @@ class CustomStore:
     ) -> Plaintext | Absence:
         self._check_policy()
         content, given = self._template.content, read_inputs(locator)
-        inputs = self._inputs(given)
-        known = [one for one in (*inputs.values(), *self._theirs.values(), value) if isinstance(one, Plaintext)]
+        texts = merged(content, self._settings, given)
+        inputs = self._inputs(texts)
+        # A secret may be a part of an input, and the script print that part alone.
+        parts = [self._ours[name] for text in texts.values() for name in secrets_in(text) if name in self._ours]
+        given_out = (*inputs.values(), *parts, *self._theirs.values(), value)
+        known = [one for one in given_out if isinstance(one, Plaintext)]
         started = program(content.shell, script, inputs, self._theirs, value)
         about = {"connector": self._connector.identifier, "kind": self._connector.type}
         settings = self._settings
@@ -183,11 +188,10 @@ class CustomStore:
                 about=about,
             )
 
-    def _inputs(self, given: Mapping[str, str]) -> dict[str, Input]:
+    def _inputs(self, texts: Mapping[str, str]) -> dict[str, Input]:
         """Every input, its expressions filled in: with the template's secrets where that says it, else with the connector's."""
         content = self._template.content
         left = set(open_inputs(content))
-        texts = merged(content, self._settings, given)
         inputs: dict[str, Input] = {}
         for name, text in texts.items():
             # What a secret says holds no expression.

@@ -255,6 +255,18 @@ async def test_no_value_is_told_by_a_script_that_fails(caplog: pytest.LogCapture
     assert "hunter2" not in str(caught.value) + repr(caught.value.facts) + caplog.text + "".join(capsys.readouterr())
 
 
+async def test_a_secret_within_an_input_is_masked_by_itself_too(capsys: Any) -> None:
+    made = Custom(
+        'echo "got ${path#Bearer }, and $path" >&2; exit 3',
+        variables=[{"name": "path", "value": f"Bearer {TOKEN}"}],
+        held={"account.token": b"hunter2 is long"},
+    )
+    with pytest.raises(PrivySealError):
+        await made.read()
+    told = "".join(capsys.readouterr())
+    assert "got " in told and "hunter2" not in told
+
+
 async def test_what_the_owners_patterns_match_is_not_in_the_log_of_a_failure(capsys: Any) -> None:
     made = Custom('echo "at internal-42 by ghp_16C7e42F292c6912E7710c838347Ae178B4a" >&2; exit 3', inputs={})
     around = replace(made.surroundings(made.template.document), mask_patterns=MaskPatterns.parse("internal-[0-9]+"))
