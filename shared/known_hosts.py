@@ -70,7 +70,8 @@ def parse_file(text: str) -> tuple[Line, ...]:
     Keys of other types than KEY_TYPES and weak ones are left out, as OpenSSH does with what it doesn't know: none is ever believed.
     """
     lines = []
-    for number, one in enumerate(text.splitlines(), 1):
+    # Not splitlines, which also ends lines where OpenSSH doesn't: the rest of a comment would count.
+    for number, one in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if not one.strip() or one.lstrip().startswith("#"):
             continue
         try:

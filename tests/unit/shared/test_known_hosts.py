@@ -88,6 +88,11 @@ def test_a_type_that_nobody_should_use_is_refused_in_a_line_and_left_out_of_a_fi
     assert [line.key for line in file] == [blob(ED)]
 
 
+@pytest.mark.parametrize("strange", ["\u2028", "\x0b", "\x0c", "\x1c", "\x85", "\r"])
+def test_a_remark_goes_on_to_the_end_of_its_line_as_openssh_reads_it(strange: str) -> None:
+    assert parse_file(f"# asked by someone{strange}host {KEY}\r\nother {KEY}\r\n") == (parse(f"other {KEY}"),)
+
+
 def test_a_files_broken_line_is_told_by_its_number() -> None:
     with pytest.raises(ValueError, match=r"line 3: the key isn't base64"):
         parse_file(f"# one\nhost {KEY}\nhost ssh-ed25519 ***\n")
