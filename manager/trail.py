@@ -111,7 +111,7 @@ def passed_over(
             groups.setdefault(tuple(_said(reason, one, wanted) for reason in found), []).append(one.name)
         else:
             others.update(_coarse(found))
-    refused = tuple(Refused(tuple(names), said) for said, names in groups.items())
+    refused = tuple(Refused(tuple(sorted(names)), said) for said, names in groups.items())
     return PassedOver(refused, {code: count for code, count in sorted(others.items()) if count > 0})
 
 
