@@ -50,10 +50,11 @@ POWERSHELL = (
 """With -Command, PowerShell reads its standard input itself and gives its lines in $input (about_Pwsh)."""
 
 _BASH_FRAME = rb"""
-exec {__privyseal_out}>&1 1>&2
+exec {__privyseal_out}>&1 {__privyseal_twin}>&1 1>&2
 __privyseal_hand() {
   { set +xv; } 2>/dev/null
   [[ $BASHPID == "$$" && -n ${__privyseal_out-} ]] || return 0
+  [[ /dev/fd/$__privyseal_out -ef /dev/fd/$__privyseal_twin ]] || return 0
   if [[ -n ${secret+set} ]]; then
     builtin printf '+%s' "$secret" >&"$__privyseal_out" || return 0
   else
@@ -70,13 +71,17 @@ trap __privyseal_hand EXIT
 eval -- "$__privyseal_script"
 exit
 """
-"""A trap of the script's own replaces ours, so that `exit` hands over too; in a subshell neither does."""
+"""A trap of the script's own replaces ours, so that `exit` hands over too; in a subshell neither does.
+
+A script that opens a file as the descriptor that we have would be handed its own value there: then the twin is another's.
+"""
 
 _PYTHON_FRAME = rb"""
 def __privyseal_run(inputs, variables, script):
     import ast, os, re, signal
     out = os.dup(1)
     os.dup2(2, 1)
+    ours = os.getpid()
     marks = re.compile(r"__privyseal_[0-9]+__")
     class Filled(ast.NodeTransformer):
         def visit_Constant(self, node):
@@ -91,6 +96,8 @@ def __privyseal_run(inputs, variables, script):
     names = {"__name__": "__main__", "__builtins__": __builtins__, **inputs, **variables}
     tree = Filled().visit(ast.parse(script, "<script>"))
     def hand():
+        if os.getpid() != ours:
+            return
         secret = names.get("secret")
         if isinstance(secret, str):
             try:

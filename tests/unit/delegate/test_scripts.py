@@ -280,6 +280,7 @@ def test_the_value_of_an_input_is_filled_with_secrets() -> None:
         ("Python", "secret = b'\\xff\\n'", Plaintext(b"\xff\n")),
         ("Python", "secret = bytearray(b'x')", Plaintext(b"x")),
         ("Python", "secret = 'é'; raise SystemExit", Plaintext("é".encode())),
+        ("Python", "import os; child = os.fork(); secret = 'x'; child and os.wait()", Plaintext(b"x")),
         ("Python", "import sys; secret = 'x'; sys.exit(0)", Plaintext(b"x")),
         ("Python", "import sys; secret = 'none' + sys.stdin.read()", Plaintext(b"none")),
         (
@@ -291,6 +292,12 @@ def test_the_value_of_an_input_is_filled_with_secrets() -> None:
 )
 def test_the_variable_secret_is_the_value(shell: Shell, script: str, value: Plaintext | Absence) -> None:
     assert left(shell, script) == value
+
+
+@pytest.mark.parametrize("number", [10, 11])
+def test_a_file_that_a_script_opens_as_our_descriptor_gets_no_value(number: int, tmp_path: Path) -> None:
+    done = ran(program("Bash", f"exec {number}>lock; secret=hunter2", {}, {}), tmp_path)
+    assert (done.stdout, (tmp_path / "lock").read_bytes()) == (b"", b"")
 
 
 def test_an_expression_in_a_class_of_python_is_no_private_name() -> None:
