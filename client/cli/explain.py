@@ -9,6 +9,7 @@ import click
 
 from client.choice import Choice
 from client.cli.delegates import choosing
+from client.cli.digests import OfDigest
 from client.cli.output import Output, moment, plain
 from client.cli.rules import RULES, rows_of, those
 from client.cli.session import Leaf, session
@@ -53,7 +54,7 @@ def _answer(told: Mapping[str, Any]) -> dict[str, Any]:
     return {"winner": found, **({} if told["certified"] == "yes" else {"certified": told["certified"]})}
 
 
-@click.command("explain", cls=Leaf)
+@click.command("explain", cls=OfDigest)
 @click.argument("id")
 @click.pass_context
 def task(context: click.Context, id: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from client.cli.digests import OfDigest
 from client.cli.explain import task as explain
 from client.cli.output import moment
 from client.cli.session import Leaf, Nouns, session
@@ -50,7 +51,7 @@ def list_(context: click.Context, everything: bool, limit: int) -> None:
     )
 
 
-@task.command("show", cls=Leaf)
+@task.command("show", cls=OfDigest)
 @click.argument("id")
 @click.pass_context
 def show(context: click.Context, id: str) -> None:
@@ -59,7 +60,7 @@ def show(context: click.Context, id: str) -> None:
     run.out.record(_row(run.run(lambda client: client.views.task(id))))
 
 
-@task.command("cancel", cls=Leaf)
+@task.command("cancel", cls=OfDigest)
 @click.argument("id")
 @click.pass_context
 def cancel(context: click.Context, id: str) -> None:

@@ -63,3 +63,11 @@ def test_a_task_is_explained_also_where_nobody_took_it(installation: Installatio
 )
 def test_what_cannot_be_explained_says_why(installation: Installation, words: list[str], status: int) -> None:
     assert installation.run(*words).status == status
+
+
+@pytest.mark.parametrize("digest", ["-O" + "A" * 41, "-o" + "A" * 41, "--" + "A" * 41])
+@pytest.mark.parametrize("command", ["show", "explain", "cancel"])
+def test_a_task_whose_digest_begins_with_a_dash_is_no_option(
+    installation: Installation, command: str, digest: str
+) -> None:
+    assert installation.run("task", command, digest, "-o", "json").problem["code"] == "task_not_found"
