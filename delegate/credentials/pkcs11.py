@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -154,6 +155,10 @@ class TokenSession:
     def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
+            if process.returncode is None:
+                # Not reaped: the number of its session, which drivers' own processes share, is still its own.
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             # Reaped beside everything: what hangs in a driver takes its time to die.
             threading.Thread(target=_reap, args=(process,), name="pkcs11-reap", daemon=True).start()

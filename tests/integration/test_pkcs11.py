@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
+import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -133,6 +135,19 @@ async def test_the_process_ends_with_its_manager(token: Token) -> None:
 async def gone(pid: int) -> None:
     async with asyncio.timeout(15):
         while Path(f"/proc/{pid}").exists():
+            await asyncio.sleep(0.01)
+
+
+async def ended(pid: int) -> None:
+    """Gone, or a zombie that nobody in this container reaps."""
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            except (FileNotFoundError, ProcessLookupError):
+                return
+            if state == "Z":
+                return
             await asyncio.sleep(0.01)
 
 
@@ -299,6 +314,31 @@ async def test_many_at_once_wait_for_each_other(token: Token) -> None:
         )
         assert opened == [one.key for one in reversed(made)]
         assert all(len(one) == KEY_BYTES for one in opened)
+
+
+FORKING = """
+#include <unistd.h>
+#include <stdio.h>
+__attribute__((constructor)) static void begin(void) {
+  int child = fork();
+  if (!child) for (;;) pause();
+  FILE *told = fopen(WHERE, "w");
+  fprintf(told, "%d", child);
+  fclose(told);
+}
+"""
+"""A driver that leaves a process of its own behind when it is loaded."""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler for a library that forks")
+async def test_what_a_library_started_ends_with_its_process(token: Token, tmp_path: Path) -> None:
+    where, library = tmp_path / "pid", tmp_path / "forks.so"
+    (tmp_path / "forks.c").write_text(FORKING.replace("WHERE", f'"{where}"'))
+    compiler = ["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "forks.c")]
+    await asyncio.to_thread(subprocess.run, compiler, check=True, capture_output=True)
+    async with keys(token, policy=f'[libraries]\n{NAME} = "{library}"\n') as found:
+        assert (await told(found)).code == "pkcs11_library_unloadable"
+    await ended(int(where.read_text()))
 
 
 @pytest.mark.parametrize("path", ["/nowhere/lib.so", "/etc/passwd", "/lib/x86_64-linux-gnu/libc.so.6"])
