@@ -176,6 +176,9 @@ class Drifts:
         changes = await self._connectors.plan([manifest])
         try:
             before: TemplateDocument | None = template_of(self._account.book, document).document
+            if before is not None and document.template and content_digest(before) != document.template.content:
+                # Not what was signed for, so that nobody has been shown it.
+                before = None
         except PrivySealError:
             before = None
         is_same = before is not None and before.id == target.id

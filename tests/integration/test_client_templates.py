@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from client import Client
 from client.dev import DevEnvironment
+from client.drafts import next_revision
 from client.drift import Drift
 from client.manifest import Manifest, parse
 from client.templates import planned
@@ -293,6 +295,18 @@ async def test_drift_is_shown_with_its_diff_and_mended_by_signing_anew(client: C
     ]
     with pytest.raises(Malformed):
         await client.drifts.reconciliation("account.local")
+
+
+async def test_a_template_that_is_not_the_one_that_was_signed_for_is_shown_whole_before_signing(client: Client) -> None:
+    await apply(client, template("replaced"), connector("replaced_sm", "replaced"))
+    held = await client.connectors.find("account.replaced_sm")
+    assert held.document.template is not None
+    seen = structs.replace(held.document.template, content="A" * 43)
+    await client.publisher.publish(lambda now: [next_revision(held, now, template=seen)])
+    found = await client.drifts.all(client.here, below=True)
+    assert told(found, "replaced_sm") == [("content", "account.replaced_sm")]
+    plan = await client.drifts.reconciliation("account.replaced_sm")
+    assert plan.diff.startswith("--- /dev/null\n") and SCRIPT in plan.diff
 
 
 async def test_a_version_that_connectors_run_is_not_deleted(client: Client) -> None:
