@@ -26,7 +26,7 @@ async def environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     options = {
         "a": ["--tags", "region=eu,tier=test"],
         "b": ["--tags", "region=eu", "--policy-file", str(policy)],
-        "c": ["--tags", "region=us", "--policy-file", str(policy)],
+        "c": ["--tags", "region=us", "--policy-file", str(policy), "--capacity", "1"],
     }
     text = b"connector: {name: near, type: Local, spec: {delegateSelectors: [region=eu]}}"
     async with DevEnvironment(delegates=3, delegate_options=options) as running:
@@ -170,3 +170,30 @@ async def test_a_command_that_runs_is_explained_while_it_runs(environment: DevEn
         await asyncio.gather(running, return_exceptions=True)
         told = await client.explanations.task(found[0]["task"])
         assert (told["state"], told["steps"][0]["name"]) == ("unknown", "c")
+
+
+async def test_a_task_that_waits_says_for_whom_and_is_given_to_that_one(environment: DevEnvironment) -> None:
+    async with environment.client() as client:
+        command = asyncio.create_task(
+            client.commands.run(["sleep", "30"], {"TOKEN": "account.token"}, lambda *_: None, selectors=["region=us"])
+        )
+        async with asyncio.timeout(20):
+            while (told := await client.explanations.choice("near", selectors=["region=us"]))["winner"]:
+                await asyncio.sleep(0.02)
+        assert (told["waits"], verdicts(told)) == (True, {"c": "waits", "a": "refused", "b": "refused"})
+        (busy,) = [rule for rule in told["delegates"][0]["rules"] if rule["verdict"] == "fail"]
+        assert (busy["code"], "--capacity" in busy["remedy"]) == ("busy", True)
+        waiting = asyncio.create_task(client.reveal("account.token", selectors=["region=us"]))
+        async with asyncio.timeout(20):
+            while not (found := [one for one in await client.views.tasks(20) if one["state"] == "queued"]):
+                await asyncio.sleep(0.02)
+        told = await client.explanations.task(found[0]["task"])
+        assert [step["what"] for step in told["steps"]] == ["waits"]
+        assert verdicts(told) == {"c": "waits", "a": "refused", "b": "refused"}
+        (runs,) = [one for one in await client.views.tasks(20) if one["state"] == "leased"]
+        await client.views.cancel(runs["task"])
+        await asyncio.gather(command, return_exceptions=True)
+        assert await waiting == Plaintext(b"value")
+        told = await client.explanations.task(found[0]["task"])
+        assert [(step["what"], step.get("name", "")) for step in told["steps"]] == [("waits", ""), ("chosen", "c")]
+        assert told["delegates"] == []
