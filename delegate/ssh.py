@@ -31,11 +31,12 @@ the beginning may be the rest of a value."""
 
 _MARK = "privyseal-started"
 _START = (
-    's=ready; if [ -n "$2" ]; then cd -- "$2" 2>/dev/null || s=directory; fi; '
+    'ulimit -c 0 2>/dev/null; s=ready; if [ -n "$2" ]; then cd -- "$2" 2>/dev/null || s=directory; fi; '
     'if [ "$s" = ready ]; then command -v "$3" >/dev/null 2>&1 || s=program; fi; '
     'printf "\\n%s %s %s\\n" "$1" "$$" "$s"; [ "$s" = ready ] || exit 1; shift 2; exec "$@"'
 )
-"""Without a single quote, so that every shell takes it as one word. It tells its process id, and whether all is there, first."""
+"""Without a single quote, so that every shell takes it as one word. It tells its process id, and whether all is there, first; what it
+starts leaves no core file with values in it."""
 
 
 class Program(Protocol):

@@ -76,6 +76,13 @@ def test_a_directory_is_no_code(shell: str, tmp_path: Path) -> None:
     assert list(strange.iterdir()) == []
 
 
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_program_on_a_host_leaves_no_core_file_with_its_values(shell: str) -> None:
+    line = command_line(["/bin/sh", "-c", "ulimit -c"], "")
+    done = subprocess.run([shell, "-c", f"ulimit -S -c unlimited; {line}"], check=True, capture_output=True)
+    assert done.stdout.split()[-1] == b"0"
+
+
 def test_the_command_line_is_one_word_after_another_and_has_no_line_end() -> None:
     line = command_line(["bash", "-c", 'eval "$(cat)"'], "/srv")
     words = shlex.split(line)
