@@ -33,6 +33,9 @@ _SPECIAL = re.compile(
 """Variables whose texts Bash evaluates when they are set, or expands when it prints them."""
 
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][0-9A-Za-z_]*)(?P<index>\[[^\]]*\])?\+?=")
+_BEFORE = re.compile(rf"{_ASSIGNMENT.pattern}|({SUBSTITUTION}|\$[\w@*]+)+\Z")
+"""What stands before a command's name: assignments, and what may turn out to be nothing at all."""
+
 _INDEXED = re.compile(r"\{?[A-Za-z_][0-9A-Za-z_]*\[")
 _NUMERIC = re.compile(r"[-+]\w*[in]")
 
@@ -102,7 +105,7 @@ class Command:
     def add(self, text: str) -> None:
         """To the word, without its quotes."""
         if len(self.word) < _LONGEST_WORD:
-            self.word += text
+            self.word += text[:_LONGEST_WORD]
         self.is_begun = True
 
     def redirect(self) -> bool:
@@ -126,7 +129,7 @@ class Command:
         if self._name in _DECLARING:
             self._is_numeric = self._is_numeric or _NUMERIC.match(word) is not None
             return self._is_numeric and self._variables.declare(re.split(r"[\[+=]", word)[0])
-        if not self._name and not (word in RESERVED or word in _PASSING or _ASSIGNMENT.match(word)):
+        if not self._name and not (word in RESERVED or word in _PASSING or _BEFORE.match(word)):
             self._name = word
             self.cases = max(0, self.cases + {"case": 1, "esac": -1}.get(word, 0))
         return False

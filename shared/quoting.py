@@ -1,4 +1,4 @@
-"""Quoting: how a script in Bash or PowerShell refers to a variable at a place, so that its value is text there and nothing else.
+"""Quoting: how a script in Bash refers to a variable at a place, so that its value is text there and nothing else.
 
 A reader is fed the script piece by piece and says what stands for an expression between two of them: in the open and in double
 quotes an expansion, which the shell doesn't parse again; in Bash's single quotes one behind which they go on. Where an expansion
@@ -28,9 +28,15 @@ DEEPEST = 100
 
 _BRACES = frozenset((BRACES, SLICE))
 _COMMANDS = frozenset((GROUP, SUBSHELL, LIST, TICKS))
-_EVALUATED = frozenset((SUM, SUM_GROUP, OLD_SUM, SLICE))
+_SUMS = frozenset((SUM, SUM_GROUP, OLD_SUM))
+_EVALUATED = _SUMS | {SLICE}
+_EXPANSIONS = _SUMS | _BRACES
 _CLOSINGS = {BRACES: "}", SLICE: "}", SUM: "))", SUM_GROUP: ")", OLD_SUM: "]"}
 _OTHERWISE = re.compile(r"\$\{([A-Za-z_]\w*|[0-9@*?]):?[-+=?]")
+_LITERAL = re.compile(r"[^'\\]+")
+_PLAIN = re.compile(r"[0-9A-Za-z_./:,=+%@?*~^-]+")
+"""What means nothing to quotes anywhere."""
+
 _HEREDOC = re.compile(r"""<<(?P<dash>-?)[ \t]*(?P<word>(?:'[^'\n]*'|"[^"\n]*"|\\.|[^\s;&|<>()'"\\])+)""")
 _QUOTED = str.maketrans("", "", "'\"\\")
 
@@ -73,16 +79,16 @@ class Bash:
     def reference(self, name: str) -> str:
         """An expansion that the shell doesn't split, where it can be quoted."""
         if self._is_lost:
-            raise _misplaced("behind a heredoc in backquotes", "write $( ) instead of them")
+            raise misplaced("behind a heredoc in backquotes", "write $( ) instead of them")
         if self._line is not None:
             if self._body is None:
-                raise _misplaced(
+                raise misplaced(
                     "in a heredoc whose delimiter is quoted", "write <<EOF without quotes, and \\$ for a $ of its own"
                 )
             self._line += EXPRESSION
             return self._body.reference(name)
         if self._escaped:
-            raise _misplaced("behind a backslash", "leave the backslash out")
+            raise misplaced("behind a backslash", "leave the backslash out")
         if self._is_comment:
             return f'"${{{name}}}"'
         within = self._within[-1]
@@ -108,7 +114,7 @@ class Bash:
             elif self._escaped:
                 self._escaped = False
                 if piece[at] != "\n":
-                    self._command.add(piece[at])
+                    self._add(piece[at])
                 at += 1
             elif self._within[-1] in {SINGLE, ANSI}:
                 at = self._literal(piece, at)
@@ -116,13 +122,26 @@ class Bash:
                 at = self._active(piece, at)
                 self._check_depth(len(self._within))
 
+    def _add(self, text: str) -> None:
+        """To the word, of which what stands in its expansions is no part."""
+        for kind in reversed(self._within):
+            if kind in _COMMANDS:
+                break
+            if kind in _EXPANSIONS:
+                return
+        self._command.add(text)
+
     def _literal(self, piece: str, at: int) -> int:
+        plain = _LITERAL.match(piece, at)
+        if plain is not None:
+            self._add(plain[0])
+            return plain.end()
         if piece[at] == "'":
             self._within.pop()
         elif piece[at] == "\\" and self._within[-1] == ANSI:
             self._escaped = True
         else:
-            self._command.add(piece[at])
+            self._add(piece[at])
         return at + 1
 
     def _comment(self, piece: str, at: int) -> int:
@@ -134,6 +153,10 @@ class Bash:
     def _active(self, piece: str, at: int) -> int:
         """Where expansions are made. Gives the place behind what was read."""
         char, within = piece[at], self._within[-1]
+        plain = _PLAIN.match(piece, at)
+        if plain is not None:
+            self._add(plain[0])
+            return plain.end()
         if char == "\\":
             if piece[at + 1 : at + 2] in self._unescaped:
                 # Taken away before the substitution is read.
@@ -151,15 +174,15 @@ class Bash:
         elif within in _CLOSINGS and piece.startswith(_CLOSINGS[within], at):
             self._within.pop()
             return at + len(_CLOSINGS[within])
-        elif within in {SUM, SUM_GROUP}:
-            self._sum(char)
+        elif within in _SUMS:
+            self._sum(char, within)
         elif char == "'" and not (within in {DOUBLE, HEREDOC} or (within in _BRACES and self._is_double)):
             self._within.append(SINGLE)
-            self._command.add("")
+            self._add("")
         elif within in {OPEN, GROUP, SUBSHELL, LIST, TICKS}:
             return self._open(piece, at)
         else:
-            self._command.add(char)
+            self._add(char)
         return at + 1
 
     @property
@@ -179,17 +202,17 @@ class Bash:
                 is_slice = kind == BRACES and not _OTHERWISE.match(piece, at)
                 self._enter(SLICE if is_slice else kind)
                 return at + len(token)
-        if piece.startswith("$'", at) and self._within[-1] not in {DOUBLE, HEREDOC, SUM, SUM_GROUP, OLD_SUM, *_BRACES}:
+        if piece.startswith("$'", at) and self._within[-1] not in {DOUBLE, HEREDOC, *_SUMS, *_BRACES}:
             self._within.append(ANSI)
-            self._command.add("")
+            self._add("")
             return at + 2
-        self._command.add("$")
+        self._add("$")
         return at + 1
 
     def _enter(self, kind: str, array: str = "") -> None:
         """Something of its own begins, which is any text to the word that it stands in."""
         if kind != SUBSHELL:
-            self._command.add(SUBSTITUTION)
+            self._add(SUBSTITUTION)
         self._within.append(kind)
         if kind in _COMMANDS:
             self._commands.append(Command(self._variables, array))
@@ -201,7 +224,9 @@ class Bash:
                 self._check(self._commands.pop().end())
         del self._within[at:]
 
-    def _sum(self, char: str) -> None:
+    def _sum(self, char: str, within: str) -> None:
+        if within == OLD_SUM:
+            return
         if char == "(":
             self._within.append(SUM_GROUP)
         elif char == ")":
@@ -298,14 +323,12 @@ class Bash:
             self._within.pop()
         else:
             self._within.append(quote)
-        self._command.add("")
+        self._add("")
 
     @staticmethod
     def _check_depth(depth: int) -> None:
         if depth > DEEPEST:
-            raise _misplaced(
-                "in too many brackets within each other", f"use at most {DEEPEST}, also of those before it"
-            )
+            raise misplaced("in too many brackets within each other", f"use at most {DEEPEST}, also of those before it")
 
     @staticmethod
     def _check(is_evaluated: bool) -> None:
@@ -313,64 +336,13 @@ class Bash:
             raise _evaluated()
 
 
-class PowerShell:
-    """PowerShell's quotes, here-strings and comments; each kind of quote has typographic forms (about_Quoting_Rules)."""
-
-    _TOKENS = re.compile(
-        r"""(?P<escape>`.)|(?P<comment>\#[^\n]*|<\#.*?(?:\#>|\Z))|(?P<here>@(?:['\u2018-\u201b]|["\u201c-\u201e])[ \t]*\r?\n)"""
-        r"""|(?P<single>['\u2018-\u201b])|(?P<double>["\u201c-\u201e])|.""",
-        re.S | re.X,
-    )
-    _SINGLE = "'\u2018\u2019\u201a\u201b"
-
-    def __init__(self) -> None:
-        self._within = OPEN
-        """OPEN, SINGLE, DOUBLE, or @ and one of them for a here-string."""
-
-    def reference(self, name: str) -> str:
-        """An expansion, which PowerShell doesn't parse again."""
-        if SINGLE in self._within:
-            raise _misplaced("in single quotes, where PowerShell replaces nothing", "use double quotes there")
-        return f"${{{name}}}"
-
-    def feed(self, piece: str) -> None:
-        """Follow the script through `piece`."""
-        at = 0
-        while at < len(piece):
-            if self._within.startswith("@"):
-                quotes = self._SINGLE if SINGLE in self._within else '"\u201c\u201d\u201e'
-                found = re.compile(rf"\n[{quotes}]@").search(piece, at)
-                if found is None:
-                    return
-                self._within, at = OPEN, found.end()
-                continue
-            token = self._TOKENS.match(piece, at)
-            assert token is not None
-            at = token.end()
-            if self._within == OPEN:
-                self._enter(token)
-            elif token["here"] or token["comment"] or (token["escape"] and self._within == SINGLE):
-                # Within quotes these are characters like any other.
-                at = token.start() + 1
-            elif token["single" if self._within == SINGLE else "double"]:
-                # A doubled quote closes and opens again.
-                self._within = OPEN
-
-    def _enter(self, token: re.Match[str]) -> None:
-        if token["here"]:
-            self._within = "@" + (SINGLE if token["here"][1] in self._SINGLE else DOUBLE)
-        elif token["single"]:
-            self._within = SINGLE
-        elif token["double"]:
-            self._within = DOUBLE
-
-
 def _evaluated() -> Malformed:
-    return _misplaced(
+    return misplaced(
         "in an expansion or in arithmetic, where the shell would evaluate its value",
         "give it to a variable before: x=<+...>, check what it holds, and use $x",
     )
 
 
-def _misplaced(where: str, hint: str) -> Malformed:
+def misplaced(where: str, hint: str) -> Malformed:
+    """The error for an expression that stands there."""
     return Malformed("expression_misplaced", f"an expression in the script stands {where}", hint)

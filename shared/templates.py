@@ -29,7 +29,8 @@ from shared.expressions import (
     parse_text,
 )
 from shared.names import SECRET_REFERENCE
-from shared.quoting import Bash, PowerShell, Reader
+from shared.powershell_quoting import PowerShell
+from shared.quoting import Bash, Reader
 
 Shell = Literal["Bash", "PowerShell", "Python"]
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import Malformed
-from shared.quoting import Bash, PowerShell, Reader
+from shared.powershell_quoting import PowerShell
+from shared.quoting import Bash, Reader
 
 OPEN, DOUBLE, SINGLE, ANSI = '"${V}"', "${V}", "'\"${V}\"'", "'\"${V}\"$'"
 
@@ -98,6 +99,7 @@ def filled(reader: Reader, script: str) -> list[str]:
         ("x=$(( (1+(2)) << 3 ))'@@'; y=$[ 1 + 2 ]'@@'", [SINGLE, SINGLE]),
         ("(true)# don't\n'@@' ''# '@@", [SINGLE, SINGLE]),
         ("`: # don't` '@@'", [SINGLE]),
+        ("((1))# don't\n'@@' $((1))# don't@@' $[1]#'@@'", [SINGLE, SINGLE, SINGLE]),
         ("cat <<EOF\n$(curl '@@' @@)\n$((1)) \\$(( @@\nEOF\n@@", [SINGLE, OPEN, DOUBLE, OPEN]),
         ("cat <<EOF\n`curl @@`${x:-y}@@\nEOF\n@@", [OPEN, DOUBLE, OPEN]),
         ("cmd >&2 2>/dev/null &>@@ @@ >| @@", [OPEN, OPEN, OPEN]),
@@ -169,6 +171,7 @@ EVALUATED = [
         "\\let @@",
         "x & let @@",
     ],
+    *["$(true) read @@", "`true` let x=@@", "$none read @@", "$@ $1${none} declare -i x=@@", "$none a[@@]=1"],
     *[
         "[[ ${b[0]} -eq @@ ]]",
         '[[ "]" == x || 1 -eq @@ ]]',
