@@ -44,6 +44,21 @@ async def explained(client: Client, op: str, act: Awaitable[object]) -> dict[str
     return {**await client.explanations.task(task), "raised": raised}
 
 
+async def until_free(client: Client) -> None:
+    """Until the delegate that ran a command has ended it, cancelled or not."""
+    async with asyncio.timeout(20):
+        while not (await client.explanations.choice("near", selectors=["region=us"]))["winner"]:
+            await asyncio.sleep(0.02)
+
+
+async def running_command(client: Client) -> str:
+    """The task of the command that a delegate has."""
+    async with asyncio.timeout(20):
+        while not (found := [one for one in await client.views.tasks(20) if one["state"] == "leased"]):
+            await asyncio.sleep(0.02)
+    return str(found[0]["task"])
+
+
 def verdicts(told: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one["verdict"] for one in told["delegates"]}
 
@@ -161,15 +176,14 @@ async def test_a_command_that_runs_is_explained_while_it_runs(environment: DevEn
         running = asyncio.create_task(
             client.commands.run(["sleep", "30"], {"TOKEN": "account.token"}, lambda *_: None, selectors=["region=us"])
         )
-        async with asyncio.timeout(20):
-            while not (found := [one for one in await client.views.tasks(20) if one["state"] == "leased"]):
-                await asyncio.sleep(0.02)
-        told = await client.explanations.task(found[0]["task"])
+        task = await running_command(client)
+        told = await client.explanations.task(task)
         assert (told["state"], told["name"], told["steps"][0]["what"]) == ("leased", "c", "chosen")
-        await client.views.cancel(found[0]["task"])
+        await client.views.cancel(task)
         await asyncio.gather(running, return_exceptions=True)
-        told = await client.explanations.task(found[0]["task"])
+        told = await client.explanations.task(task)
         assert (told["state"], told["steps"][0]["name"]) == ("unknown", "c")
+        await until_free(client)
 
 
 async def test_a_task_that_waits_says_for_whom_and_is_given_to_that_one(environment: DevEnvironment) -> None:
@@ -177,21 +191,23 @@ async def test_a_task_that_waits_says_for_whom_and_is_given_to_that_one(environm
         command = asyncio.create_task(
             client.commands.run(["sleep", "30"], {"TOKEN": "account.token"}, lambda *_: None, selectors=["region=us"])
         )
-        async with asyncio.timeout(20):
-            while (told := await client.explanations.choice("near", selectors=["region=us"]))["winner"]:
-                await asyncio.sleep(0.02)
+        command_task = await running_command(client)
+        told = await client.explanations.choice("near", selectors=["region=us"])
         assert (told["waits"], verdicts(told)) == (True, {"c": "waits", "a": "refused", "b": "refused"})
         (busy,) = [rule for rule in told["delegates"][0]["rules"] if rule["verdict"] == "fail"]
         assert (busy["code"], "--capacity" in busy["remedy"]) == ("busy", True)
         waiting = asyncio.create_task(client.reveal("account.token", selectors=["region=us"]))
         async with asyncio.timeout(20):
-            while not (found := [one for one in await client.views.tasks(20) if one["state"] == "queued"]):
+            while not (
+                found := [
+                    one for one in await client.views.tasks(20) if (one["op"], one["state"]) == ("reveal", "queued")
+                ]
+            ):
                 await asyncio.sleep(0.02)
         told = await client.explanations.task(found[0]["task"])
         assert [step["what"] for step in told["steps"]] == ["waits"]
         assert verdicts(told) == {"c": "waits", "a": "refused", "b": "refused"}
-        (runs,) = [one for one in await client.views.tasks(20) if one["state"] == "leased"]
-        await client.views.cancel(runs["task"])
+        await client.views.cancel(command_task)
         await asyncio.gather(command, return_exceptions=True)
         assert await waiting == Plaintext(b"value")
         told = await client.explanations.task(found[0]["task"])
