@@ -76,6 +76,7 @@ class Command:
         self._name = ""
         self._last = ""
         self._is_target = False
+        self._is_copy = False
         self._is_numeric = False
         self._is_compared = False
         self._has_expression = False
@@ -108,10 +109,11 @@ class Command:
             self.word += text[:_LONGEST_WORD]
         self.is_begun = True
 
-    def redirect(self) -> bool:
-        """< or > stands here: the next word is a file or a text."""
+    def redirect(self, is_copy: bool = False) -> bool:
+        """< or > stands here: the next word is a file or a text, or (`is_copy`) a descriptor, which Bash expands twice."""
         is_evaluated = self.end_word()
         self._is_target = True
+        self._is_copy = is_copy
         return is_evaluated
 
     def end_word(self) -> bool:
@@ -154,7 +156,7 @@ class Command:
         self.add(EXPRESSION)
         self._has_expression = True
         if self._is_target:
-            return before.startswith("{")
+            return self._is_copy or before.startswith("{")
         if before.startswith("{") and _INDEXED.match(before) and _is_open(before):
             return True
         if self._array:

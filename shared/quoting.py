@@ -278,7 +278,7 @@ class Bash:
         return at + 1
 
     def _redirection(self, piece: str, at: int) -> int:
-        self._check(self._command.redirect())
+        self._check(self._command.redirect(piece.startswith("&", at + 1)))
         found = None if piece.startswith("<<<", at) else _HEREDOC.match(piece, at)
         if found is not None:
             word = found["word"]

@@ -171,6 +171,7 @@ EVALUATED = [
         "\\let @@",
         "x & let @@",
     ],
+    *["x >&@@", "x 2>& '@@'", 'x <&"@@"', "x >&a@@"],
     *["$(true) read @@", "`true` let x=@@", "$none read @@", "$@ $1${none} declare -i x=@@", "$none a[@@]=1"],
     *[
         "[[ ${b[0]} -eq @@ ]]",
