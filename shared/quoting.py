@@ -237,9 +237,12 @@ class Bash:
     def _open(self, piece: str, at: int) -> int:
         """Neither in quotes nor in braces."""
         char, command = piece[at], self._command
-        if char == "#" and not command.is_begun:
+        if command.is_index:
+            # Up to its bracket, whatever stands in it.
+            command.add(char)
+        elif char == "#" and not command.is_begun:
             self._is_comment = True
-        elif char in " \t" and not command.is_index:
+        elif char in " \t":
             self._check(command.end_word())
         elif char in "<>":
             return self._redirection(piece, at)

@@ -171,6 +171,7 @@ EVALUATED = [
         "\\let @@",
         "x & let @@",
     ],
+    *["a[(1 + @@)]=1", "a[1;\n2 < @@]=1"],
     *["x >&@@", "x 2>& '@@'", 'x <&"@@"', "x >&a@@"],
     *["$(true) read @@", "`true` let x=@@", "$none read @@", "$@ $1${none} declare -i x=@@", "$none a[@@]=1"],
     *[
