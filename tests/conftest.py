@@ -41,9 +41,15 @@ def _no_socket_in_a_unit_test(request: pytest.FixtureRequest, monkeypatch: pytes
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
+NOT_TO_BE_HAD = ("pwsh can't be had here",)
+"""What no registry that CI may use has; whoever has it runs those tests too."""
+
+
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if reason.removeprefix("Skipped: ") in NOT_TO_BE_HAD:
+            return
         report.outcome = "failed"
         report.longrepr = f"CI runs every test, but this one was skipped: {reason}"
 

@@ -216,8 +216,7 @@ async def test_a_delegate_answers_for_no_connector_whose_selectors_it_lacks(case
     """The manager says that it has them; then its own code forgets to look, too."""
     case.stage.world.revise(case.kms, selectors=("gpu",))
     await case.stage.publish()
-    for one in case.stage.evil.services.fleet:
-        one.tags = frozenset({*one.tags, "gpu"})
+    case.stage.lie(["gpu"])
     before = len(case.aws.asked)
     for forgetful in (False, True):
         if forgetful:

@@ -120,9 +120,9 @@ async def test_a_value_stored_twice_looks_different_and_reads_the_same(
 async def test_short_values_of_different_lengths_have_records_of_one_length(
     manager: SecretManager, subject: Subject
 ) -> None:
-    if not subject.fits(b""):
-        pytest.skip("its provider keeps values, and the manager no record of one")
-    stored = [await manager.store(subject.version(f"s{length}"), Plaintext(bytes(length))) for length in (0, 1, 200)]
+    values = [one for one in (b"", b"x", b"x" * 200) if subject.fits(one)]
+    assert len(values) > 1
+    stored = [await manager.store(subject.version(f"s{len(one)}"), Plaintext(one)) for one in values]
     if isinstance(stored[0], Wrapped):
         assert len({len(stored_bytes(one)) for one in stored}) == 1
 

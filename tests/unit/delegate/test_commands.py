@@ -177,8 +177,10 @@ async def test_a_command_inherits_no_descriptor_no_input_no_session_and_no_ignor
     # The fourth is the folder that ls reads.
     assert numbers == ["0", "1", "2", "3"] and entry == "/dev/null"
     assert groups.split() == [pid, pid]
-    # 32 and 33 are the C library's own: no program can set them back where whoever started us ignores them. And nohup means it.
-    ours_too = 1 << (signal.SIGHUP - 1) if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else 0
+    # 32 and 33 are the C library's own: no program can set them back where whoever started us ignores them.
+    # Nohup means what it ignores, and so does a shell of what it starts in the background.
+    inherited = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    ours_too = sum(1 << (one - 1) for one in inherited if signal.getsignal(one) is signal.SIG_IGN)
     assert int(ignored.split()[1], 16) & ~(1 << 31 | 1 << 32 | ours_too) == 0
 
 

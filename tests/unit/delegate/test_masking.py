@@ -190,7 +190,8 @@ def test_the_beginning_of_a_long_value_waits_and_passes_when_it_was_none() -> No
     start = value[: len(value) - 1]
     assert len(start) > HEAD
     assert mask.feed(b"> " + start) == b"> "
-    assert mask.feed(b"Z") in {start + b"Z", plainly(start + b"Z", guises(value))}
+    # No guise begins with it.
+    assert mask.feed(b"!") in {start + b"!", plainly(start + b"!", guises(value))}
     assert mask.feed(b"> " + start) == b"> "
     assert mask.feed(value[-1:] + b".") == MASK + b"."
 

@@ -21,9 +21,7 @@ from shared.templates import Shell
 PATH = "<+spec.environmentVariables.path>"
 TOKEN = '<+secrets.getValue("account.token")>'
 SHELLS: list[Shell] = ["Bash", "Python"]
-POWERSHELL = pytest.mark.skipif(
-    shutil.which("pwsh") is None, reason="pwsh isn't installed here: PowerShell's scripts are run where it is"
-)
+POWERSHELL = pytest.mark.skipif(shutil.which("pwsh") is None, reason="pwsh can't be had here")
 ASSIGNED: Mapping[Shell, str] = {"Bash": 'secret="$path"', "Python": "secret = path", "PowerShell": "$secret = $path"}
 HOSTILE = [
     "it's",
