@@ -54,7 +54,7 @@ async def memory(servers: Servers) -> list[Row]:
 
 def _environ(folder: Path, kind: str, subject: Subject) -> dict[str, str]:
     told = {"PRIVYSEAL_DELEGATE_TAGS": kind.lower(), "AWS_EC2_METADATA_DISABLED": "true"}
-    if subject.files:
+    if subject.files or subject.rules:
         policy = folder / f"policy-{kind.lower()}.toml"
         policy.write_text(subject.policy)
         told["PRIVYSEAL_DELEGATE_POLICY_FILE"] = str(policy)
