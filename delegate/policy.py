@@ -120,8 +120,8 @@ class LocalPolicy:
                 raise _denied("commands may not run here", "exec")
         elif op not in self.ops:
             raise _denied("the operation is not allowed", "ops")
-        if scripts and not self.scripts:
-            raise _denied("scripts may not run here", "scripts")
+        if scripts:
+            self.check_scripts()
         if not any(allowed.covers(scope) for allowed in self.scopes):
             raise _denied(f"the scope {scope} is not allowed", "scopes")
         if not {kind, ANY} & self.kinds:
@@ -145,6 +145,21 @@ class LocalPolicy:
         if address is None and any(host.endswith(each[1:]) for each in self.hosts if each.startswith("*.")):
             return True
         return ANY in self.hosts and host not in _METADATA and (address is None or not _is_special(address))
+
+    def check_host(self, host: str) -> None:
+        """Raises Denied for a host that may not be called; its name is told."""
+        if not self.allows_host(host):
+            raise _denied(f"the host {host} may not be called", "hosts")
+
+    def check_file(self, path: str, whose: str = "connectors") -> None:
+        """Raises Denied for a file that `whose` settings may not name."""
+        if not self.allows_file(path):
+            raise _denied(f"{whose} may not name the file {path}", "files")
+
+    def check_scripts(self) -> None:
+        """Raises Denied where no script may run."""
+        if not self.scripts:
+            raise _denied("scripts may not run here", "scripts")
 
     def allows_file(self, path: str) -> bool:
         """Whether a connector may name that file of this machine; a path with `.` or `..` never is allowed."""

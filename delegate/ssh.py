@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 from delegate.policy import LocalPolicy
 from shared.crypto.plaintext import Plaintext
-from shared.errors import Denied, Malformed
+from shared.errors import Malformed
 from shared.ssh import ByKeyPath, ByKeyReference, check_host, pack, unpack
 
 MOST_OUTPUT = 1024 * 1024
@@ -112,10 +112,11 @@ class SshTarget:
 
         Raises Malformed for a bundle or host that is none, Denied for a host or key file that the local policy forbids.
         """
-        opened = unpack(bundle.reveal())
+        opened, host = unpack(bundle.reveal()), check_host(host)
+        policy.check_host(host)
         values = {reference: Plaintext(value) for reference, value in opened.values.items()}
         self._login = Login(
-            host=_allowed_host(check_host(host), policy),
+            host=host,
             port=opened.spec.port,
             user=opened.spec.credential.user_name,
             credential=_credential(opened.spec.credential, values, policy),
@@ -173,27 +174,10 @@ def command_line(argv: Sequence[str], directory: str) -> str:
     return "exec " + shlex.join(["/bin/sh", "-c", _START, "privyseal", _MARK, directory, *argv])
 
 
-def _allowed_host(host: str, policy: LocalPolicy) -> str:
-    if not policy.allows_host(host):
-        raise Denied(
-            "local_policy",
-            "the delegate's own policy refuses it: the host may not be called",
-            "allow it with the key hosts in the policy file of that delegate, or use another delegate",
-            rule="hosts",
-        )
-    return host
-
-
 def _credential(one: object, values: Mapping[str, Plaintext], policy: LocalPolicy) -> Key | KeyFile | Password:
     if isinstance(one, ByKeyReference):
         return Key(values[one.key], values.get(one.encrypted_passphrase or ""))
     if isinstance(one, ByKeyPath):
-        if not policy.allows_file(one.key_path):
-            raise Denied(
-                "local_policy",
-                f"the delegate's own policy refuses it: an SSHKey may not name the file {one.key_path}",
-                "allow it with the key files in the policy file of that delegate, or use another delegate",
-                rule="files",
-            )
+        policy.check_file(one.key_path, "an SSHKey")
         return KeyFile(one.key_path, values.get(one.encrypted_passphrase or ""))
     return Password(next(iter(values.values())))

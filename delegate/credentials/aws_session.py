@@ -21,7 +21,6 @@ from aiobotocore.session import AioSession
 from botocore.loaders import Loader, create_loader
 
 from delegate.secret_managers.interface import Surroundings
-from shared.errors import Denied
 
 CONNECT_SECONDS = 5.0
 CONNECTIONS = 32
@@ -75,13 +74,7 @@ class AwsSession(AioSession):  # type: ignore[misc]
 
     def _check_host(self, request: Any, **_: Any) -> None:
         host = urlsplit(request.url).hostname or ""
-        if not self._policy.allows_host(host):
-            raise Denied(
-                "local_policy",
-                f"the delegate's own policy refuses it: the host {host} may not be called",
-                "allow it with the key hosts in the policy file of that delegate, or use another delegate",
-                rule="hosts",
-            )
+        self._policy.check_host(host)
 
 
 class _Given:

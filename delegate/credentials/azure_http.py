@@ -71,13 +71,8 @@ class AzureHttp(AioHttpTransport):  # type: ignore[misc]
                 "look at what stands between the delegate and Azure, and at the delegate's azure_endpoints",
             )
         host = urlsplit(target).hostname or ""
-        if origin not in self._own and not self._policy.allows_host(host):
-            raise Denied(
-                "local_policy",
-                f"the delegate's own policy refuses it: the host {host} may not be called",
-                "allow it with the key hosts in the policy file of that delegate, or use another delegate",
-                rule="hosts",
-            )
+        if origin not in self._own:
+            self._policy.check_host(host)
         url = request.url
         request.url = target + url[len("://".join(urlsplit(url)[:2])) :]
         # What is packed could be of any size.

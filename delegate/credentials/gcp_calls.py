@@ -18,7 +18,6 @@ import grpc
 from google.api_core.exceptions import GoogleAPICallError
 from grpc import StatusCode, aio
 
-from delegate.credentials.gcp_http import check_host
 from delegate.credentials.gcp_identities import Identity
 from delegate.credentials.gcp_tokens import Refusal, garbled, slow
 from delegate.endpoints import Endpoints
@@ -121,7 +120,7 @@ class GcpCalls:
     def _opened(self) -> Any:
         if self._client is None:
             host = self._url.hostname or ""
-            check_host(self._policy, host)
+            self._policy.check_host(host)
             plain = self._url.scheme == "http"
             target = f"{self._url.netloc}" if self._url.port else f"{self._url.netloc}:{80 if plain else 443}"
             options = (*_OPTIONS, ("grpc.enable_http_proxy", 0 if plain else 1))

@@ -29,7 +29,7 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from delegate.policy import LocalPolicy
-from shared.errors import Denied, Unavailable
+from shared.errors import Unavailable
 
 CONNECT_SECONDS = 5.0
 LARGEST_ANSWER = 1024 * 1024
@@ -57,17 +57,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-def check_host(policy: LocalPolicy, host: str) -> None:
-    """Whether the local policy lets a host be called. Raises Denied."""
-    if not policy.allows_host(host):
-        raise Denied(
-            "local_policy",
-            f"the delegate's own policy refuses it: the host {host} may not be called",
-            "allow it with the key hosts in the policy file of that delegate, or use another delegate",
-            rule="hosts",
-        )
 
 
 class GcpHttp:
@@ -103,7 +92,7 @@ class GcpHttp:
         host = urlsplit(url).hostname or ""
         machine = own and host in _METADATA
         if not machine:
-            check_host(self._policy, host)
+            self._policy.check_host(host)
         seconds = min(self._seconds, seconds or self._seconds)
         ends = time.monotonic() + seconds
         with self._opened().request(

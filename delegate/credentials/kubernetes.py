@@ -122,13 +122,7 @@ class Own:
         return self._read[1]
 
     async def _content(self, path: str) -> bytes:
-        if not self._policy.allows_file(path):
-            raise Denied(
-                "local_policy",
-                f"the delegate's own policy refuses it: connectors may not name the file {path}",
-                "allow it with the key files in the policy file of that delegate, or use another delegate",
-                rule="files",
-            )
+        self._policy.check_file(path)
         return await asyncio.to_thread(read_bytes, path, "service_account")
 
 

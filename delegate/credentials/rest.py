@@ -116,13 +116,7 @@ class Rest:
         Raises Denied for a host that the local policy refuses and for a redirect, Malformed for a path, header or certificate
         that can't be sent and for an answer that is too long, Unavailable for all that went wrong on the way.
         """
-        if not self._policy.allows_host(self._host):
-            raise Denied(
-                "local_policy",
-                f"the delegate's own policy refuses it: the host {self._host} may not be called",
-                "allow it with the key hosts in the policy file of that delegate, or use another delegate",
-                rule="hosts",
-            )
+        self._policy.check_host(self._host)
         self._check(path, headers or {}, about)
         url = self._origin + path
         if query:

@@ -66,13 +66,7 @@ class VaultCalls:
         `refusals` go before those of every call. `hurried`: once and shortly, for what may as well fail. Raises Denied,
         NotFound, Conflict, NotReady, Malformed, Unavailable, Overloaded.
         """
-        if not self._policy.allows_host(self._host):
-            raise Denied(
-                "local_policy",
-                f"the delegate's own policy refuses it: the host {self._host} may not be called",
-                "allow it with the key hosts in the policy file of that delegate, or use another delegate",
-                rule="hosts",
-            )
+        self._policy.check_host(self._host)
 
         async def once() -> Answer:
             if self._threads is None:

@@ -236,13 +236,7 @@ async def own_file(surroundings: Surroundings, path: str, what: str, form: re.Pa
 
     Raises Denied, NotFound, Malformed.
     """
-    if not surroundings.policy.allows_file(path):
-        raise Denied(
-            "local_policy",
-            f"the delegate's own policy refuses it: connectors may not name the file {path}",
-            "allow it with the key files in the policy file of that delegate, or use another delegate",
-            rule="files",
-        )
+    surroundings.policy.check_file(path)
     content = (await asyncio.to_thread(read_bytes, path, what)).strip()
     if not form.match(content):
         raise Malformed(

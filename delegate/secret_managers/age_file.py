@@ -78,7 +78,12 @@ class AgeFiles:
         """Whether the identity is one, and the folder is there and may be read; the local policy must allow a file in it."""
         self._identity()
         if not _allows_some(self._policy, self._folder):
-            raise _forbidden(f"{self._folder}/*")
+            raise Denied(
+                "local_policy",
+                f"the delegate's own policy refuses it: connectors may not name the file {self._folder}/*",
+                "allow it with the key files in the policy file of that delegate, or use another delegate",
+                rule="files",
+            )
         try:
             await self._run(f"{self._folder}/{CHECKED}", partial(read_below, self._folder, [CHECKED], LARGEST_FILE))
         except NotFound:
@@ -92,8 +97,7 @@ class AgeFiles:
             )
         names = below(locator)
         path = f"{self._folder}/{locator}"
-        if not self._policy.allows_file(path):
-            raise _forbidden(path)
+        self._policy.check_file(path)
         identities = self._identity()
 
         def read() -> bytes:
@@ -219,15 +223,6 @@ def _decrypted(content: bytes, identities: list[object], path: str) -> bytes:
             raise
         raise _TAMPERED.error(path) from None
     return plain
-
-
-def _forbidden(path: str) -> Denied:
-    return Denied(
-        "local_policy",
-        f"the delegate's own policy refuses it: connectors may not name the file {path}",
-        "allow it with the key files in the policy file of that delegate, or use another delegate",
-        rule="files",
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class CustomStore:
 
     async def check(self) -> None:
         """The shell is there, or the host lets the SSHKey in; no script runs. Raises Denied, NotFound, Unavailable."""
-        self._check_policy()
+        self._surroundings.policy.check_scripts()
         if not self._settings.is_remote:
             LocalScripts(self._commands).shell(_SHELLS[self._template.content.shell])
         elif not self._settings.asks_host:
@@ -163,7 +163,7 @@ class CustomStore:
     async def _run(
         self, script: str, locator: str, secret: SecretVersion, value: Plaintext | None = None
     ) -> Plaintext | Absence:
-        self._check_policy()
+        self._surroundings.policy.check_scripts()
         content, given = self._template.content, read_inputs(locator)
         texts = merged(content, self._settings, given)
         inputs = self._inputs(texts)
@@ -207,15 +207,6 @@ class CustomStore:
             )
         around = self._surroundings
         return SshTarget(host, self._login, around.policy, around.call_seconds, around.ssh_known_hosts)
-
-    def _check_policy(self) -> None:
-        if not self._surroundings.policy.scripts:
-            raise Denied(
-                "local_policy",
-                "the delegate's own policy refuses it: scripts may not run here",
-                "allow it with the key scripts in the policy file of that delegate, or use another delegate",
-                rule="scripts",
-            )
 
 
 def CustomSecretManager(  # noqa: N802 (a kind, by its name in YAML)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -294,3 +295,22 @@ def test_any_file_is_a_policy_or_malformed(pairs: list[tuple[str, str]], host: s
         return
     parsed.allows_host(host)
     refused_by(parsed, hosts=[host])
+
+
+@pytest.mark.parametrize(
+    ("ask", "rule", "told"),
+    [
+        (lambda one: one.check_host("other.example"), "hosts", "the host other.example may not be called"),
+        (lambda one: one.check_file("/etc/shadow"), "files", "connectors may not name the file /etc/shadow"),
+        (lambda one: one.check_file("/etc/x", "an SSHKey"), "files", "an SSHKey may not name the file /etc/x"),
+        (lambda one: one.check_scripts(), "scripts", "scripts may not run here"),
+    ],
+)
+def test_whoever_asks_the_policy_is_told_the_same(ask: Callable[[LocalPolicy], None], rule: str, told: str) -> None:
+    with pytest.raises(Denied) as caught:
+        ask(policy('hosts = ["a.example"]\nfiles = ["/run/token"]'))
+    assert (caught.value.code, caught.value.facts) == ("local_policy", {"rule": rule})
+    assert caught.value.detail == f"the delegate's own policy refuses it: {told}"
+    assert f"the key {rule} in the policy file" in caught.value.hint
+    allowed = policy('hosts = ["other.example"]\nfiles = ["/etc/*"]\nscripts = true')
+    ask(allowed)
