@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,9 +13,9 @@ import pytest_asyncio
 import yaml
 
 from client.dev import DevEnvironment
-from client.program import clean_environment, command
 from shared.connectors.kinds import KINDS
 from shared.errors import Conflict, Malformed, NotFound, NotReady
+from tests.fakes.command_line import privyseal
 
 FOLDER = Path(__file__).parent / "documents"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -38,21 +36,6 @@ async def environment() -> AsyncIterator[DevEnvironment]:
             # What says executeOnDelegate: false has somewhere to go.
             await client.keyrings.create("platform", environment.folder / "platform.json", platform=True)
         yield environment
-
-
-async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
-    """The command line as a process of its own: its exit status, standard output and standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli"),
-        *("--context", environment.name),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
-    )
-    out, errors = await process.communicate(given.encode())
-    return process.returncode or 0, out.decode(), errors.decode()
 
 
 def documents(text: str) -> list[Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +12,9 @@ import pytest_asyncio
 import yaml
 
 from client.dev import DevEnvironment
-from client.program import clean_environment, command
 from shared.errors import NotFound
 from tests.fakes.aws_secrets import KEY, KEY_ID
+from tests.fakes.command_line import privyseal
 from tests.servers.emulators import Moto
 from tests.servers.openbao import OpenBao
 
@@ -162,21 +160,6 @@ async def environment(bao: OpenBao, moto: Moto) -> AsyncIterator[DevEnvironment]
         for arguments in (("org", "create", "default"), ("--org", "default", "project", "create", "proj")):
             assert (await privyseal(running, *arguments))[0] == 0
         yield running
-
-
-async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
-    """The command line as a process of its own: its exit status, standard output and standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli"),
-        *("--context", environment.name),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
-    )
-    out, errors = await process.communicate(given.encode())
-    return process.returncode or 0, out.decode(), errors.decode()
 
 
 def documents(text: str) -> list[Any]:

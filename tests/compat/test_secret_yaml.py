@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ import pytest_asyncio
 import yaml
 
 from client.dev import DevEnvironment
-from client.program import clean_environment, command
 from shared.errors import Malformed, NotFound
+from tests.fakes.command_line import privyseal
 
 FOLDER = Path(__file__).parent / "secrets"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -27,21 +25,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def environment() -> AsyncIterator[DevEnvironment]:
     async with DevEnvironment(delegates=1) as environment:
         yield environment
-
-
-async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
-    """The command line as a process of its own: its exit status, standard output and standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli"),
-        *("--context", environment.name),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
-    )
-    out, errors = await process.communicate(given.encode())
-    return process.returncode or 0, out.decode(), errors.decode()
 
 
 def documents(text: str) -> list[Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ import pytest_asyncio
 import yaml
 
 from client.dev import DevEnvironment
-from client.program import clean_environment, command
 from shared.names import Scope
+from tests.fakes.command_line import privyseal
 
 FOLDER = Path(__file__).parent / "templates"
 VALUES = {
@@ -49,21 +47,6 @@ async def environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
             await client.scopes.create(Scope(), "acme", None, "")
             await client.scopes.create(Scope("acme"), "shop", None, "")
         yield running
-
-
-async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
-    """The command line as a process of its own: its exit status, standard output and standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli"),
-        *("--context", environment.name),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
-    )
-    out, errors = await process.communicate(given.encode())
-    return process.returncode or 0, out.decode(), errors.decode()
 
 
 def documents(text: str) -> list[Any]:

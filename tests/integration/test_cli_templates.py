@@ -14,7 +14,7 @@ import pytest_asyncio
 from client.dev import DevEnvironment
 from client.program import clean_environment, command
 from shared.errors import Conflict, Malformed, NotFound, NotReady
-from tests.compat.test_template_yaml import privyseal
+from tests.fakes.command_line import privyseal
 from tests.fakes.terminal import Terminal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

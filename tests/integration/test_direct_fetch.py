@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
@@ -12,12 +10,12 @@ import pytest_asyncio
 
 from client.dev import DevEnvironment
 from client.grants import principal_of
-from client.program import clean_environment, command
 from client.sdk import Client
 from shared.crypto.identity import Identity
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Denied, Malformed, NotFound
 from shared.names import Scope
+from tests.fakes.command_line import privyseal
 from tests.fakes.refusal import refused
 from tests.servers.openbao import OpenBao
 
@@ -58,20 +56,6 @@ async def environment(bao: OpenBao, tmp_path_factory: pytest.TempPathFactory) ->
         status, _, errors = await privyseal(running, "apply", "-f", "-", given=CONNECTOR.format(address=bao.address))
         assert (status, errors) == (0, "")
         yield running
-
-
-async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli"),
-        *("--context", environment.name),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
-    )
-    out, errors = await process.communicate(given.encode())
-    return process.returncode or 0, out.decode(), errors.decode()
 
 
 async def somebody(environment: DevEnvironment, *permissions: str, path: str | None = None) -> Client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -12,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from client.dev import DevEnvironment
-from client.program import clean_environment, command
 from shared.errors import PrivySealError
 from tests.fakes import example_plugin
+from tests.fakes.command_line import privyseal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,20 +42,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         patch.syspath_prepend(packages)
         yield folder
-
-
-async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli"),
-        *("--context", environment.name),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
-    )
-    out, errors = await process.communicate(given.encode())
-    return process.returncode or 0, out.decode(), errors.decode()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from client.dev import DevEnvironment
-from client.program import clean_environment, command
 from shared.errors import Malformed
+from tests.fakes.command_line import privyseal
 from tests.fakes.refusal import refused
 from tests.servers.sshd import Sshd, keygen
 
@@ -57,20 +55,6 @@ async def environment(key: Path, tmp_path_factory: pytest.TempPathFactory) -> As
         async with running.client() as client:
             await client.store("account.pem", key.read_bytes())
         yield running
-
-
-async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli"),
-        *("--context", environment.name),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
-    )
-    out, errors = await process.communicate(given.encode())
-    return process.returncode or 0, out.decode(), errors.decode()
 
 
 def described(sshd: Sshd, name: str = "deploy", key: str = "account.pem", hosts: list[str] | None = None) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 
 from client.dev import DevEnvironment
-from client.program import clean_environment, command
 from shared.errors import PrivySealError
+from tests.fakes.command_line import privyseal
 from tests.servers.openbao import OpenBao
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -65,20 +63,6 @@ async def environment(bao: OpenBao) -> AsyncIterator[DevEnvironment]:
         )
         assert (status, errors) == (0, "")
         yield running
-
-
-async def privyseal(environment: DevEnvironment, *arguments: str, given: str = "") -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *command("privyseal", "client.cli"),
-        *("--context", environment.name),
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**clean_environment(os.environ), "PRIVYSEAL_HOME": str(environment.home.root)},
-    )
-    out, errors = await process.communicate(given.encode())
-    return process.returncode or 0, out.decode(), errors.decode()
 
 
 @pytest.mark.parametrize("name", ["vault", "transit"])
