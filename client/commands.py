@@ -19,7 +19,7 @@ from client.dispatch import Part, output, perform, submit
 from client.meanings import NOTHING, Meaning, meaning
 from client.outcomes import Opened
 from client.readers import Readers
-from client.sources import Source, source_of, sourced
+from client.sources import Source, sources_of
 from client.tasks import SignedTask, connectors_in_use, sign_task
 from shared.canonical import blob_digest
 from shared.command import Command, Finished, finished_from
@@ -120,13 +120,12 @@ class Commands:
 
     async def _sources(self, places: Sequence[Meaning]) -> list[Source]:
         stored = [one for one in places if isinstance(one, Reference)]
-        found = dict(zip(stored, await self._directory.find(stored, fresh=True), strict=True))
+        found = await self._directory.find(stored, fresh=True)
         sources = []
-        for one in places:
-            source = source_of(one, found[one]) if isinstance(one, Reference) else await sourced(self._directory, one)
-            if isinstance(source, PrivySealError):
-                raise source
-            sources.append(source)
+        for one in await sources_of(self._directory, places, dict(zip(stored, found, strict=True))):
+            if isinstance(one, PrivySealError):
+                raise one
+            sources.append(one)
         return sources
 
     async def _candidate(self, sources: Sequence[Source], selectors: Sequence[str]) -> Candidate:

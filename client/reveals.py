@@ -14,7 +14,7 @@ from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.meanings import Meaning
 from client.readers import Readers
-from client.sources import Source, source_of, sourced
+from client.sources import Source, sources_of
 from client.tasks import SignedTask, Subject, sign_task
 from client.versions import version_of
 from shared.crypto.output import Item
@@ -84,11 +84,7 @@ class Reveals:
             if any(isinstance(one, Denied | Unauthenticated) for one in found):
                 # What arrived before the newest grants did may have been refused for want of them.
                 found = await directory.find(stored, fresh=True)
-        stands = dict(zip(stored, found, strict=True))
-        return [
-            source_of(one, stands[one]) if isinstance(one, Reference) else await sourced(directory, one)
-            for one in places
-        ]
+        return await sources_of(directory, places, dict(zip(stored, found, strict=True)))
 
     def _groups(self, sources: Mapping[int, Source], selectors: Sequence[str]) -> list[dict[int, Source]]:
         groups: dict[tuple[str, tuple[str, ...], str], list[dict[int, Source]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from client.directory import Directory, Known
@@ -11,7 +12,6 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.errors import PrivySealError
 from shared.names import Reference
-from shared.references import DirectReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,32 @@ class Source:
         return Subject(None, connector, reference=self.meant.reference, metadata=self.meant.metadata)
 
 
-def source_of(place: Reference, found: Known | PrivySealError) -> Source | PrivySealError:
-    """The source of a stored secret that was looked for, or why there is none."""
-    return found if isinstance(found, PrivySealError) else Source(place, found.connector, found.secret.document.scope)
+async def sources_of(
+    directory: Directory, places: Sequence[Meaning], stored: Mapping[Reference, Known | PrivySealError]
+) -> list[Source | PrivySealError]:
+    """Where each place's value comes from, or why from nowhere; `stored` is what those of them that are secrets stand for.
 
-
-async def sourced(directory: Directory, meant: DirectReference) -> Source | PrivySealError:
-    """The source of what is fetched directly, or why there is none."""
-    try:
-        connector = await directory.read_by(meant)
-    except PrivySealError as why:
-        return why
-    return Source(meant, connector, connector.document.scope)
+    A connector that is to read directly is asked for once, however many of the places it reads.
+    """
+    connectors: dict[tuple[Reference, str], Verified[ConnectorDocument] | PrivySealError] = {}
+    sources: list[Source | PrivySealError] = []
+    for one in places:
+        if isinstance(one, Reference):
+            known = stored[one]
+            sources.append(
+                known
+                if isinstance(known, PrivySealError)
+                else Source(one, known.connector, known.secret.document.scope)
+            )
+            continue
+        reader = one.connector, one.kind
+        if reader not in connectors:
+            try:
+                connectors[reader] = await directory.read_by(one)
+            except PrivySealError as why:
+                connectors[reader] = why
+        connector = connectors[reader]
+        sources.append(
+            connector if isinstance(connector, PrivySealError) else Source(one, connector, connector.document.scope)
+        )
+    return sources

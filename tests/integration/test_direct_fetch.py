@@ -33,6 +33,9 @@ secret:
   spec: {{secretManagerIdentifier: account.vault1, valueType: Reference, value: teams/a/db#password}}
 """
 
+NAMES = ("vault1", "vault2")
+"""A connector that there is, and one that there isn't."""
+
 
 @pytest.fixture(scope="module")
 def bao() -> Iterator[OpenBao]:
@@ -102,6 +105,25 @@ async def test_more_paths_than_the_audit_names_at_once_are_asked_for_in_several_
         items = await client.reveal_all([*references, "hashicorpvault://vault1/teams/a/db#user"])
     assert [getattr(one, "code", "") for one in items[:-1]] == ["vault_missing"] * 60
     assert items[-1] == Plaintext(b"app")
+
+
+async def test_a_connector_that_reads_many_values_is_asked_for_once(
+    environment: DevEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references = [f"hashicorpvault://{name}/teams/a/db#{key}" for key in ("password", "user") for name in NAMES]
+    asked: list[tuple[str, Any]] = []
+    async with environment.client() as client:
+        ask = client.account.ask
+
+        async def heard(method: str, path: str, **arguments: Any) -> Any:
+            asked.append((path, arguments.get("json")))
+            return await ask(method, path, **arguments)
+
+        monkeypatch.setattr(client.account, "ask", heard)
+        items = await client.reveal_all(references)
+    assert [type(one) for one in items] == [Plaintext, NotFound] * 2
+    wanted = [{"secrets": [], "connectors": [{"scope": "account", "identifier": name}]} for name in NAMES]
+    assert [body for path, body in asked if path == "resolve"] == wanted
 
 
 async def test_a_command_gets_what_is_fetched_directly_and_it_is_masked(environment: DevEnvironment) -> None:
