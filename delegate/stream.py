@@ -17,6 +17,7 @@ import grpc.aio
 from delegate.clock import Clock
 from shared.codec import ManagerReader, delegate_messages
 from shared.errors import CLASSES, PrivySealError, Unavailable
+from shared.liveness import Liveness
 from shared.messages import (
     Checked,
     Credit,
@@ -171,7 +172,7 @@ class Stream:
         """Send heartbeats and notice the manager's silence meanwhile."""
         beat = _within(welcome.heartbeat_ms / 1000, _HEARTBEAT_SECONDS)
         silence = max(_within(welcome.silence_ms / 1000, _SILENCE_SECONDS), 2 * beat)
-        watch = asyncio.create_task(self._watch(beat, silence, heartbeat))
+        watch = asyncio.create_task(self._watch(Liveness(beat, silence), heartbeat))
         try:
             yield
         finally:
@@ -190,16 +191,23 @@ class Stream:
         self._sent.set()
         self._queue.put_nowait(None)
 
-    async def _watch(self, beat: float, silence: float, heartbeat: Callable[[], Heartbeat]) -> None:
+    async def _watch(self, liveness: Liveness, heartbeat: Callable[[], Heartbeat]) -> None:
+        looked = spoke = self._clock.monotonic()
         while True:
-            await asyncio.sleep(beat)
-            if self._clock.monotonic() - self._heard > silence:
+            await asyncio.sleep(liveness.look_seconds)
+            moment = self._clock.monotonic()
+            # What the manager said while this process hung is still unread.
+            self._heard = min(moment, self._heard + liveness.held_up(moment - looked))
+            looked = moment
+            if liveness.is_silent(moment - self._heard):
                 self._silent = True
                 self._call.cancel()
                 return
             if self._ended.is_set():
                 return
-            self.mention(heartbeat())
+            if liveness.is_due(moment - spoke):
+                spoke = moment
+                self.mention(heartbeat())
 
     async def _outgoing(self) -> AsyncIterator[delegate_pb2.FromDelegate]:
         while (message := await self._queue.get()) is not None:

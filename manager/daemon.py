@@ -157,7 +157,7 @@ async def _serve(configuration: Configuration, services: Services, stop: asyncio
         serving = group.create_task(http.serve(sockets=[listening]))
         # A manager that clients can't reach any more had better end, so that it is started again.
         serving.add_done_callback(lambda _: stop.set())
-        beating = group.create_task(_beat(services, configuration.heartbeat_seconds))
+        beating = group.create_task(_beat(services, services.streams.look_seconds))
         pruning = group.create_task(_prune(services))
         _log.info("manager.started", address=configuration.url, origin=", ".join(configuration.delegate_urls))
         await stop.wait()

@@ -51,7 +51,8 @@ OPTIONS = (
         "silence",
         "duration",
         "5s",
-        "How long a delegate may be silent before its tasks go to another.",
+        "Within how long it is noticed that a delegate or its network is silent, so that its tasks go to another; delegates leave a silent "
+        "manager as soon. At least two heartbeats.",
         minimum=0.3,
         maximum=300,
     ),

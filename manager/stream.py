@@ -27,6 +27,7 @@ from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, peek_kind, thumbprint
 from shared.errors import Malformed, NotReady, PrivySealError, Unauthenticated
 from shared.hello import hello_message
+from shared.liveness import Liveness
 from shared.messages import (
     Challenge,
     Checked,
@@ -85,6 +86,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         self._origins = frozenset(origins)
         self._heartbeat_ms = heartbeat_ms
         self._silence_ms = silence_ms
+        self._liveness = Liveness(heartbeat_ms / 1000, silence_ms / 1000)
+        self._looked: float | None = None
         self._strangers = most_strangers
         self._numbers = 0
         self._beaten: dict[Delegate, asyncio.Task[None]] = {}
@@ -263,17 +266,31 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             raise Unauthenticated("certificate_foreign", "the new certificate is of another identity")
         self._fleet.renew(delegate, certificate)
 
+    @property
+    def look_seconds(self) -> float:
+        """How often `beat` is to be called."""
+        return self._liveness.look_seconds
+
     async def beat(self) -> None:
-        """One round of heartbeats; called every `heartbeat_ms`. Cuts streams that were silent for `silence_ms`."""
-        moment, now = self._clock.monotonic(), self._clock.now()
+        """One look at all streams: cuts those that were silent for too long, and tells the others that the manager is there.
+
+        A look that comes late finds messages unread: what held up the manager is not held against its delegates.
+        """
+        moment, now, liveness = self._clock.monotonic(), self._clock.now(), self._liveness
+        held_up = 0.0 if self._looked is None else liveness.held_up(moment - self._looked)
+        self._looked = moment
+        if held_up:
+            _log.warning("heartbeat.late", seconds=round(held_up, 3))
         for delegate in self._fleet:
+            if held_up:
+                delegate.heard = min(moment, delegate.heard + held_up)
             if delegate.certificate.document.exp <= now:
                 _log.warning("certificate.expired", account=delegate.account, delegate=delegate.name)
                 delegate.cut()
-            elif (moment - delegate.heard) * 1000 > self._silence_ms:
+            elif liveness.is_silent(moment - delegate.heard):
                 _log.warning("stream.silent", account=delegate.account, delegate=delegate.name)
                 delegate.cut()
-            elif (moment - delegate.spoke) * 1000 >= self._heartbeat_ms / 2 and delegate not in self._beaten:
+            elif liveness.is_due(moment - delegate.spoke) and delegate not in self._beaten:
                 # Not waited for: one that doesn't read mustn't keep the others from being told.
                 self._beaten[delegate] = beating = asyncio.create_task(self._tell(delegate))
                 beating.add_done_callback(partial(self._told, delegate))

@@ -294,7 +294,7 @@ class EvilManager:
     @staticmethod
     async def _beat(streams: Streams) -> None:
         while True:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(streams.look_seconds)
             await streams.beat()
 
     # ---- between client and manager
