@@ -15,7 +15,7 @@ from manager.trail import Trail
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified
 from shared.messages import Need, Result, Task
-from shared.task import Life
+from shared.task import Life, Priority
 from shared.tracing import UNRECORDED, Span
 
 
@@ -49,6 +49,7 @@ class Assignment:
     credentials: tuple[bytes, ...] = ()
     seconds: int = 0
     principal: str = ""
+    priority: Priority = "normal"
     submitted_at: int = 0
     delegate: Delegate | None = None
     name: str = ""

@@ -22,7 +22,7 @@ from manager.checks import Checks
 from manager.clock import Clock
 from manager.condition import Condition, expiry_of
 from manager.connection import Connection
-from manager.dispatch import MOST_WAITING, Dispatcher
+from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
 from manager.observation import observe
@@ -31,6 +31,7 @@ from manager.store import Store
 from manager.stream import Streams
 from manager.tasks import Tasks
 from manager.traces import tracer
+from manager.waiting import MOST_WAITING
 from shared.errors import Malformed, PrivySealError, Unavailable
 from shared.messages import Drain
 from shared.wire import delegate_pb2_grpc

@@ -7,23 +7,25 @@ request does; what must survive a restart is what the submitter holds, a signed 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Collection
+from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from manager.assignment import Assignment
 from manager.clock import Clock
+from manager.conversation import Lost, converse
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
 from manager.outputs import Outputs
 from manager.pace import Pace
 from manager.routing import Candidate, Wanted, explain, reasons
+from manager.waiting import MOST_WAITING, Waiting, is_full
 from shared.documents.answer import AnswerDocument
 from shared.documents.jws import parse_as
 from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, Unavailable
-from shared.messages import Cancel, Documents, Need, Output, Progress, Result
+from shared.messages import Need, Output, Progress, Result
 from shared.metrics import known
 from shared.session import Side
 from shared.task import FINAL, RETRYABLE_CODES, State
@@ -31,14 +33,8 @@ from shared.task import FINAL, RETRYABLE_CODES, State
 MOST_RUNNING = 4_096
 """Tasks of one account at once; more is answered as Overloaded."""
 
-MOST_WAITING = 1_000
-"""Of those, how many may wait for a free delegate."""
-
 MOST_BYTES = 256 * 1024 * 1024
 """Inputs and records of one account's tasks that are held at once."""
-
-MOST_SENT = 50_000
-"""Digests of documents that are remembered as sent to one delegate; it takes one that comes again as known."""
 
 MOST_NEEDS = 3
 GRACE_SECONDS = 5.0
@@ -48,10 +44,6 @@ EXECUTION_SECONDS = 600.0
 """How long a delegate may take; then it counts as lost."""
 
 _log = structlog.get_logger()
-
-
-class Lost(Exception):
-    """The stream that had the task ended."""
 
 
 class Dispatcher:
@@ -73,8 +65,7 @@ class Dispatcher:
         self._grace_seconds = grace_seconds
         self._execution_seconds = execution_seconds
         self._running: dict[str, dict[str, Assignment]] = {}
-        self._waiting: dict[str, deque[Assignment]] = {}
-        self._most_waiting = most_waiting
+        self._waiting = Waiting(most_waiting)
         self._bytes: dict[str, int] = {}
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
 
@@ -91,7 +82,7 @@ class Dispatcher:
         """
         running = self._running.setdefault(assignment.account, {})
         held, size = self._bytes.get(assignment.account, 0), assignment.size
-        if self._is_full(running.values(), assignment.principal, MOST_RUNNING) or held + size > MOST_BYTES:
+        if is_full(running.values(), assignment.principal, MOST_RUNNING) or held + size > MOST_BYTES:
             raise self._overloaded(assignment, "tasks_too_many", "too many tasks of the account are running")
         running[assignment.id] = assignment
         self._bytes[assignment.account] = held + size
@@ -106,18 +97,10 @@ class Dispatcher:
             if assignment.life.attempt:
                 self._paces[assignment.account].ended(self._clock.monotonic())
 
-    @staticmethod
-    def _is_full(places: Collection[Assignment], principal: str, most: int) -> bool:
-        """One principal may take half of the places, so that there is always one for another."""
-        half = (most + 1) // 2
-        if len(places) < half:
-            return False
-        return len(places) >= most or sum(one.principal == principal for one in places) >= half
-
     def _overloaded(self, assignment: Assignment, code: str, detail: str) -> Overloaded:
         """Answered at once, with the time that the line before it will take."""
         assignment.life = assignment.life.refused("overloaded")
-        waiting = len(self._waiting.get(assignment.account, ())) + 1
+        waiting = self._waiting.count(assignment.account) + 1
         seconds = self._paces[assignment.account].seconds_for(waiting, self._clock.monotonic())
         hint = f"try again in {seconds} seconds; privyseal delegate list shows who is busy or over a limit"
         return Overloaded(code, detail, hint, retry_after=seconds)
@@ -139,7 +122,13 @@ class Dispatcher:
             try:
                 with assignment.span.child("manager.dispatch", attempt=assignment.life.attempt) as span:
                     assignment.traceparent = span.traceparent
-                    reply = await self._converse(assignment, delegate)
+                    reply = await converse(
+                        assignment,
+                        delegate,
+                        self._clock,
+                        self._execution_seconds + assignment.seconds,
+                        partial(self._handed, assignment, delegate),
+                    )
             except Lost:
                 self._record_loss(assignment, delegate)
                 self._metrics.redispatched.labels("lost").inc()
@@ -215,12 +204,11 @@ class Dispatcher:
                 assignment.life = assignment.life.refused("no_delegate")
                 raise self._no_delegate(assignment)
             patience = min(patience, self._grace_seconds)
-        waiting = self._waiting.setdefault(assignment.account, deque())
         # What has begun already is not sent away: it has its place among those that run.
-        if not assignment.tried and self._is_full(waiting, assignment.principal, self._most_waiting):
+        if not assignment.tried and self._waiting.is_full_for(assignment):
             raise self._overloaded(assignment, "queue_full", "too many tasks of the account wait for a free delegate")
         assignment.seat = asyncio.get_running_loop().create_future()
-        waiting.append(assignment)
+        self._waiting.enter(assignment)
         assignment.trail.note(now, "waits")
         self._tell(assignment)
         try:
@@ -238,8 +226,7 @@ class Dispatcher:
             raise self._no_delegate(assignment) from None
         finally:
             assignment.seat = None
-            if assignment in waiting:
-                waiting.remove(assignment)
+            self._waiting.leave(assignment)
 
     def _take(self, assignment: Assignment, delegate: Delegate, why: str) -> Delegate:
         """Puts the task on the delegate's books before anything is awaited, so that no other takes the same place."""
@@ -267,55 +254,19 @@ class Dispatcher:
             detail, hint = "no known delegate can take the task", "each delegate's reasons are listed"
         return NotReady("no_delegate", detail, hint, delegates=rows, **({"others": others} if others else {}))
 
-    async def _converse(self, assignment: Assignment, delegate: Delegate) -> Result | Need:
-        """Documents, task, reply. Raises Lost."""
-        assert assignment.reply is not None
-        is_sent, began = False, 0.0
-        try:
-            # The sending counts too: a delegate that doesn't read would keep the task for ever.
-            async with asyncio.timeout(self._execution_seconds + assignment.seconds):
-                await self._give(assignment, delegate)
-                is_sent, began = True, self._handed(assignment)
-                # While it works: to look at others takes time, and it is the first moment in which nobody waits for us.
-                self._tell(assignment, delegate.kid)
-                return await assignment.reply
-        except TimeoutError:
-            if is_sent:
-                await delegate.tell(Cancel(assignment.id, assignment.life.attempt))
-            else:
-                delegate.cut()
-            if not assignment.reply.cancelled() and assignment.reply.done():  # in the same moment
-                return assignment.reply.result()
-            raise Lost from None
-        except Conflict:  # given up; told here, so that it comes after the task
-            await delegate.tell(Cancel(assignment.id, assignment.life.attempt))
-            raise
-        finally:
-            if is_sent:
-                assignment.times.executed += self._clock.monotonic() - began
-
-    def _handed(self, assignment: Assignment) -> float:
-        """It is on its way to a delegate: when that was."""
-        now, times = self._clock.monotonic(), assignment.times
+    def _handed(self, assignment: Assignment, delegate: Delegate) -> None:
+        """It is on its way to a delegate."""
+        times = assignment.times
         if not times.handed:
-            times.handed = now
-            self._metrics.dispatch.labels(known(assignment.op)).observe(now - times.arrived)
-        return now
+            times.handed = self._clock.monotonic()
+            self._metrics.dispatch.labels(known(assignment.op)).observe(times.handed - times.arrived)
+        # While it works: to look at others takes time, and it is the first moment in which nobody waits for us.
+        self._tell(assignment, delegate.kid)
 
     @property
     def waiting(self) -> int:
         """Tasks that wait for a free delegate."""
-        return sum(map(len, self._waiting.values()))
-
-    @staticmethod
-    async def _give(assignment: Assignment, delegate: Delegate) -> None:
-        fresh = [one for one in assignment.documents if one.digest not in delegate.sent]
-        if fresh:
-            if len(delegate.sent) > MOST_SENT:
-                delegate.sent.clear()
-            delegate.sent.update(one.digest for one in fresh)
-            await delegate.send(Documents(tuple(one.compact for one in fresh)))
-        await delegate.send(assignment.task())
+        return len(self._waiting)
 
     # What the streams report.
 
@@ -343,27 +294,25 @@ class Dispatcher:
             self.outputs.add(delegate.account, message)
 
     def offer(self, delegate: Delegate) -> None:
-        """A delegate has free places: the tasks that waited longest and may have them get them."""
-        waiting = self._waiting.get(delegate.account)
-        if not waiting:
-            return
-        places = delegate.session.credits if delegate.session.takes_tasks else 0
-        for assignment in list(waiting):
-            if places <= 0:
-                return
+        """A delegate has free places: those that wait and may have them get them, in turn."""
+
+        def give(assignment: Assignment) -> bool:
             if assignment.seat is None or assignment.seat.done():
-                continue
-            if not reasons(delegate.candidate(self._clock.now(), assignment.id), self._wanted(assignment)):
-                waiting.remove(assignment)
-                assignment.seat.set_result(self._take(assignment, delegate, "the first to have room while it waited"))
-                places -= 1
+                return False
+            if reasons(delegate.candidate(self._clock.now(), assignment.id), self._wanted(assignment)):
+                return False
+            assignment.seat.set_result(self._take(assignment, delegate, "the first to have room while it waited"))
+            return True
+
+        places = delegate.session.credits if delegate.session.takes_tasks else 0
+        self._waiting.serve(delegate.account, places, give)
 
     def lost(self, delegate: Delegate) -> None:
         """A stream has ended: its tasks are lost, and some that wait have nobody to wait for any more."""
         for assignment in list(self._running.get(delegate.account, {}).values()):
             if assignment.delegate is delegate and assignment.reply is not None and not assignment.reply.done():
                 assignment.reply.set_exception(Lost())
-        for assignment in list(self._waiting.get(delegate.account, ())):
+        for assignment in self._waiting.of(delegate.account):
             if not self._fleet.could_wait(delegate.account, self._wanted(assignment)):
                 asyncio.get_running_loop().call_later(self._grace_seconds, self._give_up, assignment)
 

@@ -15,7 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Literal
+from typing import Final, Literal, get_args
+
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
+"""How a manager serves tasks that wait, the first served first. Nobody signs or verifies it."""
 
 MOST_ATTEMPTS = 3
 RETRYABLE_CODES = frozenset({"unavailable", "overloaded", "not_ready"})
