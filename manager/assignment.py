@@ -1,6 +1,7 @@
 """A task on its way through the manager: what it is, where it stands, and how long each part took.
 
-Promises nothing by itself: `manager.dispatch` moves it, by the decisions of `shared.task`. Memory only.
+Promises nothing by itself: `manager.dispatch` moves it, by the decisions of `shared.task`. Memory only. Whoever has something
+done makes one with `assigned`, has `Dispatcher.run` run it, and writes down what came of it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from manager.routing import Wanted
 from manager.trail import Trail
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified
+from shared.documents.task import EXEC
 from shared.messages import Need, Result, Task
 from shared.task import Life, Priority
 from shared.tracing import UNRECORDED, Span
+from shared.trust.book import Book
+from shared.trust.warrant import Warrant
 
 
 @dataclass(slots=True)
@@ -77,3 +81,51 @@ class Assignment:
         return Task(
             self.id, self.life.attempt, self.compact, self.inputs, self.stored, self.credentials, self.traceparent
         )
+
+
+def assigned(
+    allowed: Warrant,
+    book: Book,
+    now: int,
+    *,
+    inputs: tuple[bytes, ...] = (),
+    stored: tuple[bytes, ...] = (),
+    credentials: tuple[bytes, ...] = (),
+    priority: Priority = "normal",
+    span: Span = UNRECORDED,
+    arrived: float = 0.0,
+) -> Assignment:
+    """What `allowed` allows, to be dispatched: all else that it needs stands in the verified task. `arrived` is monotonic.
+
+    `stored` and `credentials` are the records of what it acts on, in the order of its targets and credentials.
+    """
+    task, document = allowed.task, allowed.task.document
+    pinned = [book.find(pin.digest) for pin in document.pins]
+    rank = {"account": 0, "grant": 1, "keyring": 2}
+    return Assignment(
+        account=book.id,
+        id=task.digest,
+        compact=task.compact,
+        op=document.op,
+        wanted=Wanted(
+            document.keyring,
+            document.gen,
+            allowed.kinds | ({EXEC} if document.op == EXEC else set()),
+            allowed.selectors,
+            document.to,
+            conditions=allowed.conditions,
+            scopes=allowed.scopes,
+        ),
+        exp=document.exp,
+        inputs=inputs,
+        stored=stored,
+        credentials=credentials,
+        seconds=document.seconds or 0,
+        documents=sorted((one for one in pinned if one is not None), key=lambda one: rank.get(one.kind, 3)),
+        life=Life(document.repeat),
+        principal=task.kid,
+        priority=priority,
+        submitted_at=now,
+        times=Times(arrived),
+        span=span,
+    )

@@ -9,12 +9,11 @@ transaction as that entry; the access of one that only reads is written down bef
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from manager.assignment import Assignment, Times
+from manager.assignment import Assignment, assigned
 from manager.authentication import Caller
 from manager.books import Books, row_of
 from manager.clock import Clock
@@ -22,30 +21,23 @@ from manager.dispatch import Dispatcher
 from manager.endings import Endings
 from manager.history import History, check_named, publishing
 from manager.metrics import ManagerMetrics
-from manager.policy import may_see
+from manager.outcomes import Finished, Outcomes
 from manager.records import Records, check_inputs, versions_of
-from manager.routing import Wanted
 from manager.store import Store, Transaction
+from manager.turns import Turns
+from manager.warrants import Warrants
 from shared.canonical import digest
 from shared.documents.answer import AnswerDocument
 from shared.documents.fields import Revisioned
-from shared.documents.jws import Verified, parse_as
-from shared.documents.task import EXEC, TaskDocument
-from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError, Unavailable
+from shared.documents.jws import Unverified, Verified, parse_as
+from shared.documents.task import TaskDocument
+from shared.errors import Conflict, Denied, Malformed, PrivySealError, Unavailable
 from shared.messages import Result
-from shared.task import Life, State
+from shared.task import Priority, State
 from shared.tracing import UNRECORDED, Span
-from shared.trust.book import Book
-from shared.trust.warrant import Warrant, warrant
+from shared.trust.warrant import Warrant
 
 _READS = frozenset({"check", "reveal"})
-
-MOST_NEWER = 1_000
-"""Newer documents of a kind that a refusal carries."""
-
-KEPT_OUTCOMES = 1_000
-KEPT_BYTES = 64 * 1024 * 1024
-KEPT_SECONDS = 600.0
 
 _BROUGHT = frozenset({"connector", "secret"})
 """Kinds of documents that a task may bring along."""
@@ -55,25 +47,14 @@ _BROUGHT = frozenset({"connector", "secret"})
 class Submitted:
     """A task as it arrived: the signed task, its sealed inputs, and new documents to be published with its outcome.
 
-    `span` is the manager's part of its trace.
+    `priority` is how it is served among those that wait; `span` is the manager's part of its trace.
     """
 
     compact: str
     inputs: tuple[bytes, ...] = ()
     documents: tuple[str, ...] = ()
     span: Span = UNRECORDED
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A task's end, for its submitter: what the delegate signed and sealed, relayed."""
-
-    task: str
-    state: str
-    code: str
-    answer: str = ""
-    certificate: str = ""
-    sealed: bytes = b""
+    priority: Priority = "normal"
 
 
 class Tasks:
@@ -90,8 +71,9 @@ class Tasks:
         self._history = History(store, clock, self._endings)
         self._records = Records(store)
         self._running: dict[tuple[str, str, str], asyncio.Task[Finished]] = {}
-        self._kept: OrderedDict[tuple[str, str], tuple[str, float, Finished]] = OrderedDict()
-        self._kept_bytes = 0
+        self._warrants = Warrants(store, clock)
+        self._outcomes = Outcomes(clock)
+        self._turns = Turns()
 
     async def submit(self, caller: Caller, submitted: Submitted) -> asyncio.Task[Finished]:
         """The task, running: the one already under way where the same signed task was submitted before.
@@ -122,8 +104,7 @@ class Tasks:
 
     def kept(self, caller: Caller, task: str) -> Finished | None:
         """The outcome of a task of the caller's that ended a short while ago."""
-        owner, until, finished = self._kept.get((caller.account, task), ("", 0.0, None))
-        return finished if owner == caller.kid and self._clock.monotonic() < until else None
+        return self._outcomes.find(caller, task)
 
     async def recover(self) -> None:
         """To be called once, before anything is submitted."""
@@ -149,26 +130,11 @@ class Tasks:
             foreign = Denied("task_of_another", "the task is signed by another key than the request", "submit your own")
             await self._history.refused(caller, document, submitted.compact, foreign, submitted.span, arrived)
             raise foreign
-        book = await self._books.book(caller.account)
         kept = self.kept(caller, digest(submitted.compact))
         if kept is not None:
             return kept
-        draft = book
-        fresh: list[Verified[Revisioned]] = []
         try:
-            stale = await self._books.complete(book, document.pins)
-            if submitted.documents:
-                draft, fresh = await self._books.examine(book, submitted.documents)
-                _check_brought(document, fresh)
-            task = draft.verify(unverified)
-            allowed = await self._warrant(draft, task, stale, submitted.span)
-            check_inputs(document, submitted.inputs)
-            check_named(document)
-            # (2) What does it act on?
-            stored = await self._records.opened(caller.account, task.digest, document)
-            credentials = await self._records.credentials(caller.account, document)
-            # (3) Who does it?
-            assignment = self._assign(allowed, submitted, stored, credentials, draft, arrived)
+            assignment, allowed, fresh = await self._prepared(caller, submitted, unverified, arrived)
             if document.repeat == "never":
                 await self._history.begin(caller, assignment, document)
         except PrivySealError as why:
@@ -197,76 +163,42 @@ class Tasks:
                 await self._write(caller, assignment, allowed, result, answer, fresh)
         return self._finished(caller, assignment, result)
 
-    async def _warrant(self, book: Book, task: Verified[TaskDocument], stale: list[list[str]], span: Span) -> Warrant:
+    async def _prepared(
+        self, caller: Caller, submitted: Submitted, unverified: Unverified[TaskDocument], arrived: float
+    ) -> tuple[Assignment, Warrant, list[Verified[Revisioned]]]:
+        """What is to be dispatched, by which warrant, and the new documents that it brings; raises what speaks against it."""
+        if not self._turns.begin():
+            await self._turns.wait(caller.account, caller.kid, submitted.priority)
         try:
-            if stale:
-                detail = "the task pins documents of which there are newer revisions"
-                raise Conflict("pin_stale", detail, "sync and sign again", stale=stale)
-            with span.child("manager.warrant"):
-                return warrant(book, task, self._clock.now())
-        except Conflict as why:
-            if why.code == "pin_stale":
-                why.facts["documents"] = await self._newer(book, task.kid, why.facts["stale"])
-            raise
-        except NotReady as why:
-            if why.code == "documents_missing":
-                raise Conflict(
-                    "pin_unknown",
-                    "the task pins documents that the manager doesn't have",
-                    "sync and sign again",
-                ) from None
-            raise
-
-    async def _newer(self, book: Book, kid: str, stale: Sequence[Sequence[str]]) -> list[str]:
-        """What is newest of it, as far as `kid` may see it now: to have seen a revision once isn't enough."""
-        found, now = [], self._clock.now()
-        for kind in {kind for kind, _ in stale}:
-            ids = [id for other, id in stale if other == kind][:MOST_NEWER]
-            rows = list((await self._store.heads(book.id, kind, ids)).values())
-            if kind == "secret":
-                rows = [row for row in rows if may_see(book.authority, kid, row.scope, row.id, now)]
-            found += [row.compact for row in rows]
-        return found
-
-    def _assign(
-        self,
-        allowed: Warrant,
-        submitted: Submitted,
-        stored: tuple[bytes, ...],
-        credentials: tuple[bytes, ...],
-        book: Book,
-        arrived: float,
-    ) -> Assignment:
-        task = allowed.task
-        pinned = [book.find(pin.digest) for pin in task.document.pins]
-        rank = {"account": 0, "grant": 1, "keyring": 2}
-        documents = sorted((one for one in pinned if one is not None), key=lambda one: rank.get(one.kind, 3))
-        return Assignment(
-            account=book.id,
-            id=task.digest,
-            compact=submitted.compact,
-            op=task.document.op,
-            wanted=Wanted(
-                task.document.keyring,
-                task.document.gen,
-                allowed.kinds | ({EXEC} if task.document.op == EXEC else set()),
-                allowed.selectors,
-                task.document.to,
-                conditions=allowed.conditions,
-                scopes=allowed.scopes,
-            ),
-            exp=task.document.exp,
+            book = await self._books.book(caller.account)
+            draft, document = book, unverified.document
+            fresh: list[Verified[Revisioned]] = []
+            stale = await self._books.complete(book, document.pins)
+            if submitted.documents:
+                draft, fresh = await self._books.examine(book, submitted.documents)
+                _check_brought(document, fresh)
+            task = draft.verify(unverified)
+            allowed = await self._warrants.check(draft, task, stale, submitted.span)
+            check_inputs(document, submitted.inputs)
+            check_named(document)
+            # (2) What does it act on?
+            stored = await self._records.opened(caller.account, task.digest, document)
+            credentials = await self._records.credentials(caller.account, document)
+        finally:
+            self._turns.end()
+        # (3) Who does it?
+        assignment = assigned(
+            allowed,
+            draft,
+            self._clock.now(),
             inputs=submitted.inputs,
             stored=stored,
             credentials=credentials,
-            seconds=task.document.seconds or 0,
-            documents=documents,
-            life=Life(task.document.repeat),
-            principal=task.kid,
-            submitted_at=self._clock.now(),
-            times=Times(arrived),
+            priority=submitted.priority,
             span=submitted.span,
+            arrived=arrived,
         )
+        return assignment, allowed, fresh
 
     async def _write(
         self,
@@ -325,7 +257,7 @@ class Tasks:
             certificate=assignment.certificate,
             sealed=result.sealed,
         )
-        self._keep(caller, finished)
+        self._outcomes.keep(caller, finished)
         return finished
 
     async def _lose(self, caller: Caller, assignment: Assignment, allowed: Warrant, why: Conflict) -> NoReturn:
@@ -336,23 +268,6 @@ class Tasks:
             secrets = [use.target.secret or "" for use in allowed.uses]
             why.facts["latest"] = await self._records.newest(caller.account, secrets)
         raise why
-
-    def _keep(self, caller: Caller, finished: Finished) -> None:
-        name, now = (caller.account, finished.task), self._clock.monotonic()
-        before = self._kept.pop(name, None)
-        if before is not None:
-            self._kept_bytes -= _size(before[2])
-        self._kept[name] = (caller.kid, now + KEPT_SECONDS, finished)
-        self._kept_bytes += _size(finished)
-        while (
-            len(self._kept) > KEPT_OUTCOMES or self._kept_bytes > KEPT_BYTES or next(iter(self._kept.values()))[1] < now
-        ):
-            _, (_, _, oldest) = self._kept.popitem(last=False)
-            self._kept_bytes -= _size(oldest)
-
-
-def _size(finished: Finished) -> int:
-    return len(finished.sealed) + len(finished.answer) + len(finished.certificate)
 
 
 def _check_brought(task: TaskDocument, documents: Sequence[Verified[Revisioned]]) -> None:

@@ -23,10 +23,11 @@ from manager.api.endpoint import (
     wait_seconds,
 )
 from manager.authentication import Caller
+from manager.outcomes import Finished
 from manager.policy import must_administer, not_found
 from manager.rows import TaskRow
 from manager.services import Services
-from manager.tasks import Finished, Submitted
+from manager.tasks import Submitted
 from shared.canonical import digest, is_digest
 from shared.documents.task import MOST_TARGETS
 from shared.errors import Denied, Malformed, PrivySealError
