@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from delegate.begun import Begun
 from delegate.clock import Clock
 from delegate.delivery import Delivery
 from delegate.keychain import internal
@@ -33,15 +34,17 @@ from shared.crypto.seal import seal
 from shared.documents.answer import AnswerDocument, Code
 from shared.documents.connector import CUSTOM
 from shared.documents.jws import Unverified, Verified, parse_as
+from shared.documents.order import OrderDocument
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.documents.task import EXEC, TaskDocument
 from shared.errors import Denied, Malformed, PrivySealError, Tampered, Unauthenticated
 from shared.labels import ANSWER
 from shared.messages import Need, Result, Task
 from shared.names import Scope
+from shared.orders import run_id, task_of
 from shared.selectors import missing
 from shared.tracing import UNRECORDED, Span
-from shared.trust.warrant import Warrant, warrant
+from shared.trust.warrant import Warrant, standing, warrant
 from shared.values import recipient_of_task
 
 if TYPE_CHECKING:
@@ -117,6 +120,7 @@ class Tasks:
         self.overload: Callable[[], PrivySealError | None] = lambda: None
         """Why no new task is begun just now, for all of them."""
         self._replays = Replays()
+        self._begun = Begun()
 
     async def perform(self, message: Task, delivery: Delivery, course: Course | None = None) -> Performed:
         """The reply to a task, whatever comes: a result with its signed answer, or what is needed to judge the task."""
@@ -135,14 +139,17 @@ class Tasks:
                 return Performed(Need(message.id, message.attempt, needed), "need")
             # Before anything is judged, since nothing may change between the judgement and the act.
             digests = await compute(sum(map(len, message.inputs)), _digests, message.inputs)
-            task = self._verified(unverified, refusal)  # (3)
+            signed = self._verified(unverified, refusal)  # (3)
+            task = _asked(signed, message.run)
             course.op, course.targets, course.kid = task.document.op, len(task.document.targets), task.kid
             if refusal is not None:
                 raise refusal
             if overload is not None:
                 raise overload
-            granted = warrant(self._trust.book, task, self._clock.now())  # (4)
+            granted = self._granted(signed, message.run)  # (4)
             self._check_own(granted, message, digests)  # (5) to (11)
+            if message.run:
+                self._begin(cast("Verified[OrderDocument]", signed), message.run)
             course.began_at = self._clock.monotonic()
             verifying.end()
             outcome = await self._acted(granted, message, delivery, course.span)
@@ -177,28 +184,46 @@ class Tasks:
         """A reply that looked at nothing: the code alone."""
         return Performed(self._result(message, code_of(why), b"", (), []), code_of(why))
 
-    def _parsed(self, message: Task) -> Unverified[TaskDocument]:
-        """(1) It is a task, and it is the one that the manager calls it."""
-        unverified = parse_as(TaskDocument, message.document)
-        if message.id != digest(message.document):
+    def _parsed(self, message: Task) -> Unverified[TaskDocument | OrderDocument]:
+        """(1) It is a task, or the order of which a run is handed over, and it is the one that the manager calls it."""
+        unverified: Unverified[TaskDocument | OrderDocument]
+        if message.run:
+            unverified = parse_as(OrderDocument, message.document)
+        else:
+            unverified = parse_as(TaskDocument, message.document)
+        if message.id != _name(message):
             raise Malformed("task_malformed", "the task is handed over under another digest than its own")
         return unverified
 
-    def _needed(self, document: TaskDocument) -> tuple[tuple[str, ...], PrivySealError | None]:
+    def _needed(self, document: TaskDocument | OrderDocument) -> tuple[tuple[str, ...], PrivySealError | None]:
         """(2) The pinned documents that have not come. Where all have, why the first of those that are missing was refused."""
         absent = dict.fromkeys(pin.digest for pin in document.pins if self._trust.book.find(pin.digest) is None)
         refusals = {one: self._trust.refusal(one) for one in absent}
         unseen = tuple(one for one, why in refusals.items() if why is None)
         return unseen, None if unseen else next(iter(refusals.values()), None)
 
-    def _verified(self, unverified: Unverified[TaskDocument], refusal: PrivySealError | None) -> Verified[TaskDocument]:
-        """(3) The task, its signature checked. What was refused may be the grant that would make its signer known."""
+    def _verified(
+        self, unverified: Unverified[TaskDocument | OrderDocument], refusal: PrivySealError | None
+    ) -> Verified[TaskDocument | OrderDocument]:
+        """(3) The task or order, its signature checked. What was refused may be the grant that would make its signer known."""
         try:
             return cast("Verified[TaskDocument]", self._trust.book.verify(unverified))
         except Unauthenticated:
             if refusal is None:
                 raise
             raise refusal from None
+
+    def _granted(self, signed: Verified[TaskDocument | OrderDocument], run: int) -> Warrant:
+        """(4) The warrant; of an order, that it is its newest revision and that this run is due by our own clock, too."""
+        now = self._clock.now()
+        if not run:
+            return warrant(self._trust.book, cast("Verified[TaskDocument]", signed), now)
+        self._trust.admit(signed.compact)
+        return standing(self._trust.book, cast("Verified[OrderDocument]", signed), run - 1, now)
+
+    def _begin(self, order: Verified[OrderDocument], run: int) -> None:
+        """(11) Each run of an order begins once here, whatever the manager sends."""
+        self._begun.begin(order.digest, run - 1, order.document.exp, self._clock.now())
 
     def _check_own(self, granted: Warrant, message: Task, digests: list[str]) -> None:
         task = granted.task.document
@@ -284,7 +309,7 @@ class Tasks:
         answer = AnswerDocument(
             v=1,
             acct=self._trust.zone.account,
-            task=digest(message.document) if message.document.isascii() else digest(""),
+            task=_name(message),
             code=code,
             sealed=digests[0] if sealed else None,
             stored=tuple(digests[1:]),
@@ -294,6 +319,19 @@ class Tasks:
 
 
 def _digests(blobs: tuple[bytes, ...]) -> list[str]:
+def _name(message: Task) -> str:
+    """What its answer is to: the task's digest, or the run's id."""
+    name = digest(message.document) if message.document.isascii() else digest("")
+    return run_id(name, message.run - 1) if message.run else name
+
+
+def _asked(signed: Verified[TaskDocument | OrderDocument], run: int) -> Verified[TaskDocument]:
+    """What is to be done now: the task itself, or this run of the order."""
+    if run:
+        return task_of(cast("Verified[OrderDocument]", signed), run - 1)
+    return cast("Verified[TaskDocument]", signed)
+
+
     return [blob_digest(blob) for blob in blobs]
 
 

@@ -64,6 +64,14 @@ class Trust:
 
     def refusal(self, sha256: str) -> PrivySealError | None:
         """Why the document with that digest was refused when it last came; None for one that has not come."""
+    def admit(self, compact: str) -> None:
+        """One document that counts for nothing unless it is taken in. Raises why it isn't, after the alarm."""
+        try:
+            self.book.admit(compact, self._clock.now())
+        except PrivySealError as why:
+            self._refuse(digest(compact), why)
+            raise
+
         problem = self._refused.get(sha256)
         return None if problem is None else from_problem(problem)
 

@@ -67,7 +67,7 @@ def manager_messages(message: FromManager, stream: int) -> Iterator[pb.FromManag
             task.inputs.extend(message.inputs)
             task.stored.extend(message.stored)
             task.credentials.extend(message.credentials)
-            task.traceparent = message.traceparent
+            task.traceparent, task.run = message.traceparent, message.run
         case Cancel():
             whole.cancel.id, whole.cancel.attempt = message.id, message.attempt
         case Drain():
@@ -188,6 +188,7 @@ class ManagerReader:
                 return Cancel(wire.cancel.id, wire.cancel.attempt)
             case "drain":
                 return Drain()
+                    task.run,
         return None
 
 

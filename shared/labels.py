@@ -20,6 +20,7 @@ RECORD: Final = b"privyseal/v1/record"
 RECORD_MAC: Final = b"privyseal/v1/mac-record"
 REFERENCE_MAC: Final = b"privyseal/v1/mac-reference"
 ROOT_CONSENT: Final = b"privyseal/v1/root-consent"
+RUN: Final = b"privyseal/v1/run"
 WRAP: Final = b"privyseal/v1/wrap"
 
 LABELS: Final = (
@@ -36,5 +37,6 @@ LABELS: Final = (
     RECORD_MAC,
     REFERENCE_MAC,
     ROOT_CONSENT,
+    RUN,
     WRAP,
 )

@@ -71,7 +71,7 @@ class Documents:
 class Task:
     """Manager: a signed task with its sealed inputs, the records that it opens and those of its credentials.
 
-    `traceparent` is unsigned, and for traces alone.
+    `traceparent` is unsigned, and for traces alone. Where `run` isn't 0, `document` is an order, and this its run `run` - 1.
     """
 
     id: str
@@ -81,6 +81,7 @@ class Task:
     stored: tuple[bytes, ...] = ()
     credentials: tuple[bytes, ...] = ()
     traceparent: str = ""
+    run: int = 0
 
 
 @dataclass(frozen=True, slots=True)

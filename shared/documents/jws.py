@@ -27,6 +27,7 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Digest, Payload
 from shared.documents.grant import GrantDocument
 from shared.documents.keyring import KeyringDocument
+from shared.documents.order import OrderDocument
 from shared.documents.output import OutputDocument
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
@@ -46,6 +47,7 @@ KINDS: Mapping[str, type[Payload]] = {
     "connector": ConnectorDocument,
     "grant": GrantDocument,
     "keyring": KeyringDocument,
+    "order": OrderDocument,
     "output": OutputDocument,
     "scope": ScopeDocument,
     "secret": SecretDocument,
@@ -53,7 +55,7 @@ KINDS: Mapping[str, type[Payload]] = {
     "task": TaskDocument,
     "template": TemplateDocument,
 }
-RESERVED = frozenset({"binding", "definition", "group", "order"})
+RESERVED = frozenset({"binding", "definition", "group"})
 """Kinds that have a name but no form yet; they are refused."""
 
 LARGEST_CHARACTERS = 1_048_576

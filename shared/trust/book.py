@@ -19,6 +19,7 @@ from shared.documents.grant import GrantDocument
 from shared.documents.jws import Unverified, Verified, VerifyingKey, kind_of, parse, thumbprint
 from shared.documents.keyring import KeyringDocument
 from shared.documents.scope import ScopeDocument
+from shared.documents.order import OrderDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
 from shared.documents.template import TemplateDocument
@@ -32,7 +33,7 @@ from shared.trust.status import accept_status
 P = TypeVar("P", bound=Payload)
 
 CAPACITY = 100_000
-"""Secrets, connectors, templates and scopes that a book remembers; account, keyrings, grants and status it never forgets."""
+"""Secrets, connectors, templates, scopes and orders that a book remembers; what the account stands on it never forgets."""
 
 _PASSES = 8
 """Rounds of `admit_all`: a grant chain has four links, and a status may wait for its base and signer."""
@@ -107,7 +108,7 @@ class Book:
         return self._below.find(sha256) if found is None and self._below is not None else found
 
     def head(self, kind: str, id: str) -> Verified[Revisioned] | None:
-        """The newest revision seen of a secret, connector, template or scope, if it is known."""
+        """The newest revision seen of a secret, connector, template, scope or order, if it is known."""
         found = self._newest.get((kind, id))
         if found is None:
             return self._below.head(kind, id) if self._below is not None else None
@@ -238,6 +239,12 @@ class Book:
                 # A kind that has no rule yet has no signer.
                 raise Malformed("document_unexpected", f"a {new.kind} document isn't kept")
 
+            case OrderDocument() as order:
+                # What it asks for is judged for each run: an order may be ended by whoever may not begin one any more.
+                if new.kid != order.owner and not (order.deleted and self.authority.is_administrator(new.kid)):
+                    raise Denied(
+                        "order_of_another", "the order belongs to another key, and isn't an administrator's end of it"
+                    )
     def _check_grant(self, grant: Verified[GrantDocument], now: int) -> None:
         """Whether the grant was ever founded. One that has ended or is revoked is kept: it explains refusals."""
         links, parent = [grant], grant.document.parent

@@ -10,6 +10,7 @@ from shared.documents.grant import GrantDocument
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.scope import ScopeDocument
+from shared.documents.order import OrderDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.template import TemplateDocument
 from shared.errors import Conflict, Malformed, Tampered
@@ -32,9 +33,11 @@ def scope_of(document: Revisioned) -> str:
     """The scope that vouches for the thing for good; empty for what belongs to the account, and for grants.
 
     An id stays in the scope where it was first seen, so that somebody who may edit one scope can neither revise nor
-    replace what lives in another by reusing its id.
+    replace what lives in another by reusing its id. An order is vouched for by its owner, as a secret by its scope.
     """
     return "" if isinstance(document, GrantDocument) else str(getattr(document, "scope", ""))
+    if isinstance(document, OrderDocument):
+        return document.owner
 
 
 def name_of(document: Revisioned) -> str:

@@ -14,10 +14,12 @@ from shared.condition import Condition, parsed
 from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
+from shared.documents.order import OrderDocument
 from shared.documents.status import StatusDocument
 from shared.documents.task import LONGEST_SECONDS, REPEAT, TaskDocument
 from shared.documents.template import TemplateDocument
-from shared.errors import Denied, Expired, Malformed, NotReady, StaleRecipient, Tampered
+from shared.errors import Conflict, Denied, Expired, Malformed, NotReady, StaleRecipient, Tampered
+from shared.orders import check_run, due, task_of
 from shared.selectors import effective
 from shared.trust.authority import SKEW_SECONDS
 from shared.trust.book import Book
@@ -68,8 +70,29 @@ class Warrant:
 
 def warrant(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
     """Raises the first thing that is wrong, in the order of the steps; NotReady carries the digests of missing documents."""
+    _check_time(task.document, now)  # (1)
+    return _judged(book, task, now)
+
+
+def standing(book: Book, order: Verified[OrderDocument], n: int | None, now: int) -> Warrant:
+    """The same for run `n` of an order, which the book has taken in; for None whether it may be done at all, be it due or not.
+
+    Raises besides: Conflict for an order of which a newer revision is known, or that was cancelled, Denied for one that its
+    owner didn't sign, and as `shared.orders.check_run`.
+    """
+    newest = book.newest(order.document)
+    if newest is None or newest[1] != order.digest:
+        raise Conflict("order_superseded", "there is a newer revision of the order", "the newest one counts")
+    check_run(order.document, (due(order.document, now) or 0) if n is None else n, now)  # (1)
+    if order.kid != order.document.owner:
+        raise Denied(
+            "order_of_another", "the order is signed by another key than its owner's", "make an order of your own"
+        )
+    return _judged(book, task_of(order, n or 0), now)
+
+
+def _judged(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
     document = task.document
-    _check_time(document, now)  # (1)
     status = live(book.status, now)
     _check_status(document, status)  # (2)
     pinned = Pinned(book, document.pins)  # (3)

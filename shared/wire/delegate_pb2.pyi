@@ -113,7 +113,7 @@ class Documents(_message.Message):
     def __init__(self, compact: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("id", "attempt", "document", "inputs", "stored", "credentials", "traceparent")
+    __slots__ = ("id", "attempt", "document", "inputs", "stored", "credentials", "traceparent", "run")
     ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class Task(_message.Message):
     STORED_FIELD_NUMBER: _ClassVar[int]
     CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
     id: str
     attempt: int
     document: str
@@ -128,7 +129,8 @@ class Task(_message.Message):
     stored: _containers.RepeatedScalarFieldContainer[bytes]
     credentials: _containers.RepeatedScalarFieldContainer[bytes]
     traceparent: str
-    def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., document: _Optional[str] = ..., inputs: _Optional[_Iterable[bytes]] = ..., stored: _Optional[_Iterable[bytes]] = ..., credentials: _Optional[_Iterable[bytes]] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    run: int
+    def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., document: _Optional[str] = ..., inputs: _Optional[_Iterable[bytes]] = ..., stored: _Optional[_Iterable[bytes]] = ..., credentials: _Optional[_Iterable[bytes]] = ..., traceparent: _Optional[str] = ..., run: _Optional[int] = ...) -> None: ...
 
 class Cancel(_message.Message):
     __slots__ = ("id", "attempt")

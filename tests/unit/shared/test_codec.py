@@ -38,6 +38,7 @@ from shared.messages import (
     Need,
     NewCertificate,
     Output,
+    Probe,
     Progress,
     Result,
     Task,
@@ -54,7 +55,10 @@ OF_MANAGER: Sequence[FromManager] = (
     Documents(()),
     Task("id", 2, "document", (b"input",), (b"", b"record")),
     Task("id", 2, "document", (), (), (b"credential", b"")),
+    Task("id", 2, "order", (b"input",), run=2**64 - 1),
     Cancel("id", 2),
+    Probe(("digest", "another")),
+    Probe(()),
     Drain(),
 )
 OF_DELEGATE: Sequence[FromDelegate] = (

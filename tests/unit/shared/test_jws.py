@@ -23,6 +23,7 @@ from shared.documents.output import OutputDocument
 from shared.documents.secret import SecretDocument
 from shared.errors import Malformed, Tampered
 from tests.fakes.world import World
+from tests.fakes.standing import order_of
 
 
 def every_kind() -> tuple[World, dict[str, str]]:
@@ -46,6 +47,7 @@ def every_kind() -> tuple[World, dict[str, str]]:
             OutputDocument(v=1, acct=world.id, task="A" * 43, sealed="B" * 42 + "A", iat=world.now), world.delegate
         ),
         world.sign(
+        order_of(world, world.check(world.connector)),
             CheckedDocument(
                 v=1,
                 acct=world.id,
