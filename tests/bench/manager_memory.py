@@ -9,7 +9,6 @@ do nothing. The figure is the difference of the two.
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import ipaddress
 from pathlib import Path
@@ -22,10 +21,10 @@ from cryptography.x509.oid import NameOID
 from tests.bench.child import Child, Unmeasured, free_port, listens
 from tests.bench.report import Row, against_value, info
 from tests.bench.rig import BUILD, Rig
+from tests.bench.swarm import swarming
 
 FIRST = 20
 KILOBYTE = 1_000
-CONNECTING_SECONDS = 120.0
 
 
 async def measure(quick: bool) -> list[Row]:
@@ -54,27 +53,15 @@ async def measure(quick: bool) -> list[Row]:
 
 async def _growth(rig: Rig, mode: str, server: Child, origin: str, count: int) -> float:
     """Bytes for each stream beyond the first ones."""
-    path = rig.folder / f"{mode}.sock"
-    target = origin.partition("://")[2]
-    arguments = ["tests.bench.swarm", mode, target, origin, rig.ca_file, str(rig.keyring_file), str(path)]
-    swarm = Child(arguments, rig.folder / f"{mode}.log")
-    try:
-        await swarm.until(path.exists, "listening")
-        reader, writer = await asyncio.open_unix_connection(path)
-        sizes = []
+    target, sizes = origin.partition("://")[2], []
+    async with swarming(rig.folder, target, origin, rig.keyring_file, rig.ca_file, mode) as swarm:
         for wanted in (FIRST, FIRST + count):
-            writer.write(f"{wanted}\n".encode())
-            async with asyncio.timeout(CONNECTING_SECONDS):
-                connected = int(await reader.readline())
+            connected = await swarm.grow(wanted)
             sizes.append(await server.settled_bytes())
             if connected != wanted:
                 raise Unmeasured(f"only {connected} of {wanted} streams are open")
-        writer.write(f"{FIRST + count}\n".encode())
-        if int(await reader.readline()) != FIRST + count:
+        if await swarm.grow(FIRST + count) != FIRST + count:
             raise Unmeasured("streams were lost while the memory settled")
-        writer.close()
-    finally:
-        await swarm.stop()
     return (sizes[1] - sizes[0]) / count
 
 
