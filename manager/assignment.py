@@ -64,6 +64,14 @@ class Assignment:
     seat: asyncio.Future[Delegate] | None = None
     tried: set[str] = field(default_factory=set)
     is_given_up: bool = False
+    is_forgiving: bool = False
+    """Whether failed tests of its connectors keep no delegate from it any more."""
+    is_kept: bool = False
+    """Whether it can wait elsewhere (`manager.queue`): where nobody can take it, that is no end of it."""
+
+    is_patient: bool = True
+    """Whether one that is kept may stand in the line for a place."""
+
     times: Times = field(default_factory=Times)
     span: Span = UNRECORDED
     traceparent: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,8 +21,9 @@ from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
 from manager.outputs import Outputs
 from manager.pace import Pace
+from manager.probes import Probes
 from manager.routing import Candidate, Wanted, explain, reasons
-from manager.waiting import MOST_WAITING, Waiting, is_full
+from manager.waiting import MOST_WAITING, NoPlace, Waiting, is_full
 from shared.documents.answer import AnswerDocument
 from shared.documents.jws import parse_as
 from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, Unavailable
@@ -57,8 +59,11 @@ class Dispatcher:
         grace_seconds: float = GRACE_SECONDS,
         execution_seconds: float = EXECUTION_SECONDS,
         most_waiting: int = MOST_WAITING,
+        probes: Probes | None = None,
     ) -> None:
         self._fleet = fleet
+        self.probes = probes or Probes(fleet, clock, metrics)
+        self.probes.mended = self.offer
         self._clock = clock
         self.outputs = Outputs(clock)
         self._metrics = metrics
@@ -68,6 +73,8 @@ class Dispatcher:
         self._waiting = Waiting(most_waiting)
         self._bytes: dict[str, int] = {}
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self.offered: Callable[[str], None] = _nobody
+        """Told of each account of which a delegate had places, when those that wait have taken theirs."""
 
     def running(self, account: str) -> dict[str, Assignment]:
         """The account's tasks that have no end yet, by digest."""
@@ -78,11 +85,13 @@ class Dispatcher:
 
         The answer is parsed, not believed: its reader verifies it. Raises NotReady (no delegate fits, each with its
         reasons), Unavailable (lost, or unknown for `never`), Expired, Conflict (cancelled), Overloaded.
-        `assignment.life` is final in each case.
+        `assignment.life` is final in each case. Raises NoPlace, and it is not, where it is kept and nobody can take it now.
         """
         running = self._running.setdefault(assignment.account, {})
         held, size = self._bytes.get(assignment.account, 0), assignment.size
         if is_full(running.values(), assignment.principal, MOST_RUNNING) or held + size > MOST_BYTES:
+            if assignment.is_kept:
+                raise NoPlace
             raise self._overloaded(assignment, "tasks_too_many", "too many tasks of the account are running")
         running[assignment.id] = assignment
         self._bytes[assignment.account] = held + size
@@ -150,6 +159,7 @@ class Dispatcher:
                 assignment.trail.note(self._clock.now(), "needs", delegate.kid, delegate.name)
                 continue
             answer = self._read(assignment, reply)
+            self.probes.answered(delegate, assignment.wanted, assignment.documents, answer.code)
             others = answer.code in RETRYABLE_CODES and self._could_other(assignment)
             assignment.life = assignment.life.answered(answer.code, others=others)
             if assignment.life.state in FINAL:
@@ -183,7 +193,9 @@ class Dispatcher:
         return answer
 
     def _wanted(self, assignment: Assignment) -> Wanted:
-        return replace(assignment.wanted, tried=frozenset(assignment.tried)) if assignment.tried else assignment.wanted
+        if not assignment.tried and not assignment.is_forgiving:
+            return assignment.wanted
+        return replace(assignment.wanted, tried=frozenset(assignment.tried), forgiving=assignment.is_forgiving)
 
     def _could_other(self, assignment: Assignment) -> bool:
         wanted = replace(assignment.wanted, tried=frozenset({*assignment.tried, assignment.life.delegate}))
@@ -197,20 +209,27 @@ class Dispatcher:
         now, wanted = self._clock.now(), self._wanted(assignment)
         chosen = self._fleet.choose(assignment.account, wanted, assignment.id)
         if chosen is not None:
-            return self._take(assignment, chosen, self._fleet.why(chosen))
+            taken = self._take(assignment, chosen, self._fleet.why(chosen))
+            self.probes.rescue(assignment.account, wanted, assignment.documents, None)
+            return taken
         patience: float = max(0, assignment.exp - now)
-        if not self._fleet.could_wait(assignment.account, wanted):
+        # What has begun already is not sent away: it has its place among those that run.
+        is_crowded = not assignment.tried and self._waiting.is_full_for(assignment)
+        could_wait = self._fleet.could_wait(assignment.account, wanted)
+        if assignment.is_kept and (is_crowded or not could_wait or not assignment.is_patient):
+            raise NoPlace
+        if not could_wait:
             if not assignment.tried:
                 assignment.life = assignment.life.refused("no_delegate")
                 raise self._no_delegate(assignment)
             patience = min(patience, self._grace_seconds)
-        # What has begun already is not sent away: it has its place among those that run.
-        if not assignment.tried and self._waiting.is_full_for(assignment):
+        if is_crowded:
             raise self._overloaded(assignment, "queue_full", "too many tasks of the account wait for a free delegate")
         assignment.seat = asyncio.get_running_loop().create_future()
         self._waiting.enter(assignment)
         assignment.trail.note(now, "waits")
         self._tell(assignment)
+        self._rescue(assignment)
         try:
             async with asyncio.timeout(patience):
                 return await assignment.seat
@@ -227,6 +246,21 @@ class Dispatcher:
         finally:
             assignment.seat = None
             self._waiting.leave(assignment)
+
+    def _rescue(self, assignment: Assignment) -> None:
+        """Those who failed a test are asked to test again, where it waits for them."""
+        over = partial(self._forgive, assignment)
+        self.probes.rescue(assignment.account, self._wanted(assignment), assignment.documents, over)
+
+    def _forgive(self, assignment: Assignment) -> None:
+        """Nobody is left whose test passes: one of the others tells what is wrong, better than a refusal could."""
+        seat = assignment.seat
+        if seat is None or seat.done() or self._fleet.has_sound(assignment.account, self._wanted(assignment)):
+            return
+        assignment.is_forgiving = True
+        chosen = self._fleet.choose(assignment.account, self._wanted(assignment), assignment.id)
+        if chosen is not None:
+            seat.set_result(self._take(assignment, chosen, f"no delegate's test passes: {self._fleet.why(chosen)}"))
 
     def _take(self, assignment: Assignment, delegate: Delegate, why: str) -> Delegate:
         """Puts the task on the delegate's books before anything is awaited, so that no other takes the same place."""
@@ -306,6 +340,13 @@ class Dispatcher:
 
         places = delegate.session.credits if delegate.session.takes_tasks else 0
         self._waiting.serve(delegate.account, places, give)
+        self.offered(delegate.account)
+
+    def put_back(self) -> None:
+        """Those that can wait elsewhere leave their lines: the manager stops."""
+        for assignment in self._waiting:
+            if assignment.is_kept and assignment.seat is not None and not assignment.seat.done():
+                assignment.seat.set_exception(NoPlace())
 
     def lost(self, delegate: Delegate) -> None:
         """A stream has ended: its tasks are lost, and some that wait have nobody to wait for any more."""
@@ -315,6 +356,8 @@ class Dispatcher:
         for assignment in self._waiting.of(delegate.account):
             if not self._fleet.could_wait(delegate.account, self._wanted(assignment)):
                 asyncio.get_running_loop().call_later(self._grace_seconds, self._give_up, assignment)
+            else:
+                self._rescue(assignment)
 
     def _give_up(self, assignment: Assignment) -> None:
         if (
@@ -322,6 +365,9 @@ class Dispatcher:
             and not assignment.seat.done()
             and not self._fleet.could_wait(assignment.account, self._wanted(assignment))
         ):
+            if assignment.is_kept:
+                assignment.seat.set_exception(NoPlace())
+                return
             assignment.life = assignment.life.refused("no_delegate")
             assignment.seat.set_exception(self._no_delegate(assignment))
 
@@ -333,6 +379,10 @@ class Dispatcher:
                 assignment.life = assignment.life.cancelled()
                 waiting.set_exception(_cancelled())
                 return
+
+
+def _nobody(account: str) -> None:
+    """To whom it doesn't matter."""
 
 
 def _cancelled() -> Conflict:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager.rows import AccountRow, AuditRow, CheckRow, Page, Sight, StoredDocument, StoredVersion, TaskRow
+from manager.rows import AccountRow, AuditRow, CheckRow, Page, QueuedRow, Sight, StoredDocument, StoredVersion, TaskRow
 from manager.store_cache import Cache
 from manager.store_reads import Reads
 from shared.errors import Unavailable
@@ -185,6 +185,14 @@ class Lookup:
     ) -> Page[TaskRow]:
         """Tasks, the last submitted first; `before` is the `next` of the page before."""
         return await self._read(self._reads.tasks, account, before, limit, principal, state)
+
+    async def queued(self, account: str, task: str) -> QueuedRow | None:
+        """A task that waits for a delegate or did, with what is kept of it."""
+        return await self._read(self._reads.queued, account, task)
+
+    async def queue(self, after: str = "", limit: int = 500) -> Page[tuple[str, QueuedRow]]:
+        """All of them of all accounts, each with its account, without what is kept of them."""
+        return await self._read(self._reads.queue, after, limit)
 
     async def checks(
         self,

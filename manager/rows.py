@@ -92,6 +92,27 @@ class CheckRow(msgspec.Struct, frozen=True):
     certificate: str
 
 
+class QueuedRow(msgspec.Struct, frozen=True):
+    """A task that waits for a delegate, or did: `state` is `queued` until `ended_at`; `size` is in bytes, of what is kept of it.
+
+    `submission` is what was submitted, None once it has ended; `outcome` what came of it then. Both are None in lists.
+    """
+
+    task: str
+    principal: str
+    priority: str
+    op: str
+    keyring: str
+    submitted_at: int
+    exp: int
+    size: int
+    state: str = "queued"
+    code: str = ""
+    ended_at: int | None = None
+    submission: bytes | None = None
+    outcome: bytes | None = None
+
+
 class Sight(msgspec.Struct, frozen=True):
     """What a list may show: all at or below one of `below`, all exactly at one of `at`, and single things, (scope, id)."""
 

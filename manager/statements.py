@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
-from manager.tables import accounts, audit, checks, documents, heads, probe, tasks, tokens, versions
+from manager.tables import accounts, audit, checks, documents, heads, probe, queue, tasks, tokens, versions
 
 
 class Statements:
@@ -121,6 +121,18 @@ class Statements:
         )
         ids = tuple_(checks.c.account, checks.c.connector, checks.c.delegate)
         self.prune_checks = sql(delete(checks).where(ids.in_(ended)))
+        self.put_queued = putting(queue)
+        self.end_queued = sql(
+            update(queue)
+            .where(queue.c.account == bindparam("b_account"))
+            .where(queue.c.task == bindparam("b_task"))
+            .where(queue.c.ended_at.is_(None))
+            .values(
+                **{name: bindparam(name) for name in ("state", "code", "ended_at", "size", "outcome")},
+                submission=literal_column("NULL"),
+            )
+        )
+        self.drop_queued = sql(delete(queue).where(same(queue, "account", "task")))
         self.audit_head = sql(
             select(audit.c.seq, audit.c.hash)
             .where(same(audit, "account"))

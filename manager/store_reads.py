@@ -14,8 +14,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, Table, and_, case, false, func, null, or_, select, true, tuple_
 
 from manager.database import Database
-from manager.rows import AccountRow, AuditRow, CheckRow, Page, Sight, StoredDocument, StoredVersion, TaskRow
-from manager.tables import accounts, audit, checks, documents, heads, tasks, tokens, versions
+from manager.rows import AccountRow, AuditRow, CheckRow, Page, QueuedRow, Sight, StoredDocument, StoredVersion, TaskRow
+from manager.tables import accounts, audit, checks, documents, heads, queue, tasks, tokens, versions
 from shared.errors import Malformed
 
 PAGE_LIMIT = 500
@@ -183,6 +183,22 @@ class Reads:
         query = query.order_by(*(column.desc() for column in order)).limit(limit + 1)
         rows = [TaskRow(*row) for row in self._rows(query)]
         return _page(rows, limit, lambda row: (row.submitted_at, row.task))
+
+    def queued(self, account: str, task: str) -> QueuedRow | None:
+        """A task that waits or did, with what is kept of it."""
+        found = self._rows(select(*_columns(queue)).where(queue.c.account == account, queue.c.task == task))
+        return QueuedRow(*found[0]) if found else None
+
+    def queue(self, after: str, limit: int) -> Page[tuple[str, QueuedRow]]:
+        """Those of all accounts with their account, without what is kept of them."""
+        limit = _limit(limit)
+        kept = [column for column in _columns(queue) if column.name not in {"submission", "outcome"}]
+        place = (queue.c.account, queue.c.task)
+        query = select(queue.c.account, *kept).order_by(*place).limit(limit + 1)
+        if after:
+            query = query.where(tuple_(*place) > tuple_(*_unmark(after, (str, str))))
+        rows = [(str(account), QueuedRow(*row)) for account, *row in self._rows(query)]
+        return _page(rows, limit, lambda row: (row[0], row[1].task))
 
     def checks(
         self, account: str, connector: str, scope: str, below: bool, after: str, limit: int, sight: Sight

@@ -162,6 +162,27 @@ checks = Table(
     Index("checks_by_end", "expires"),
 )
 
+# Tasks that may wait for a delegate: as they were submitted until they end, then how they ended, both sealed.
+queue = Table(
+    "queue",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("task", TEXT, primary_key=True),
+    Column("principal", TEXT, nullable=False),
+    Column("priority", TEXT, nullable=False),
+    Column("op", TEXT, nullable=False),
+    Column("keyring", TEXT, nullable=False),
+    Column("submitted_at", BigInteger, nullable=False),
+    Column("exp", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("code", TEXT, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("submission", LargeBinary),
+    Column("outcome", LargeBinary),
+    Index("queue_by_end", "ended_at"),
+)
+
 # One row that `Store.check` rewrites to learn whether writing works again.
 probe = Table(
     "probe",

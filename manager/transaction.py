@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from manager.rows import CheckRow, StoredDocument, StoredVersion, TaskRow
+from manager.rows import CheckRow, QueuedRow, StoredDocument, StoredVersion, TaskRow
 from manager.statements import Statements
 from shared.errors import Conflict, Unauthenticated
 
@@ -174,6 +174,20 @@ class Transaction:
     def prune_checks(self, now: int, limit: int = 1000) -> int:
         """Removes up to `limit` tests of any account whose certificate has ended; how many."""
         return self._run(self._sql.prune_checks, {"now": now, "limit": limit})
+
+    def put_queued(self, account: str, queued: QueuedRow) -> None:
+        """Keeps a task that waits, over one of the same digest."""
+        self._run(self._sql.put_queued, {"account": account, **msgspec.structs.asdict(queued)})
+
+    def end_queued(self, account: str, task: str, state: str, code: str, now: int, outcome: bytes) -> bool:
+        """Puts how a task ended in the place of what was submitted; whether it waited until then."""
+        values = {"b_account": account, "b_task": task, "state": state, "code": code, "ended_at": now}
+        return self._run(self._sql.end_queued, {**values, "size": len(outcome), "outcome": outcome}) == 1
+
+    def drop_queued(self, account: str, tasks: Iterable[str]) -> None:
+        """Removes these, ended or not."""
+        for task in tasks:
+            self._run(self._sql.drop_queued, {"account": account, "task": task})
 
     def probe(self, now: int) -> None:
         """Writes the one row that shows whether writing works."""

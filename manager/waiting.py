@@ -6,13 +6,17 @@ Promises: bounded, and one principal has at most half of a line, so that there i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from manager.assignment import Assignment
 from manager.line import Line
 
 MOST_WAITING = 1_000
 """Tasks of one account that may wait for a free delegate."""
+
+
+class NoPlace(Exception):
+    """Nobody can take a task now that is kept where it can wait: its time will come."""
 
 
 class Waiting:
@@ -65,6 +69,10 @@ class Waiting:
     def count(self, account: str) -> int:
         """How many of an account wait."""
         return len(self._lines.get(account, ()))
+
+    def __iter__(self) -> Iterator[Assignment]:
+        for account in list(self._lines):
+            yield from self.of(account)
 
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from manager.rows import AccountRow, CheckRow, Sight, StoredDocument, StoredVersion, TaskRow
+from manager.rows import AccountRow, CheckRow, QueuedRow, Sight, StoredDocument, StoredVersion, TaskRow
 from manager.store import Store, add_token
 from manager.transaction import MOST_CHECKERS, Transaction
 from shared.audit import Head, verify
@@ -66,6 +66,11 @@ def version(n: int = 1, secret: str = "s", record: bytes = b"\x00\xffsealed") ->
         "a.b.c",
         record,
     )
+
+
+def queued(task: str = "t", submission: bytes = b"\x00sealed") -> QueuedRow:
+    """A task that waits for a delegate."""
+    return QueuedRow(task, "p", "low", "reveal", "main", 5, 90, len(submission), submission=submission)
 
 
 class StoreContract:
@@ -446,6 +451,38 @@ class StoreContract:
             with pytest.raises(Malformed):
                 await store.publish(A, [document()], [entry])
         assert await store.head(A, "secret", "one") is None
+
+    async def test_a_task_that_waits_is_kept_and_then_how_it_ended(self, url: str, store: Store) -> None:
+        await store.write(lambda transaction: transaction.put_queued(A, queued()), account=A)
+        await store.close()
+        async with Store(url) as again:
+            assert await again.queued(A, "t") == queued()
+            assert await again.queued(B, "t") is None
+            assert await again.queued(A, "other") is None
+            ended = await again.write(lambda one: one.end_queued(A, "t", "done", "ok", 7, b"outcome"), account=A)
+            assert ended
+            row = await again.queued(A, "t")
+            expected = msgspec.structs.replace(queued(), state="done", code="ok", ended_at=7, size=7)
+            assert row == msgspec.structs.replace(expected, submission=None, outcome=b"outcome")
+            # What has ended doesn't end again, whatever comes late.
+            late = await again.write(lambda one: one.end_queued(A, "t", "expired", "expired", 9, b""), account=A)
+            assert not late
+            assert await again.queued(A, "t") == row
+            await again.write(lambda one: one.drop_queued(A, ["t", "unknown"]), account=A)
+            assert await again.queued(A, "t") is None
+
+    async def test_all_that_wait_are_listed_without_what_is_kept_of_them(self, store: Store) -> None:
+        def run(transaction: Transaction) -> None:
+            for account in (B, A):
+                for task in ("two", "one"):
+                    transaction.put_queued(account, queued(task))
+
+        await store.write(run, account=A)
+        first = await store.queue(limit=3)
+        rest = await store.queue(first.next)
+        told = [(account, row.task, row.size, row.submission) for account, row in first.items + rest.items]
+        assert told == [(A, "one", 7, None), (A, "two", 7, None), (B, "one", 7, None), (B, "two", 7, None)]
+        assert rest.next == ""
 
     async def test_too_many_waiting_writes_are_refused(self, url: str) -> None:
         async with Store(url, waiting_writes=5, waiting_bytes=1000) as store:
