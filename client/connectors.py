@@ -6,26 +6,26 @@ gets no new revision; nobody signs a connector that names a secret which he may 
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from msgspec import structs
 
 from client.account import Account
 from client.built_in import check_switch
-from client.credentials import Credentials, references
+from client.changes import MOST_AT_ONCE, Change, described, publish
+from client.credentials import NO_LOGINS, Credentials, references
 from client.custom_managers import NOTHING, CustomManagers
 from client.defaults import Defaults
 from client.descriptions import Description, body_of, describe, yaml_of
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
-from client.manifest import Manifest, refuse_all
+from client.manifest import Manifest
 from client.placement import check_keyring, check_unchanged, keyring_for, usual_keyring
-from client.publish import Publisher, Signable
+from client.publish import Publisher
 from client.readers import Readers
 from client.search import wanted
 from client.tasks import SignedTask, Subject, place_of, sign_task
@@ -38,45 +38,17 @@ from shared.documents.usage import TaskUsage
 from shared.errors import Conflict, Denied, NotFound, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
-MOST_AT_ONCE = 200
-NO_LOGINS: Mapping[Reference, Known] = {}
 FIELDS = ("name", "description", "tags", "selectors", "where", "secrets", "spec", "usage", "template")
-
-Action = Literal["create", "change", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a description comes to: `before` is the connector that is there, `wanted` what it is to become."""
+class ConnectorChange(Change[Description, ConnectorDocument]):
+    """Of a connector. `default_keyring` is the one that its YAML needn't name."""
 
-    description: Description
-    before: Verified[ConnectorDocument] | None
-    wanted: ConnectorDocument
     default_keyring: str
 
-    @property
-    def action(self) -> Action:
-        """What would be done."""
-        if self.before is None:
-            return "create"
-        return "none" if self.before.document == self.wanted else "change"
-
-    def diff(self) -> str:
-        """A unified diff of the YAML, empty where nothing changes."""
-        place = f"{self.wanted.scope}/{self.wanted.identifier}"
-        old = self._text(self.before.document) if self.before else ""
-        new = self._text(self.wanted)
-        left = f"{place} (revision {self.before.document.rev})" if self.before else "/dev/null"
-        manifest = self.description.manifest
-        lines = difflib.unified_diff(
-            old.splitlines(keepends=True),
-            new.splitlines(keepends=True),
-            left,
-            f"{place} ({manifest.source}:{manifest.line})",
-        )
-        return "".join(lines)
-
-    def _text(self, document: ConnectorDocument) -> str:
+    def text(self, document: ConnectorDocument) -> str:
+        """Its YAML."""
         bound = f"# runs the content {document.template.content}\n" if document.template else ""
         return bound + yaml_of(body_of(document, self.default_keyring))
 
@@ -133,7 +105,7 @@ class Connectors:
         keyring: str | None = None,
         templates: Planned = NOTHING,
         logins: Mapping[Reference, Known] = NO_LOGINS,
-    ) -> list[Change]:
+    ) -> list[ConnectorChange]:
         """What the manifests come to, in their order; `keyring` is for new connectors whose description names none.
 
         `templates` and the SSHKeys `logins` are to be made before. A custom secret manager comes to run the content that is looked at here.
@@ -141,14 +113,14 @@ class Connectors:
         Raises Malformed for wrong fields (file, line, path; more of them in the fact `problems`), Denied for what this
         identity may not sign or use, NotFound for a secret or keyring that isn't there.
         """
-        described = _described(manifests, self._kinds)
+        found = described(manifests, self._describe, lambda one: one.place, most=MOST_AT_ONCE)
         await self._account.sync(force=True)
         own = await self.default_keyring()
-        changes = [await self._change(one, own, keyring, templates) for one in described]
+        changes = [await self._change(one, own, keyring, templates) for one in found]
         wanted = {one.wanted.id: (one.description, one.wanted) for one in changes}
         # What gives the flag up comes behind, so that each of the manifests finds its change at its place.
         changes += [
-            Change(one.description, one.before, one.wanted, self._usual(one.wanted, own))
+            ConnectorChange(one.description, one.before, one.wanted, self._usual(one.wanted, own))
             for one in await self._defaults.demoted(wanted, self._kinds)
         ]
         planned = {one.wanted.id: one.wanted for one in changes}
@@ -156,28 +128,12 @@ class Connectors:
             await self._check(one, planned, logins)
         return changes
 
-    async def apply(self, changes: Sequence[Change]) -> list[Verified[ConnectorDocument]]:
+    async def apply(self, changes: Sequence[ConnectorChange]) -> list[Verified[ConnectorDocument]]:
         """Publishes what a plan changes, in one batch; the documents as they are now, in the plan's order.
 
         Raises Conflict when somebody else changed one of them meanwhile: plan again.
         """
-        due = [one for one in changes if one.action != "none"]
-
-        def make(now: int) -> list[Signable]:
-            return [
-                next_revision(one.before, now, **_fields(one.wanted))
-                if one.before
-                else structs.replace(one.wanted, iat=now)
-                for one in due
-            ]
-
-        published = iter(await self._publisher.publish(make)) if due else iter(())
-        return [
-            cast("Verified[ConnectorDocument]", next(published))
-            if one.action != "none"
-            else cast("Verified[ConnectorDocument]", one.before)
-            for one in changes
-        ]
+        return await publish(self._publisher, changes, FIELDS)
 
     async def default_keyring(self) -> str:
         """The keyring of connectors that name none: the built-in's."""
@@ -191,7 +147,10 @@ class Connectors:
         own = await self.default_keyring()
         return [body_of(one, self._usual(one, own)) for one in documents]
 
-    async def _change(self, wanted: Description, own: str, keyring: str | None, templates: Planned) -> Change:
+    def _describe(self, manifest: Manifest) -> Description:
+        return describe(manifest, self._kinds)
+
+    async def _change(self, wanted: Description, own: str, keyring: str | None, templates: Planned) -> ConnectorChange:
         try:
             before: Verified[ConnectorDocument] | None = await self._directory.connector(wanted.place)
         except NotFound:
@@ -210,7 +169,7 @@ class Connectors:
         if before is not None:
             check_unchanged(wanted, before.document)
             changed = structs.replace(before.document, **fields)
-            return Change(wanted, before, changed, self._usual(changed, own))
+            return ConnectorChange(wanted, before, changed, self._usual(changed, own))
         document = ConnectorDocument(
             v=1,
             acct=self._account.id,
@@ -223,10 +182,10 @@ class Connectors:
             keyring=keyring_for(self._account.book, wanted, wanted.keyring or keyring, own),
             **fields,
         )
-        return Change(wanted, None, document, self._usual(document, own))
+        return ConnectorChange(wanted, None, document, self._usual(document, own))
 
     async def _check(
-        self, change: Change, planned: Mapping[str, ConnectorDocument], logins: Mapping[Reference, Known]
+        self, change: ConnectorChange, planned: Mapping[str, ConnectorDocument], logins: Mapping[Reference, Known]
     ) -> None:
         """(1) Its keyring may serve it, (2) it switches nothing on or off, (3) the identity may sign it and use what it names."""
         account, wanted = self._account, change.wanted
@@ -346,30 +305,3 @@ class Connectors:
         newest = self._account.book.newest(one.document)
         found = self._account.book.find(newest[1]) if newest else None
         return cast("Verified[ConnectorDocument] | None", found) or one
-
-
-def _described(manifests: Sequence[Manifest], kinds: Catalogue) -> list[Description]:
-    """Every manifest's description, or all that is wrong with all of them."""
-    found: list[Description] = []
-    wrong: list[PrivySealError] = []
-    places: dict[Reference, Manifest] = {}
-    for manifest in manifests:
-        try:
-            one = describe(manifest, kinds)
-            first = places.setdefault(one.place, manifest)
-            if first is not manifest:
-                raise one.refused(
-                    "identifier", f"the connector stands twice, first at {first.source}:{first.line}", "keep one"
-                )
-        except PrivySealError as why:
-            wrong.append(why)
-        else:
-            found.append(one)
-    if len(found) > MOST_AT_ONCE:
-        wrong.append(manifests[0].refused("", f"more than {MOST_AT_ONCE} connectors at once", "apply them in parts"))
-    refuse_all(wrong)
-    return found
-
-
-def _fields(document: ConnectorDocument) -> dict[str, Any]:
-    return {name: getattr(document, name) for name in FIELDS}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from client.account import Account
+from client.changes import Described
 from client.descriptions import Description
 from client.directory import Directory, Known
 from client.tasks import place_of, places_of
@@ -19,6 +20,7 @@ from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.errors import Denied, Malformed, NotFound, PrivySealError
 from shared.names import Reference, Scope
 
+NO_LOGINS: Mapping[Reference, Known] = {}
 _LONGEST = 8
 """Connectors that may stand on each other's secrets."""
 
@@ -29,6 +31,28 @@ class Credentials:
     def __init__(self, account: Account, directory: Directory) -> None:
         self._account = account
         self._directory = directory
+
+    async def named(
+        self, description: Described, field: str, place: Reference, logins: Mapping[Reference, Known] = NO_LOGINS
+    ) -> Known:
+        """The secret that a field names: it is there (or one of the `logins` to be made) and this identity may use it.
+
+        Raises NotFound, Denied or Malformed at the field.
+        """
+        account = self._account
+        try:
+            known = logins.get(place) or await self._directory.one(place, fresh=True)
+            secret = known.secret.document
+            try:
+                account.book.authority.chain(
+                    account.identity.kid, "use", Scope.parse(secret.scope), secret.id, account.clock()
+                )
+            except Denied as why:
+                raise Denied(why.code, f"you may not use {place} ({why.detail})", why.hint) from None
+        except (Denied, Malformed, NotFound) as why:
+            placed = description.refused(field, why.detail, why.hint)
+            raise type(why)(why.code, placed.detail, why.hint, **placed.facts) from None
+        return known
 
     async def check(
         self,
@@ -47,20 +71,9 @@ class Credentials:
         named += [("template.templateRef", one) for one in wanted.secrets if one not in own]
         for path, text in named:
             field, place = f"spec.{path}", Reference.parse(text, here)
-            known: Known | PrivySealError | None = logins.get(place)
-            if known is None:
-                (known,) = await self._directory.find([place], fresh=True)
-            if isinstance(known, PrivySealError):
-                raise _at(description, field, known)
+            known = await self.named(description, field, place, logins)
             self._check_fit(description, field, known)
-            self._check_use(description, field, known)
-            if known.connector.document.keyring != wanted.keyring:
-                raise description.refused(
-                    field,
-                    f"the secret belongs to another keyring than the connector's, {wanted.keyring}",
-                    "no delegate could open it; store it at a connector of the same keyring",
-                    code="secret_of_other_keyring",
-                )
+            check_keyring(description, field, known, wanted.keyring)
             await self._check_cycle(description, field, wanted, known, planned)
 
     @staticmethod
@@ -74,18 +87,6 @@ class Credentials:
                 f"only the connectorRef of a {CUSTOM} names an SSHKey, and nothing else",
                 code="credential_unfit",
             )
-
-    def _check_use(self, description: Description, field: str, known: Known) -> None:
-        account, secret = self._account, known.secret.document
-        scope = Scope.parse(secret.scope)
-        try:
-            account.book.authority.chain(account.identity.kid, "use", scope, secret.id, account.clock())
-        except Denied as why:
-            raise _at(
-                description,
-                field,
-                Denied(why.code, f"you may not use the secret that it names ({why.detail})", why.hint),
-            ) from None
 
     async def _check_cycle(
         self,
@@ -176,7 +177,12 @@ def references(description: Description, here: Scope) -> tuple[str, ...]:
     return tuple(sorted(set(named.values())))
 
 
-def _at(description: Description, field: str, why: PrivySealError) -> PrivySealError:
-    """The same error with its place in front."""
-    placed = description.refused(field, why.detail, why.hint, code=why.code)
-    return type(why)(why.code, placed.detail, why.hint, **placed.facts) if isinstance(why, NotFound | Denied) else why
+def check_keyring(description: Described, field: str, known: Known, keyring: str) -> None:
+    """The delegates of a keyring can open the secret that is named at a field. Raises Malformed."""
+    if known.connector.document.keyring != keyring:
+        raise description.refused(
+            field,
+            f"the secret belongs to another keyring than what names it, {keyring}",
+            "no delegate could open it; store it at a connector of the same keyring",
+            code="secret_of_other_keyring",
+        )

@@ -6,7 +6,6 @@ that was shown. Must not change a secret: who describes it gives its inputs anew
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from typing import Any, Literal
 from msgspec import structs
 
 from client.account import Account
-from client.connectors import Change, Connectors
+from client.connectors import ConnectorChange, Connectors
 from client.custom_managers import custom_settings
 from client.descriptions import KIND, body_of, yaml_of
 from client.directory import Directory
@@ -23,6 +22,7 @@ from client.secret_descriptions import secret_body, secret_yaml
 from client.secret_inputs import value_of
 from client.tasks import place_of, template_of
 from client.templates import Templates, template_diff, template_place
+from client.yaml_texts import unified
 from shared.connectors.custom_secret_manager import ASKED, CustomSecretManagerSettings
 from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.jws import Verified
@@ -64,7 +64,7 @@ class Reconciliation:
     """What signing a connector anew comes to: the template's diff, the connector's change, and the secrets that then lack inputs."""
 
     diff: str
-    changes: Sequence[Change]
+    changes: Sequence[ConnectorChange]
     secrets: tuple[Drift, ...]
 
 
@@ -235,5 +235,4 @@ def _secret_diff(
 
 
 def _unified(old: str, new: str, place: str) -> str:
-    lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), place, f"{place} (reconciled)")
-    return "".join(lines)
+    return unified(old, new, place, f"{place} (reconciled)")

@@ -7,19 +7,19 @@ left alone. Must not take a value.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from msgspec import structs
 
 from client.account import Account
+from client.changes import Change, described, publish
+from client.credentials import Credentials, check_keyring
 from client.custom_managers import CustomManagers
 from client.directory import Directory, Known
 from client.drafts import new_id, next_revision
-from client.manifest import Manifest, refuse_all
-from client.publish import Publisher, Signable
+from client.manifest import Manifest
+from client.publish import Publisher
 from client.secret_descriptions import INPUTS, SecretDescription, describe_secret, secret_body, secret_yaml
 from client.secrets import Secrets
 from shared.connectors.local import built_in_disabled
@@ -42,42 +42,26 @@ _BOUND = ("reference", "metadata", "spec", "secrets")
 """What a version is bound to: changing it takes a new one."""
 
 
-@dataclass(frozen=True, slots=True)
-class SecretChange:
-    """What a description comes to: `before` is what is there, `wanted` what it is to become."""
+class SecretChange(Change[SecretDescription, SecretDocument]):
+    """Of a secret."""
 
-    description: SecretDescription
-    before: SecretDocument | None
-    wanted: SecretDocument
-
-    @property
-    def action(self) -> Literal["create", "change", "none"]:
-        """What would be done."""
-        if self.before is None:
-            return "create"
-        return "none" if self.before == self.wanted else "change"
+    __slots__ = ()
 
     @property
     def is_fetched(self) -> bool:
         """Whether a delegate has to fetch it once."""
         if not self.wanted.reference or self.before is None:
             return bool(self.wanted.reference)
-        return any(getattr(self.before, field) != getattr(self.wanted, field) for field in _BOUND)
+        return any(getattr(self.before.document, field) != getattr(self.wanted, field) for field in _BOUND)
 
     @property
     def lacks_value(self) -> bool:
         """Whether it is a secret whose value is still to be set."""
         return not self.wanted.reference and self.wanted.type != SSH_KEY
 
-    def diff(self) -> str:
-        """A unified diff of the YAML, empty where nothing changes."""
-        connector, manifest = self.description.connector, self.description.manifest
-        place = f"{self.wanted.scope}/{self.wanted.identifier}"
-        old = secret_yaml(secret_body(self.before, connector)) if self.before else ""
-        new = secret_yaml(secret_body(self.wanted, connector))
-        left = f"{place} (revision {self.before.rev})" if self.before else "/dev/null"
-        right = f"{place} ({manifest.source}:{manifest.line})"
-        return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), left, right))
+    def text(self, document: SecretDocument) -> str:
+        """Its YAML, without a value."""
+        return secret_yaml(secret_body(document, self.description.connector))
 
 
 class SecretPlans:
@@ -96,6 +80,7 @@ class SecretPlans:
         self._directory = directory
         self._secrets = secrets
         self._custom = custom
+        self._credentials = Credentials(account, directory)
 
     async def plan(
         self,
@@ -107,27 +92,13 @@ class SecretPlans:
 
         Raises Malformed for wrong fields (file, line, path; more in the fact `problems`), Denied, NotFound.
         """
-        wrong: list[PrivySealError] = []
-        described: list[SecretDescription] = []
-        places: dict[Reference, Manifest] = {}
-        for manifest in manifests:
-            try:
-                one = describe_secret(manifest)
-                first = places.setdefault(one.place, manifest)
-                if first is not manifest:
-                    detail = f"the secret stands twice, first at {first.source}:{first.line}"
-                    raise one.refused("identifier", detail, "keep one")
-            except PrivySealError as why:
-                wrong.append(why)
-            else:
-                described.append(one)
-        refuse_all(wrong)
-        if not described:
+        found = described(manifests, describe_secret, lambda one: one.place)
+        if not found:
             return []
         await self._account.sync(force=True)
-        known = await self._directory.find([one.place for one in described], fresh=True)
+        known = await self._directory.find([one.place for one in found], fresh=True)
         new = {one.id: one for one in templates}
-        return [await self._change(one, found, planned, new) for one, found in zip(described, known, strict=True)]
+        return [await self._change(one, there, planned, new) for one, there in zip(found, known, strict=True)]
 
     async def _change(
         self,
@@ -154,9 +125,9 @@ class SecretPlans:
         await self._check_named(wanted, connector)
         await self._check_inputs(wanted, connector, templates)
         if isinstance(found, Known):
-            before = found.secret.document
-            self._check_same(wanted, before, connector)
-            return SecretChange(wanted, before, structs.replace(before, **fields))
+            before = found.secret
+            self._check_same(wanted, before.document, connector)
+            return SecretChange(wanted, before, structs.replace(before.document, **fields))
         await self._directory.must_exist(wanted.place.scope)
         if connector.is_disabled:
             raise built_in_disabled()
@@ -179,30 +150,17 @@ class SecretPlans:
 
     async def _check_named(self, wanted: SecretDescription, holder: ConnectorDocument) -> None:
         """The secrets that an SSHKey names are there, have values that the same delegates can open, and are its signer's to use."""
-        account = self._account
         for path, text in wanted.named.items():
-            (known,) = await self._directory.find([Reference.parse(text, wanted.place.scope)], fresh=True)
-            try:
-                if isinstance(known, PrivySealError):
-                    raise known
-                secret = known.secret.document
-                if secret.type == SSH_KEY:
-                    raise Malformed(
-                        "credential_unfit", f"{text} is an SSHKey itself", "name the secret that holds the value"
-                    )
-                account.book.authority.chain(
-                    account.identity.kid, "use", Scope.parse(secret.scope), secret.id, account.clock()
-                )
-            except PrivySealError as why:
-                placed = wanted.refused(f"spec.{path}", why.detail, why.hint, code=why.code)
-                raise type(why)(why.code, placed.detail, why.hint, **placed.facts) from None
-            if known.connector.document.keyring != holder.keyring:
+            field = f"spec.{path}"
+            known = await self._credentials.named(wanted, field, Reference.parse(text, wanted.place.scope))
+            if known.secret.document.type == SSH_KEY:
                 raise wanted.refused(
-                    f"spec.{path}",
-                    f"the secret belongs to another keyring than the SSHKey's, {holder.keyring}",
-                    "no delegate could open it; store it at a connector of the same keyring",
-                    code="secret_of_other_keyring",
+                    field,
+                    f"{text} is an SSHKey itself",
+                    "name the secret that holds the value",
+                    code="credential_unfit",
                 )
+            check_keyring(wanted, field, known, holder.keyring)
 
     async def _check_inputs(
         self, wanted: SecretDescription, connector: ConnectorDocument, templates: Mapping[str, TemplateDocument]
@@ -256,10 +214,7 @@ class SecretPlans:
         for one in changes:
             holder = await self._directory.connector(one.description.connector)
             fields = {name: getattr(one.wanted, name) for name in _FREE + _BOUND}
-            document = one.wanted
-            if one.before is not None:
-                head = self._directory.current(one.description.place).secret
-                document = next_revision(head, account.clock(), **fields)
+            document = next_revision(one.before, account.clock(), **fields) if one.before else one.wanted
             compact = account.identity.sign_document(document)
             secret = cast("Verified[SecretDocument]", account.book.draft().admit(compact, account.clock()))
             found[one.description.place] = Known(secret, holder)
@@ -268,24 +223,8 @@ class SecretPlans:
     async def apply(self, changes: Sequence[SecretChange]) -> None:
         """Carries a plan out: what needs no delegate in one batch, then what refers to a provider's, one by one."""
         due = [one for one in changes if one.action != "none" and not one.is_fetched]
-        if due:
-            heads: dict[str, Verified[SecretDocument]] = {}
-            for one in due:
-                if one.before is not None:
-                    heads[one.wanted.id] = self._directory.current(one.description.place).secret
-
-            def make(now: int) -> list[Signable]:
-                return [
-                    next_revision(
-                        heads[one.wanted.id], now, **{name: getattr(one.wanted, name) for name in _FREE + _BOUND}
-                    )
-                    if one.wanted.id in heads
-                    else structs.replace(one.wanted, iat=now)
-                    for one in due
-                ]
-
-            await self._publisher.publish(make)
-            self._directory.forget([one.description.place for one in due])
+        await publish(self._publisher, due, _FREE + _BOUND)
+        self._directory.forget([one.description.place for one in due])
         for one in changes:
             if one.action != "none" and one.is_fetched:
                 await self._refer(one)

@@ -6,56 +6,49 @@ template that names a secret which he may not use; everything is checked before 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from msgspec import structs
 
 from client.account import Account
+from client.changes import MOST_AT_ONCE, Change, described, publish
+from client.credentials import Credentials
 from client.directory import Directory
 from client.drafts import new_id, next_revision
-from client.manifest import Manifest, refuse_all
-from client.publish import Publisher, Signable
+from client.manifest import Manifest
+from client.publish import Publisher
 from client.tasks import place_of
 from client.template_descriptions import TemplateDescription, describe_template, template_body, template_yaml
+from client.yaml_texts import unified
 from shared.canonical import digest
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified, parse_as
 from shared.documents.secret import SSH_KEY
 from shared.documents.template import TemplateDocument, content_digest
-from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError, Tampered
+from shared.errors import Conflict, NotFound, PrivySealError, Tampered
 from shared.names import Reference, Scope, check_version_label
 from shared.trust.uses import TEMPLATE_PERMISSIONS
 
-MOST_AT_ONCE = 200
 _FREE = ("name", "description", "tags")
 """What may change of a version: nothing of it decides what a script does."""
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateChange:
-    """What a description comes to: `before` is the version that is there, `wanted` what it is to become."""
+class TemplateChange(Change[TemplateDescription, TemplateDocument]):
+    """Of a template's version."""
 
-    description: TemplateDescription
-    before: Verified[TemplateDocument] | None
-    wanted: TemplateDocument
+    __slots__ = ()
 
     @property
-    def action(self) -> Literal["create", "change", "none"]:
-        """What would be done."""
-        if self.before is None:
-            return "create"
-        return "none" if self.before.document == self.wanted else "change"
+    def place_name(self) -> str:
+        """NAME@LABEL."""
+        return self.wanted.place_name
 
-    def diff(self) -> str:
-        """A unified diff of the YAML, empty where nothing changes."""
-        manifest = self.description.manifest
-        return template_diff(
-            self.before.document if self.before else None, self.wanted, f"{manifest.source}:{manifest.line}"
-        )
+    def text(self, document: TemplateDocument) -> str:
+        """Its YAML."""
+        return template_yaml(template_body(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +68,7 @@ class Templates:
         self._account = account
         self._publisher = publisher
         self._directory = directory
+        self._credentials = Credentials(account, directory)
         self.here = here
 
     # ---- planning and publishing
@@ -85,32 +79,20 @@ class Templates:
         Raises Malformed for wrong fields (file, line, path; more of them in the fact `problems`), Conflict (with the fact
         `diff`) for another content under a label that is there, Denied for what this identity may not sign or use, NotFound.
         """
-        described = _described(manifests)
-        if not described:
+        found = described(
+            manifests, describe_template, lambda one: (one.place, one.version), "versionLabel", MOST_AT_ONCE
+        )
+        if not found:
             return []
         await self._account.sync(force=True)
-        changes = [await self._change(one) for one in described]
+        changes = [await self._change(one) for one in found]
         for one in changes:
             await self._check(one)
         return changes
 
     async def apply(self, changes: Sequence[TemplateChange]) -> list[Verified[TemplateDocument]]:
         """Publishes what a plan changes, in one batch; the documents as they are now, in the plan's order. Raises Conflict."""
-        due = [one for one in changes if one.action != "none"]
-
-        def make(now: int) -> list[Signable]:
-            return [
-                next_revision(one.before, now, **{name: getattr(one.wanted, name) for name in _FREE})
-                if one.before
-                else structs.replace(one.wanted, iat=now)
-                for one in due
-            ]
-
-        published = iter(await self._publisher.publish(make)) if due else iter(())
-        return [
-            cast("Verified[TemplateDocument]", next(published) if one.action != "none" else one.before)
-            for one in changes
-        ]
+        return await publish(self._publisher, changes, _FREE)
 
     async def _change(self, wanted: TemplateDescription) -> TemplateChange:
         before = await self.at(wanted.place, wanted.version)
@@ -150,24 +132,15 @@ class Templates:
         for permission in TEMPLATE_PERMISSIONS:
             account.book.authority.chain(account.identity.kid, permission, scope, None, account.clock())
         for reference in wanted.content.secrets:
-            (known,) = await self._directory.find([Reference.parse(reference, scope)], fresh=True)
-            try:
-                if isinstance(known, PrivySealError):
-                    raise known
-                secret = known.secret.document
-                if secret.type == SSH_KEY:
-                    raise Malformed(
-                        "credential_unfit",
-                        f"{reference} is an SSHKey, and a script would be given its private key",
-                        "name it in the connectorRef of the connector",
-                    )
-                account.book.authority.chain(
-                    account.identity.kid, "use", Scope.parse(secret.scope), secret.id, account.clock()
+            field = change.description.path_of(reference)
+            known = await self._credentials.named(change.description, field, Reference.parse(reference, scope))
+            if known.secret.document.type == SSH_KEY:
+                raise change.description.refused(
+                    field,
+                    f"{reference} is an SSHKey, and a script would be given its private key",
+                    "name it in the connectorRef of the connector",
+                    code="credential_unfit",
                 )
-            except (Denied, Malformed, NotFound) as why:
-                told = why.detail if not isinstance(why, Denied) else f"you may not use {reference} ({why.detail})"
-                placed = change.description.refused(change.description.path_of(reference), told, why.hint)
-                raise type(why)(why.code, placed.detail, why.hint, **placed.facts) from None
 
     # ---- looking
 
@@ -274,34 +247,11 @@ def template_place(document: TemplateDocument) -> Reference:
 def template_diff(before: TemplateDocument | None, after: TemplateDocument, source: str) -> str:
     """A unified diff of two versions' YAML; `source` says where the second comes from."""
     old = template_yaml(template_body(before)) if before else ""
-    new = template_yaml(template_body(after))
     left = f"{before.scope}/{before.place_name}" if before else "/dev/null"
     if before and content_digest(before) == content_digest(after):
         left += f" (revision {before.rev})"
     right = f"{after.scope}/{after.place_name}" + (f" ({source})" if source else "")
-    return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), left, right))
-
-
-def _described(manifests: Sequence[Manifest]) -> list[TemplateDescription]:
-    """Every manifest's description, or all that is wrong with all of them."""
-    found: list[TemplateDescription] = []
-    wrong: list[PrivySealError] = []
-    places: dict[tuple[Reference, str], Manifest] = {}
-    for manifest in manifests:
-        try:
-            one = describe_template(manifest)
-            first = places.setdefault((one.place, one.version), manifest)
-            if first is not manifest:
-                detail = f"the version stands twice, first at {first.source}:{first.line}"
-                raise one.refused("versionLabel", detail, "keep one, or give it another label")
-        except PrivySealError as why:
-            wrong.append(why)
-        else:
-            found.append(one)
-    if len(found) > MOST_AT_ONCE:
-        wrong.append(manifests[0].refused("", f"more than {MOST_AT_ONCE} templates at once", "apply them in parts"))
-    refuse_all(wrong)
-    return found
+    return unified(old, template_yaml(template_body(after)), left, right)
 
 
 def order_of(label: str) -> tuple[tuple[int, int, str], ...]:

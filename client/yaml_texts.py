@@ -6,6 +6,7 @@ the text that was shown is the text that is meant. Must not know what is written
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import yaml
@@ -39,3 +40,8 @@ def yaml_text(value: Any, *, literal: bool = False) -> str:
     )
     # YAML takes many of these as they are; all of them stand in double quotes.
     return "".join(one if one.isprintable() or one == "\n" else f"\\U{ord(one):08x}" for one in written)
+
+
+def unified(old: str, new: str, left: str, right: str) -> str:
+    """A unified diff of two texts that are called `left` and `right`, empty where they are the same."""
+    return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), left, right))

@@ -17,7 +17,7 @@ from shared.errors import Malformed, PrivySealError
 from shared.names import Reference, Scope
 
 if TYPE_CHECKING:
-    from client.connectors import Change
+    from client.connectors import ConnectorChange
     from client.manifest import Manifest
     from client.sdk import Client
     from client.secret_plans import SecretChange
@@ -76,7 +76,7 @@ def apply(
 class Applied:
     """What manifests came to; `documents` and `made` are connectors and templates as they are now, empty in a dry run."""
 
-    changes: Sequence[Change] = ()
+    changes: Sequence[ConnectorChange] = ()
     secrets: Sequence[SecretChange] = ()
     templates: Sequence[TemplateChange] = ()
     documents: Sequence[Verified[ConnectorDocument]] = ()
@@ -109,7 +109,11 @@ def report(run: Session, applied: Applied, *, dry_run: bool) -> None:
             ]
         )
         return
-    every: list[TemplateChange | Change | SecretChange] = [*applied.templates, *applied.changes, *applied.secrets]
+    every: list[TemplateChange | ConnectorChange | SecretChange] = [
+        *applied.templates,
+        *applied.changes,
+        *applied.secrets,
+    ]
     for one in every:
         if not run.quiet or dry_run:
             print(f"{(_WOULD if dry_run else _DONE)[one.action]} {_named_place(one)}")
@@ -121,7 +125,7 @@ def report(run: Session, applied: Applied, *, dry_run: bool) -> None:
         run.out.note(f"without a value yet: {names}; store it with privyseal secret set")
 
 
-def _named_place(change: TemplateChange | Change | SecretChange) -> str:
+def _named_place(change: TemplateChange | ConnectorChange | SecretChange) -> str:
     from shared.documents.template import TemplateDocument
 
     wanted = change.wanted
@@ -144,7 +148,7 @@ def _template_row(change: TemplateChange, now: TemplateDocument | None) -> dict[
     }
 
 
-def _row(change: Change, now: ConnectorDocument | None) -> dict[str, Any]:
+def _row(change: ConnectorChange, now: ConnectorDocument | None) -> dict[str, Any]:
     wanted, manifest = change.wanted, change.description.manifest
     return {
         "action": change.action,

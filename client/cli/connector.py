@@ -19,7 +19,7 @@ from shared.names import ACCOUNT_SCOPE, Scope
 
 if TYPE_CHECKING:
     from client.checks import Test
-    from client.connectors import Change, Listed, Tested
+    from client.connectors import ConnectorChange, Listed, Tested
     from client.manifest import Manifest
     from client.sdk import Client
     from shared.documents.connector import ConnectorDocument
@@ -238,7 +238,9 @@ def create(
     run = session(context)
     manifest = _from_file(file) if file else _asked(run)
 
-    async def act(client: Client) -> tuple[Change, Verified[ConnectorDocument], Tested | PrivySealError | None]:
+    async def act(
+        client: Client,
+    ) -> tuple[ConnectorChange, Verified[ConnectorDocument], Tested | PrivySealError | None]:
         described = manifest if file else await client.custom_managers.completed(manifest)
         change, *demoted = await client.connectors.plan([described], keyring=keyring)
         _check_new(change)
@@ -266,7 +268,7 @@ def create(
         _print_test(run, tested)
 
 
-def _check_new(change: Change) -> None:
+def _check_new(change: ConnectorChange) -> None:
     if change.before is not None:
         raise Conflict(
             "connector_exists",
@@ -275,7 +277,7 @@ def _check_new(change: Change) -> None:
         )
 
 
-def _text(change: Change) -> str:
+def _text(change: ConnectorChange) -> str:
     from client.descriptions import body_of, yaml_of
 
     return yaml_of(body_of(change.wanted, change.default_keyring))

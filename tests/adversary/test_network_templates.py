@@ -180,7 +180,7 @@ async def test_who_may_not_run_commands_signs_no_template_and_who_may_not_use_a_
     with pytest.raises(Denied):
         await apply(mine, template("mine", script="secret=x"))
     why = await refused(mine, connector("bound", "known"))
-    assert isinstance(why, Denied) and "you may not use the secret that it names" in why.detail
+    assert isinstance(why, Denied) and "you may not use account.tplToken" in why.detail
     assert "connector.spec.template.templateRef" in why.detail
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from client.connectors import Change
+from client.connectors import ConnectorChange
 from client.dev import DevEnvironment
 from client.drafts import new_id
 from client.manifest import parse
@@ -40,7 +40,7 @@ def kms(name: str, *, key: str = "account.used", more: str = "") -> bytes:
     ).encode()
 
 
-async def plan(client: Client, *texts: bytes, keyring: str | None = None) -> list[Change]:
+async def plan(client: Client, *texts: bytes, keyring: str | None = None) -> list[ConnectorChange]:
     manifests = [one for text in texts for one in parse(text, "file.yaml")]
     return await client.connectors.plan(manifests, keyring=keyring)
 
@@ -63,7 +63,7 @@ async def test_who_may_not_use_a_secret_signs_no_connector_that_names_it(environ
     async with await granted(environment, "view", "edit") as client:
         why = await refusal(client, kms("named"))
         assert isinstance(why, Denied)
-        assert why.detail.startswith("file.yaml:7: connector.spec.kmsArn: you may not use the secret that it names (")
+        assert why.detail.startswith("file.yaml:7: connector.spec.kmsArn: you may not use account.used (")
         assert [one.action for one in await plan(client, b"connector: {name: plain, type: Local}")] == ["create"]
     async with await granted(environment, "view", "use", "edit") as client:
         (made,) = await client.connectors.apply(await plan(client, kms("named")))

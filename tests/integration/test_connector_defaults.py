@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from client.connectors import Change
+from client.connectors import ConnectorChange
 from client.dev import DevEnvironment
 from client.manifest import parse
 from client.sdk import Client
@@ -36,7 +36,7 @@ def local(identifier: str, scope: Scope = ACCOUNT_SCOPE, *, more: str = "", **sp
     return f"connector: {{name: {identifier}, type: Local{place}{more}, spec: {{{fields}}}}}\n---\n"
 
 
-async def plan(client: Client, *texts: str, keyring: str | None = None) -> list[Change]:
+async def plan(client: Client, *texts: str, keyring: str | None = None) -> list[ConnectorChange]:
     return await client.connectors.plan(parse("".join(texts).encode(), "file.yaml"), keyring=keyring)
 
 

@@ -9,7 +9,9 @@ import pytest
 import yaml
 from msgspec import structs
 
-from client.connectors import Change, _described
+from client.changes import MOST_AT_ONCE
+from client.changes import described as all_described
+from client.connectors import ConnectorChange
 from client.descriptions import Description, body_of, describe, identifier_of, yaml_of
 from client.manifest import Manifest, parse
 from shared.connectors.catalogue import Catalogue
@@ -134,30 +136,37 @@ def test_a_keyring_is_written_where_it_is_not_the_accounts_own() -> None:
     assert "keyring" not in body_of(document, "europe")
 
 
+def batch(manifests: list[Manifest]) -> list[Description]:
+    return all_described(manifests, lambda one: describe(one, Catalogue()), lambda one: one.place, most=MOST_AT_ONCE)
+
+
 def test_one_batch_names_a_connector_once_and_tells_all_that_is_wrong() -> None:
     twice = [manifest(name="x", type="Local"), Manifest("other.yaml", 3, "connector", {"name": "x", "type": "Local"})]
     with pytest.raises(Malformed) as caught:
-        _described([*twice, manifest(name="y", type="Vault9")], Catalogue())
+        batch([*twice, manifest(name="y", type="Vault9")])
     assert "the connector stands twice, first at file.yaml:7" in caught.value.detail
     assert [one.partition(": give")[0] for one in caught.value.facts["problems"]] == [
         "file.yaml:7: connector.type: the connector's type is not a known kind"
     ]
     with pytest.raises(Malformed, match="more than 200 connectors"):
-        _described([manifest(name=f"x{at}", type="Local") for at in range(201)], Catalogue())
+        batch([manifest(name=f"x{at}", type="Local") for at in range(201)])
 
 
 def test_a_change_says_what_it_does_and_shows_it() -> None:
     world = World()
     wanted = described(identifier="x", spec={"delegateSelectors": ["a"]})
     document = document_of(world, wanted)
-    made = Change(wanted, None, document, KEYRING)
+    made = ConnectorChange(wanted, None, document, KEYRING)
     assert made.action == "create"
     assert made.diff().startswith("--- /dev/null\n+++ account/x (file.yaml:7)\n")
     before = world.publish(document)
-    assert (Change(wanted, before, document, KEYRING).action, Change(wanted, before, document, KEYRING).diff()) == (
+    assert (
+        ConnectorChange(wanted, before, document, KEYRING).action,
+        ConnectorChange(wanted, before, document, KEYRING).diff(),
+    ) == (
         "none",
         "",
     )
-    changed = Change(wanted, before, structs.replace(document, name="y"), KEYRING)
+    changed = ConnectorChange(wanted, before, structs.replace(document, name="y"), KEYRING)
     assert changed.action == "change"
     assert "-  name: x\n+  name: y\n" in changed.diff()
