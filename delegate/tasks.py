@@ -318,7 +318,6 @@ class Tasks:
         return Result(message.id, message.attempt, self._identity.sign_document(answer), sealed, stored)
 
 
-def _digests(blobs: tuple[bytes, ...]) -> list[str]:
 def _name(message: Task) -> str:
     """What its answer is to: the task's digest, or the run's id."""
     name = digest(message.document) if message.document.isascii() else digest("")
@@ -332,6 +331,7 @@ def _asked(signed: Verified[TaskDocument | OrderDocument], run: int) -> Verified
     return cast("Verified[TaskDocument]", signed)
 
 
+def _digests(blobs: tuple[bytes, ...]) -> list[str]:
     return [blob_digest(blob) for blob in blobs]
 
 

@@ -62,8 +62,6 @@ class Trust:
         for sha256, why in refused.items():
             self._refuse(sha256, why)
 
-    def refusal(self, sha256: str) -> PrivySealError | None:
-        """Why the document with that digest was refused when it last came; None for one that has not come."""
     def admit(self, compact: str) -> None:
         """One document that counts for nothing unless it is taken in. Raises why it isn't, after the alarm."""
         try:
@@ -72,6 +70,8 @@ class Trust:
             self._refuse(digest(compact), why)
             raise
 
+    def refusal(self, sha256: str) -> PrivySealError | None:
+        """Why the document with that digest was refused when it last came; None for one that has not come."""
         problem = self._refused.get(sha256)
         return None if problem is None else from_problem(problem)
 

@@ -183,12 +183,12 @@ class ManagerReader:
                     _parts(task.stored),
                     _parts(task.credentials),
                     task.traceparent,
+                    task.run,
                 )
             case "cancel":
                 return Cancel(wire.cancel.id, wire.cancel.attempt)
             case "drain":
                 return Drain()
-                    task.run,
         return None
 
 

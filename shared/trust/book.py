@@ -18,8 +18,8 @@ from shared.documents.fields import Payload, Permission, Revisioned
 from shared.documents.grant import GrantDocument
 from shared.documents.jws import Unverified, Verified, VerifyingKey, kind_of, parse, thumbprint
 from shared.documents.keyring import KeyringDocument
-from shared.documents.scope import ScopeDocument
 from shared.documents.order import OrderDocument
+from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import StatusDocument
 from shared.documents.template import TemplateDocument
@@ -235,16 +235,16 @@ class Book:
                     self.authority.chain(new.kid, one, Scope.parse(template.scope), None, now)
             case ScopeDocument() as scope:
                 self.authority.chain(new.kid, "admin", Scope.parse(scope.scope), None, now)
-            case _:
-                # A kind that has no rule yet has no signer.
-                raise Malformed("document_unexpected", f"a {new.kind} document isn't kept")
-
             case OrderDocument() as order:
                 # What it asks for is judged for each run: an order may be ended by whoever may not begin one any more.
                 if new.kid != order.owner and not (order.deleted and self.authority.is_administrator(new.kid)):
                     raise Denied(
                         "order_of_another", "the order belongs to another key, and isn't an administrator's end of it"
                     )
+            case _:
+                # A kind that has no rule yet has no signer.
+                raise Malformed("document_unexpected", f"a {new.kind} document isn't kept")
+
     def _check_grant(self, grant: Verified[GrantDocument], now: int) -> None:
         """Whether the grant was ever founded. One that has ended or is revoked is kept: it explains refusals."""
         links, parent = [grant], grant.document.parent

@@ -9,8 +9,8 @@ from shared.documents.fields import Revisioned
 from shared.documents.grant import GrantDocument
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
-from shared.documents.scope import ScopeDocument
 from shared.documents.order import OrderDocument
+from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.template import TemplateDocument
 from shared.errors import Conflict, Malformed, Tampered
@@ -35,9 +35,9 @@ def scope_of(document: Revisioned) -> str:
     An id stays in the scope where it was first seen, so that somebody who may edit one scope can neither revise nor
     replace what lives in another by reusing its id. An order is vouched for by its owner, as a secret by its scope.
     """
-    return "" if isinstance(document, GrantDocument) else str(getattr(document, "scope", ""))
     if isinstance(document, OrderDocument):
         return document.owner
+    return "" if isinstance(document, GrantDocument) else str(getattr(document, "scope", ""))
 
 
 def name_of(document: Revisioned) -> str:

@@ -22,8 +22,8 @@ from shared.documents.jws import KINDS, LARGEST_CHARACTERS, RESERVED, header_byt
 from shared.documents.output import OutputDocument
 from shared.documents.secret import SecretDocument
 from shared.errors import Malformed, Tampered
-from tests.fakes.world import World
 from tests.fakes.standing import order_of
+from tests.fakes.world import World
 
 
 def every_kind() -> tuple[World, dict[str, str]]:
@@ -42,12 +42,12 @@ def every_kind() -> tuple[World, dict[str, str]]:
         world.template("script"),
         world.certificate(),
         world.store(secret, b"hunter2").task,
+        order_of(world, world.check(world.connector)),
         world.sign(world.answer_document("A" * 43), world.delegate),
         world.sign(
             OutputDocument(v=1, acct=world.id, task="A" * 43, sealed="B" * 42 + "A", iat=world.now), world.delegate
         ),
         world.sign(
-        order_of(world, world.check(world.connector)),
             CheckedDocument(
                 v=1,
                 acct=world.id,
