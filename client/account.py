@@ -62,7 +62,7 @@ class Account:
         self.book = Book(self.id)
         self.skew_seconds = 0
         self.refused: list[PrivySealError] = []
-        """Grants that the manager showed and that nobody founded."""
+        """Grants and groups that the manager showed and that nobody founded."""
         self.tracer: Tracer = Untraced()
         self.traceparent = ""
         """The span that everything done here belongs to, if there is one."""
@@ -154,8 +154,8 @@ class Account:
         refused = self.believe_all(reply.json().get("documents") or ())
         self.refused = []
         for compact, why in refused.items():
-            # A grant that stands on nobody any more is no attack: it is left out. Anything else is, or is a fault.
-            if isinstance(why, Tampered | Malformed) or parse(compact).kind != "grant":
+            # A grant or group that stands on nobody any more is no attack: it is left out. Anything else is, or is a fault.
+            if isinstance(why, Tampered | Malformed) or parse(compact).kind not in {"grant", "group"}:
                 raise why
             self.refused.append(why)
         if self.book.account is None:
@@ -168,7 +168,7 @@ class Account:
         self.state.take_trust(self.trust_documents(), reply.headers.get("ETag", ""))
 
     def trust_documents(self) -> list[str]:
-        """Account chain, status, keyrings and grants, as they are believed now."""
+        """Account chain, status, keyrings, groups and grants, as they are believed now."""
         book = self.book
         status = [book.status.compact] if book.status else []
         ordered = [
@@ -176,6 +176,7 @@ class Account:
             *([self._status_base] if self._status_base else []),
             *status,
             *(keyring.compact for keyring in book.keyrings.values()),
+            *(group.compact for group in book.groups.values()),
             *(grant.compact for grant in book.grants.values()),
         ]
         return list(dict.fromkeys(ordered))

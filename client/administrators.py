@@ -76,9 +76,10 @@ class Administrators:
         return len(signed)
 
     async def _signed_by(self, kid: str) -> list[Verified[Revisioned]]:
-        """Living documents that he signed: keyrings, grants, scopes, connectors, secrets."""
+        """Documents that he signed and that count: keyrings, groups, grants, scopes, connectors, secrets."""
         book, now = self._account.book, self._account.clock()
         found: list[Verified[Revisioned]] = [one for one in book.keyrings.values() if one.kid == kid]
+        found += [one for one in book.groups.values() if one.kid == kid]
         found += [one for one in book.grants.values() if one.kid == kid and one.document.exp > now]
         for kind, cls, _ in OWNED:
             async for one in self._directory.documents(kind, cls, ACCOUNT_SCOPE):

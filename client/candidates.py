@@ -23,6 +23,7 @@ from shared.documents.task import EXEC
 from shared.errors import Malformed, NotReady
 from shared.selectors import effective, missing
 from shared.trust.certificate import check_certificate
+from shared.trust.group import check_group, tags_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ async def candidate(
     reply = await account.ask("POST", "plan", json=need, repeatable=True)
     candidates, _ = page_of(reply, "candidates")
     told = reply.json()
-    fit = certified(account, candidates, keyring, need)
+    fit = await certified(account, candidates, keyring, need)
     if not fit:
         raise NotReady(
             "no_delegate",
@@ -97,16 +98,33 @@ def needed(
     }, keyring
 
 
-def certified(
+async def certified(
+    account: Account, told: Sequence[Mapping[str, Any]], keyring: Verified[KeyringDocument], need: Mapping[str, Any]
+) -> list[Candidate]:
+    """Those of the manager's candidates who fit by certificate and group too. Raises what is wrong with a certificate."""
+    fit = _certified(account, told, keyring, need)
+    if len(fit) < len(told):
+        # A group may have other tags since this client last asked.
+        await account.sync(force=True)
+        fit = _certified(account, told, keyring, need)
+    return fit
+
+
+def _certified(
     account: Account, told: Iterable[Mapping[str, Any]], keyring: Verified[KeyringDocument], need: Mapping[str, Any]
 ) -> list[Candidate]:
-    """Those of the manager's candidates whose certificate says so too. Raises what is wrong with a certificate."""
-    status = account.live_status().document
+    status, groups = account.live_status().document, account.book.groups
     fit: list[Candidate] = []
     for one in told:
         certificate = check_certificate(str(one.get("certificate")), keyring, status, account.clock()).document
-        meets = all(parsed(condition).holds(certificate.tags) for condition in need["where"])
-        if meets and not missing(need["selectors"], certificate.tags):
+        try:
+            check_group(certificate.group, groups, status)
+        except NotReady:
+            # The delegate itself would be as wary.
+            continue
+        tags = tags_of(certificate, groups)
+        meets = all(parsed(condition).holds(tags) for condition in need["where"])
+        if meets and not missing(need["selectors"], tags):
             fit.append(Candidate(certificate.key, certificate.name, one.get("free") is True))
     return fit
 

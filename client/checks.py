@@ -19,6 +19,7 @@ from shared.errors import PrivySealError
 from shared.trust.book import Book
 from shared.trust.certificate import check_certificate
 from shared.trust.checked import unfounded
+from shared.trust.group import check_group, tags_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def _verified(
     status = book.status.document if book.status is not None else None
     vouched = check_certificate(certificate, keyring, status, now).document
     checked = unverified.verified_by(VerifyingKey.of(vouched.key))
-    if unfounded(checked.document, connector.digest, connector.document, vouched, now):
+    check_group(vouched.group, book.groups, status)
+    if unfounded(checked.document, connector.digest, connector.document, vouched, tags_of(vouched, book.groups), now):
         return None
     return Test(checked.document.connector, checked.document.code, checked.document.iat, checked.kid, vouched.name)

@@ -37,7 +37,7 @@ SIGNINGS = 4
 POLL_SECONDS = 30
 WAIT_SECONDS = 120.0
 _MOVED_ON = frozenset({"pin_stale", "pin_unknown", "version_exists", "version_newer"})
-_BEHIND = frozenset({"status_behind", "documents_missing", "generation_missing"})
+_BEHIND = frozenset({"status_behind", "documents_missing", "generation_missing", "group_stale"})
 _BEHIND_PAUSE_SECONDS = 0.3
 
 Make = Callable[[], SignedTask]
@@ -123,10 +123,10 @@ async def _submitted(account: Account, task: SignedTask, wait_seconds: float, tr
     try:
         try:
             return _open(account, task, outcome)
-        except Unauthenticated as why:
-            if why.code != "certifier_unknown":
+        except (Unauthenticated, Tampered) as why:
+            if why.code != "certifier_unknown" and "group" not in why.facts:
                 raise
-            # The keyring may have been rotated since; its newest document decides.
+            # The keyring may have been rotated since, or the delegate's group have other tags; the newest document decides.
             await account.sync(force=True)
             return _open(account, task, outcome)
     except PrivySealError as why:
@@ -163,7 +163,8 @@ def _open(account: Account, task: SignedTask, outcome: Outcome) -> Opened:
             "the keyring's document stands on nobody who is an administrator now: no answer can be believed",
             "an administrator publishes it anew: privyseal keyring rotate",
         )
-    return open_outcome(outcome, task, keyring, book.status.document if book.status else None, account.clock())
+    status = book.status.document if book.status else None
+    return open_outcome(outcome, task, keyring, status, account.clock(), book.groups)
 
 
 async def _send(account: Account, task: SignedTask, wait_seconds: float, traceparent: str) -> Outcome:

@@ -51,6 +51,7 @@ def next_status(
     keys: Iterable[str] = (),
     secrets: Mapping[str, int] | None = None,
     keyrings: Mapping[str, int] | None = None,
+    groups: Mapping[str, int] | None = None,
 ) -> StatusDocument:
     """An administrator's: everything carried over, revoked `grants` and `keys` added, floors only raised.
 
@@ -67,6 +68,7 @@ def next_status(
         keys=tuple(sorted({*before.keys, *keys})),
         secrets=_raised(before.secrets, secrets or {}),
         keyrings=_raised(before.keyrings, keyrings or {}),
+        groups=_raised(before.groups, groups or {}),
     )
 
 

@@ -58,7 +58,7 @@ class Explanations:
         reply = await account.ask("POST", "plan", json={**need, "explain": True}, repeatable=True)
         told, (candidates, _) = reply.json(), page_of(reply, "candidates")
         try:
-            fit = certified(account, candidates, keyring, need)
+            fit = await certified(account, candidates, keyring, need)
             vouched = "yes" if len(fit) == len(candidates) else "certificate_other"
         except PrivySealError as why:
             fit, vouched = [], why.code

@@ -16,14 +16,16 @@ from shared.canonical import blob_digest
 from shared.condition import parsed
 from shared.crypto.output import Item, unpack
 from shared.documents.answer import AnswerDocument
+from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, thumbprint
 from shared.documents.keyring import KeyringDocument
 from shared.documents.status import StatusDocument
 from shared.documents.task import EXEC, TaskDocument
-from shared.errors import CLASSES, Malformed, PrivySealError, Tampered, Unavailable
+from shared.errors import CLASSES, Malformed, NotReady, PrivySealError, Tampered, Unavailable
 from shared.labels import ANSWER
 from shared.selectors import missing
 from shared.trust.certificate import check_certificate
+from shared.trust.group import NO_GROUPS, Groups, check_group, tags_of
 from shared.values import Sealed
 
 FINAL_STATES = frozenset({"done", "failed", "unknown", "cancelled", "expired"})
@@ -52,13 +54,20 @@ class Opened:
 
 
 def open_outcome(
-    outcome: Outcome, task: SignedTask, keyring: Verified[KeyringDocument], status: StatusDocument | None, now: int
+    outcome: Outcome,
+    task: SignedTask,
+    keyring: Verified[KeyringDocument],
+    status: StatusDocument | None,
+    now: int,
+    groups: Groups = NO_GROUPS,
 ) -> Opened:
     """What a delegate of `keyring` answered to `task`. Raises Tampered for anything else, and the task's own error.
 
+    A Tampered with the fact `group` is one that newer documents of `groups` may turn into an answer.
+
     Errors of single targets are among the items; an error of the whole task is raised.
     """
-    answer, delegate, name = _verified(outcome, task, keyring, status, now)
+    answer, delegate, name = _verified(outcome, task, keyring, status, now, groups)
     document = answer.document
     if (document.sealed is None) != (not outcome.sealed):
         raise _forged("the sealed part of an answer is missing, or isn't covered by it")
@@ -74,21 +83,42 @@ def open_outcome(
 
 
 def _verified(
-    outcome: Outcome, task: SignedTask, keyring: Verified[KeyringDocument], status: StatusDocument | None, now: int
+    outcome: Outcome,
+    task: SignedTask,
+    keyring: Verified[KeyringDocument],
+    status: StatusDocument | None,
+    now: int,
+    groups: Groups,
 ) -> tuple[Verified[AnswerDocument], str, str]:
     """(1) the keyring certifies the delegate, (2) it may have the task by its tags, (3) it is the named one, (4) it signed this."""
     certificate = check_certificate(outcome.certificate, keyring, status, now)
     key = certificate.document.key
-    if missing(task.selectors, certificate.document.tags):
-        raise _forged("the answer comes from a delegate that doesn't carry the task's selectors")
-    if not all(parsed(one).holds(certificate.document.tags) for one in task.conditions):
-        raise _forged("the answer comes from a delegate that doesn't meet the task's conditions")
+    _check_tags(task, certificate.document, status, groups)
     if task.document.to is not None and task.document.to != thumbprint(key):
         raise _forged("the answer comes from another delegate than the task names")
     answer = parse_as(AnswerDocument, outcome.answer).verified_by(VerifyingKey.of(key))
     if answer.document.acct != task.document.acct or answer.document.task != task.digest:
         raise _forged("the answer is to another task")
     return answer, thumbprint(key), certificate.document.name
+
+
+def _check_tags(
+    task: SignedTask, certificate: CertificateDocument, status: StatusDocument | None, groups: Groups
+) -> None:
+    """(2), by the delegate's own tags and those of its group."""
+    why, tags = "", tags_of(certificate, groups)
+    try:
+        check_group(certificate.group, groups, status)
+    except NotReady:
+        why = "whose group isn't known in its newest form"
+    if missing(task.selectors, tags):
+        why = "that doesn't carry the task's selectors"
+    elif not all(parsed(one).holds(tags) for one in task.conditions):
+        why = "that doesn't meet the task's conditions"
+    if why:
+        raise _forged(
+            f"the answer comes from a delegate {why}", **({"group": certificate.group} if certificate.group else {})
+        )
 
 
 def raise_first(opened: Opened) -> None:
@@ -129,5 +159,6 @@ def _plain(code: str) -> PrivySealError:
     )
 
 
-def _forged(detail: str) -> Tampered:
-    return Tampered("answer_forged", detail, "nothing of it was believed; find out what the manager does with answers")
+def _forged(detail: str, **facts: str) -> Tampered:
+    hint = "nothing of it was believed; find out what the manager does with answers"
+    return Tampered("answer_forged", detail, hint, **facts)

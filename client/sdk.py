@@ -31,6 +31,7 @@ from client.directory import Directory
 from client.drift import Drifts
 from client.explanations import Explanations
 from client.grants import Grants
+from client.groups import Groups
 from client.home import Home
 from client.identities import Identities, Passphrase, from_environment
 from client.keyrings import Keyrings
@@ -109,6 +110,7 @@ class Client:
         self.built_in = BuiltIn(self.account, self.publisher, self.directory)
         self.grants = Grants(self.account, self.publisher, self.directory)
         self.keyrings = Keyrings(self.account, self.publisher, self.directory)
+        self.groups = Groups(self.account, self.publisher)
         self.issuers = Issuers(self.account, self.publisher, self.directory, self.kinds)
         self.administrators = Administrators(self.account, self.publisher, self.directory)
         self.scopes = Scopes(self.publisher, self.directory)

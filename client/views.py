@@ -19,6 +19,7 @@ from shared.errors import NotFound, PrivySealError
 from shared.names import Scope
 from shared.selectors import normalise_all
 from shared.trust.certificate import check_certificate
+from shared.trust.group import check_group, tags_of
 
 
 class Views:
@@ -30,8 +31,9 @@ class Views:
     async def delegates(self, search: str = "", selectors: Sequence[str] = ()) -> list[dict[str, Any]]:
         """As the manager lists them, each with `certified`: `yes`, or the code of what is wrong with its certificate.
 
-        `yes` says that the certificate is that of the listed delegate, name and tags included. Those that have all `selectors`,
-        and `search` in name, tags, keyring, version or id. Raises Malformed for what is no selector.
+        `yes` says that the certificate is that of the listed delegate, name, group and tags (those of the group too) included.
+        Those that have all `selectors`, and `search` in name, tags, keyring, version or id. Raises Malformed for what is no
+        selector.
         """
         needed = set(normalise_all(selectors))
         await self._account.sync()
@@ -65,14 +67,19 @@ class Views:
             document = check_certificate(
                 str(told.get("certificate", "")), keyring, status, self._account.clock()
             ).document
+            check_group(document.group, book.groups, status)
         except PrivySealError as why:
             return why.code
-        tags = told.get("tags")
-        shown = (told.get("delegate"), told.get("name"), sorted(map(str, tags)) if isinstance(tags, list) else None)
-        # Else a manager could show one delegate's certificate for another's name.
-        return (
-            "yes" if shown == (thumbprint(document.key), document.name, sorted(document.tags)) else "certificate_other"
+        tags, group = told.get("tags"), told.get("group") or None
+        shown = (
+            told.get("delegate"),
+            told.get("name"),
+            group,
+            frozenset(map(str, tags if isinstance(tags, list) else ())),
         )
+        # Else a manager could show one delegate's certificate for another's name.
+        mine = (thumbprint(document.key), document.name, document.group, tags_of(document, book.groups))
+        return "yes" if shown == mine else "certificate_other"
 
     async def thumbprint(self, text: str) -> str:
         """The whole thumbprint of a delegate: `text` itself, or the only one that begins with it or has that name.

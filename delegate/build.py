@@ -49,7 +49,7 @@ def build(
     identity = Identity.from_seed(randomness(32))
     book = Book(keyring.account)
     zone = Zone(keyring, book)
-    trust = Trust(book, zone, clock)
+    trust = Trust(book, zone, clock, configuration.group)
     surroundings = Surroundings(
         zone=zone,
         policy=policy,
@@ -72,6 +72,7 @@ def build(
         keyring=keyring,
         name=configuration.name,
         tags=configuration.tags,
+        group=configuration.group,
         version=version,
         kinds=(*registry.kinds, EXEC) if policy.exec else registry.kinds,
         capacity=configuration.capacity,

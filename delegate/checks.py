@@ -192,9 +192,10 @@ class Checks:
             book.authority.chain(connector.kid, "use", place, secret.id, now)
             book.authority.chain(use.secret.kid, "edit", place, secret.id, now)
             book.authority.chain(use.connector.kid, "edit", Scope.parse(holder.scope), holder.resource, now)
-        if missing(document.selectors, self._tags):
+        tags = self._trust.owned(self._tags)
+        if missing(document.selectors, tags):
             raise Denied("selectors_missing", "the delegate doesn't own the connector's selectors")
-        if document.where and not parsed(document.where).holds(self._tags):
+        if document.where and not parsed(document.where).holds(tags):
             raise Denied("condition_unmet", "the delegate's tags don't meet the connector's condition")
         self._policy.check(op="check", scope=scope, kind=document.type, keyring=document.keyring)
         self._ledger.spend(self._policy, document.identifier, 1, self._clock.monotonic())

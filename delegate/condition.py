@@ -6,7 +6,7 @@ never an account, a secret or a value. Must not decide anything: whatever fails 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from delegate.clock import Clock
@@ -16,7 +16,10 @@ from delegate.trust import Trust
 from shared.errors import PrivySealError, Unavailable
 from shared.trust.certificate import check_certificate
 
-Part = Literal["stream", "status", "keyring", "certificate", "draining"]
+Part = Literal["stream", "status", "keyring", "group", "certificate", "draining"]
+
+_PARTS: Mapping[str, Part] = {"status": "status", "group": "group"}
+"""By what the code of a problem begins with; any other is the keyring's."""
 
 Fault = tuple[Part, PrivySealError]
 """A part that fails, and why."""
@@ -39,7 +42,7 @@ class Condition:
         problem = self._trust.problem()
         if problem is not None and (self._link.is_open or not problem.code.endswith(("_missing", "_unknown"))):
             # What has not come yet is no fault of its own while there is nobody to bring it.
-            found.append(("status" if problem.code.startswith("status_") else "keyring", problem))
+            found.append((_PARTS.get(problem.code.partition("_")[0], "keyring"), problem))
         if problem is None:
             found += _failing("keyring", self._trust.zone.current)
         if self._trust.zone.name in self._trust.book.keyrings:

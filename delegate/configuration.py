@@ -67,6 +67,14 @@ PROGRAM: Final = Program(
             help="Selectors that this delegate owns beside its name and host. DELEGATE_TAGS is understood.",
         ),
         Option(
+            "group",
+            "str",
+            None,
+            example="eu-builders",
+            help="The group that this delegate is of: its name is a selector too, and so are the tags that an administrator gives "
+            "it (privyseal group set), without a restart. DELEGATE_GROUP_NAME is understood.",
+        ),
+        Option(
             "policy_file",
             "path",
             None,
@@ -277,6 +285,7 @@ class Configuration:
     memory_limit_percent: int = 0
     otlp_endpoint: str = ""
     mask_patterns: MaskPatterns | None = None
+    group: str | None = None
 
     @staticmethod
     def of(settings: Settings, environ: Mapping[str, str], host: str) -> Configuration:
@@ -294,7 +303,7 @@ class Configuration:
             authorities=None if authorities is None else read_authorities(authorities),
             keyring=read_keyring(settings.get("keyring_file", str)),
             policy=LocalPolicy.parse("" if policy is None else read_text(policy, "policy"), BUILT_IN),
-            name=_name(name),
+            name=_name(name, "name"),
             tags=_tags((*settings.texts("tags"), *([host] if _is_selector(host) else []))),
             capacity=settings.get("capacity", int),
             cpu_limit_percent=settings.get("cpu_limit_percent", int),
@@ -317,16 +326,20 @@ class Configuration:
             ssh_known_hosts=settings.maybe("ssh_known_hosts", str) or "",
             mask_patterns=None if patterns is None else MaskPatterns.parse(read_text(patterns, "mask_patterns")),
             otlp_endpoint=settings.maybe("otlp_endpoint", str) or "",
+            group=None if (group := settings.maybe("group", str)) is None else _name(group, "group"),
             variables={name: environ[name] for name in ("LANG", "PATH") if environ.get(name)},
         )
 
 
-def _name(text: str) -> str:
+def _name(text: str, setting: str) -> str:
     try:
         return normalise(text)
     except Malformed as why:
         raise Malformed(
-            "setting_malformed", "the delegate's name can't be a selector", f"set --name: {why.hint}", setting="name"
+            "setting_malformed",
+            f"the delegate's {setting} can't be a selector",
+            f"set --{setting}: {why.hint}",
+            setting=setting,
         ) from None
 
 

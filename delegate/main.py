@@ -90,6 +90,7 @@ async def serve(configuration: Configuration) -> int:
         version=version(),
         delegate=configuration.name,
         selectors=list(daemon.passport.tags),
+        group=daemon.passport.group,
         keyring=configuration.keyring.name,
         account=configuration.keyring.account,
         address=configuration.address.origin,

@@ -24,7 +24,10 @@ _log = structlog.get_logger()
 
 
 class Passport:
-    """Identity and certificate; `tags` always hold the delegate's name and host, `scopes` are those of its local policy."""
+    """Identity and certificate; `tags` always hold the delegate's name and host, `scopes` are those of its local policy.
+
+    `group` is the one that it says it is of; the tags that this brings are no part of it.
+    """
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class Passport:
         keyring: Keyring,
         name: str,
         tags: Iterable[str],
+        group: str | None = None,
         version: str,
         kinds: tuple[str, ...],
         capacity: int,
@@ -43,6 +47,7 @@ class Passport:
         self._keyring = keyring
         self._name = normalise(name)
         self.tags = normalise_all([name, *tags])
+        self.group = None if group is None else normalise(group)
         self._version = version
         self._kinds = kinds
         self._capacity = capacity
@@ -102,6 +107,7 @@ class Passport:
             name=self._name,
             tags=self.tags,
             scopes=self._scopes,
+            group=self.group,
             iat=now,
             exp=now + LIFETIME_SECONDS,
         )

@@ -91,7 +91,7 @@ class Course:
 
 
 class Tasks:
-    """Performs tasks for one zone as one identity; `tags` are the selectors that this delegate owns.
+    """Performs tasks for one zone as one identity; `tags` are the selectors that this delegate owns by itself.
 
     `executor` is None where the local policy allows no commands.
     """
@@ -207,7 +207,7 @@ class Tasks:
     ) -> Verified[TaskDocument | OrderDocument]:
         """(3) The task or order, its signature checked. What was refused may be the grant that would make its signer known."""
         try:
-            return cast("Verified[TaskDocument]", self._trust.book.verify(unverified))
+            return self._trust.book.verify(unverified)
         except Unauthenticated:
             if refusal is None:
                 raise
@@ -228,7 +228,8 @@ class Tasks:
     def _check_own(self, granted: Warrant, message: Task, digests: list[str]) -> None:
         task = granted.task.document
         self._trust.zone.check(granted.keyring)  # (5)
-        lacking = missing(granted.selectors, self._tags)  # (6)
+        tags = self._trust.owned(self._tags)  # (6)
+        lacking = missing(granted.selectors, tags)
         if lacking:
             raise Denied(
                 "selectors_missing",
@@ -237,7 +238,7 @@ class Tasks:
                 selectors=list(lacking),
             )
         for condition in granted.conditions:
-            if not condition.holds(self._tags):
+            if not condition.holds(tags):
                 raise Denied(
                     "condition_unmet",
                     f"the delegate's tags don't meet the condition: {condition}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -18,6 +18,7 @@ from delegate.zone import Zone
 from shared.canonical import digest
 from shared.errors import Conflict, Malformed, NotReady, PrivySealError, Tampered, from_problem
 from shared.trust.book import Book
+from shared.trust.group import check_group, owned
 from shared.trust.status import live
 
 MOST_AT_ONCE = 10_000
@@ -35,10 +36,11 @@ _log = structlog.get_logger()
 
 
 class Trust:
-    """The account's book and this delegate's zone in it."""
+    """The account's book and this delegate's zone in it; `group` is the one that it is of."""
 
-    def __init__(self, book: Book, zone: Zone, clock: Clock) -> None:
+    def __init__(self, book: Book, zone: Zone, clock: Clock, group: str | None = None) -> None:
         self.book = book
+        self.group = group
         self.zone = zone
         self._clock = clock
         self._refused: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
@@ -76,7 +78,7 @@ class Trust:
         return None if problem is None else from_problem(problem)
 
     def problem(self) -> PrivySealError | None:
-        """Why no task could be taken now, if so: no live status, no keyring document, or another keyring than ours."""
+        """Why no task could be taken now, if so: no live status, no keyring document or another than ours, a group that isn't known."""
         try:
             live(self.book.status, self._clock.now())
             document = self.book.keyrings.get(self.zone.name)
@@ -87,9 +89,16 @@ class Trust:
                     "publish it first: privyseal keyring new",
                 )
             self.zone.check(document)
+            self.owned(())
         except PrivySealError as why:
             return why
         return None
+
+    def owned(self, tags: Collection[str]) -> frozenset[str]:
+        """`tags` and those of this delegate's group. Raises NotReady where the status knows of a newer document of it."""
+        status = self.book.status
+        check_group(self.group, self.book.groups, status.document if status is not None else None)
+        return owned(tags, self.group, self.book.groups)
 
     def _refuse(self, sha256: str, why: PrivySealError) -> None:
         # As a problem: an exception would keep the frames that it came through.

@@ -38,8 +38,8 @@ MOST_INLINE = 100
 LARGEST_CHARACTERS = 64 * 1024
 """A secret, connector, scope or grant; lists of 500 of them must fit into memory many times."""
 
-_TRUST = frozenset({"account", "grant", "keyring", "status"})
-_LARGE = _TRUST - {"grant"}
+_TRUST = frozenset({"account", "grant", "group", "keyring", "status"})
+_LARGE = _TRUST - {"grant", "group"}
 _log = structlog.get_logger()
 
 
@@ -122,7 +122,7 @@ class Books:
         return min(live, default=None), min(grants, default=None), len(statuses) - len(live)
 
     async def trust(self, account: str) -> Trust:
-        """Account documents, grants, status with its base and keyrings, kept until one of them changes."""
+        """Account documents, grants, status with its base, keyrings and groups, kept until one of them changes."""
         known = self._trust.get(account)
         if known is not None:
             return known
@@ -145,9 +145,10 @@ class Books:
                 statuses = [base.compact for base in found.values()]
             statuses.append(status.compact)
         keyrings = await self._heads(account, "keyring")
+        groups = await self._heads(account, "group")
         grants = await self._heads(account, "grant")
         # A status that a service renewed is believed through that service's grant: grants come first.
-        return [*accounts, *grants, *statuses, *keyrings]
+        return [*accounts, *grants, *statuses, *keyrings, *groups]
 
     async def complete(self, book: Book, pins: Iterable[Pin]) -> list[list[str]]:
         """Loads what is pinned into the book, if that has forgotten it; gives [kind, id] of what has a newer revision.

@@ -47,7 +47,9 @@ class Checks:
         why = "connector_unknown"
         if row is not None and not row.deleted:
             connector = parse_as(ConnectorDocument, row.compact).document
-            why = unfounded(checked.document, row.digest, connector, certificate.document, self._clock.now())
+            why = unfounded(
+                checked.document, row.digest, connector, certificate.document, delegate.tags, self._clock.now()
+            )
         if why:
             # A delegate hears of a newer revision with the next task alone, so that this is no alarm.
             _log.debug("check.dropped", delegate=delegate.name, code=why, connector=checked.document.connector)

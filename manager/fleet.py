@@ -16,6 +16,7 @@ from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified
 from shared.messages import FromManager
 from shared.session import Phase, Session
+from shared.trust.group import NO_GROUPS, Groups, tags_of
 
 REMEMBERED_SECONDS = 3_600
 TELL_SECONDS = 30.0
@@ -27,7 +28,10 @@ MOST_REMEMBERED = 1_000
 
 @dataclass(slots=True, eq=False)
 class Delegate:
-    """One connected delegate. `sent` are the documents that went down its stream; times are the manager's clock."""
+    """One connected delegate. `sent` are the documents that went down its stream; times are the manager's clock.
+
+    `tags` are those that it owns by its certificate and its group. `owed` are documents that go before all else that it is sent.
+    """
 
     account: str
     kid: str
@@ -46,6 +50,7 @@ class Delegate:
     spoke: float = 0.0
     order: int = 0
     sent: set[str] = field(default_factory=set)
+    owed: list[str] = field(default_factory=list)
     online: bool = True
     checks: int = 0
     checks_since: float = 0.0
@@ -56,6 +61,11 @@ class Delegate:
     def name(self) -> str:
         """Its name, as certified."""
         return self.certificate.document.name
+
+    @property
+    def group(self) -> str:
+        """The group that it is of, as certified; empty for none."""
+        return self.certificate.document.group or ""
 
     @property
     def executing(self) -> int:
@@ -95,6 +105,7 @@ class Delegate:
             memory=self.session.heartbeat.memory,
             executing=self.executing,
             capacity=self.capacity,
+            group=self.group,
         )
 
 
@@ -130,6 +141,7 @@ class Fleet:
         delegate.online = False
         delegate.last_seen = now
         delegate.sent.clear()
+        delegate.owed.clear()
         # It is remembered for its name alone: what hangs on the stream may be megabytes.
         delegate.send, delegate.cut = _unsent, _uncut
         delegate.session.watcher = _unwatched
@@ -142,12 +154,25 @@ class Fleet:
             if len(gone) > MOST_REMEMBERED:
                 gone.popitem(last=False)
 
-    def renew(self, delegate: Delegate, certificate: Verified[CertificateDocument]) -> None:
-        """It has a new certificate, and with it perhaps other tags."""
+    def renew(self, delegate: Delegate, certificate: Verified[CertificateDocument], groups: Groups = NO_GROUPS) -> None:
+        """It has a new certificate, and with it perhaps other tags; `groups` are its account's."""
         delegate.certificate = certificate
-        delegate.tags = frozenset(certificate.document.tags)
+        delegate.tags = tags_of(certificate.document, groups)
         if self.find(delegate.account, delegate.kid) is delegate:
             self._selections[delegate.account].put(delegate.candidate(delegate.last_seen))
+
+    def regroup(self, account: str, groups: Groups) -> list[Delegate]:
+        """The account's groups are these now; the connected delegates whose tags that changes, who are chosen by them at once."""
+        changed = []
+        for delegate in self._online.get(account, {}).values():
+            if not delegate.group:
+                continue
+            tags = tags_of(delegate.certificate.document, groups)
+            if tags != delegate.tags:
+                delegate.tags = tags
+                self._selections[account].put(delegate.candidate(delegate.last_seen))
+                changed.append(delegate)
+        return changed
 
     def choose(self, account: str, wanted: Wanted, task: str) -> Delegate | None:
         """The one that gets it: the least loaded, the one that waited longest among equals."""

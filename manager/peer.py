@@ -16,10 +16,14 @@ from manager.clock import Clock
 from manager.fleet import Delegate
 from shared.codec import DelegateReader, manager_messages
 from shared.errors import Malformed
-from shared.messages import FromDelegate, FromManager, Task
+from shared.messages import Documents, FromDelegate, FromManager, Task
 from shared.session import Session, Side
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
+
+
+NOTHING = Documents(())
+"""Said to a delegate that is only to be sent what it is owed."""
 
 
 class Cut(Exception):
@@ -51,12 +55,25 @@ class Peer:
             self._lock = asyncio.Lock()
         async with self._lock:
             try:
-                for wire in manager_messages(message, self._number()):
-                    await self._unless_cut(self._context.write(wire))
+                await self._settle()
+                if message != NOTHING:
+                    await self._write(message)
             except (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.BaseError, Cut):
                 return
         if self.delegate is not None:
             self.delegate.spoke = self._clock.monotonic()
+
+    async def _settle(self) -> None:
+        """What the delegate is owed: it was published before whatever waits for the lock was decided."""
+        while self.delegate is not None and self.delegate.owed:
+            owed = tuple(self.delegate.owed)
+            await self._write(Documents(owed))
+            # Not before: whoever sends this for his own message's sake may be cancelled.
+            del self.delegate.owed[: len(owed)]
+
+    async def _write(self, message: FromManager) -> None:
+        for wire in manager_messages(message, self._number()):
+            await self._unless_cut(self._context.write(wire))
 
     async def read(self) -> FromDelegate | None:
         """The next message that is known; None at the end. Raises Malformed."""

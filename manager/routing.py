@@ -38,6 +38,7 @@ class Candidate:
     """What routing knows of one delegate. `load` is executing tasks over capacity; `order` breaks ties (least recent first).
 
     One over its limit of `cpu` or `memory` isn't `free`. `scopes` are those that its own policy takes, all where there are none.
+    `group` is its group's name, empty for none, whose tags are among `tags`.
     """
 
     delegate: str
@@ -57,6 +58,7 @@ class Candidate:
     memory: Use | None = None
     executing: int = 0
     capacity: int = 0
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +256,12 @@ def remedy(code: str, candidate: Candidate, wanted: Wanted) -> str:
             return "give it the keyring's newest file (keyring_file) and start it again; it is written by privyseal keyring rotate"
         case "selectors_missing":
             lacking = missing(wanted.selectors, candidate.tags)
-            return f"give it the tags (--tags {','.join(lacking[:MOST_LISTED])}), or ask for others: --delegate, delegateSelectors"
+            give = f"give it the tags (--tags {','.join(lacking[:MOST_LISTED])})"
+            group = f" or add them to its group (privyseal group set {candidate.group} --add TAG)" if candidate.group else ""
+            return f"{give}{group}, or ask for others: --delegate, delegateSelectors"
         case "condition_unmet":
-            return "change its tags (--tags), or the condition: --where, delegateCondition"
+            group = f" or its group's (privyseal group set {candidate.group})" if candidate.group else ""
+            return f"change its tags (--tags){group}, or the condition: --where, delegateCondition"
         case "out_of_scope":
             return f"add {_listed(sorted(wanted.scopes))} to scopes in its policy file"
         case "exec_off":
@@ -299,6 +304,7 @@ def explain(candidates: Iterable[Candidate], wanted: Wanted, winner: str = "", m
         {
             "delegate": one.delegate,
             "name": one.name,
+            "group": one.group,
             "verdict": verdict,
             "executing": one.executing,
             "capacity": one.capacity,

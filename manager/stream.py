@@ -22,7 +22,7 @@ from manager.clock import Clock
 from manager.dispatch import Dispatcher
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
-from manager.peer import Cut, Peer
+from manager.peer import NOTHING, Cut, Peer
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, peek_kind, thumbprint
 from shared.errors import Malformed, NotReady, PrivySealError, Unauthenticated
@@ -47,6 +47,7 @@ from shared.names import ACCOUNT_SCOPE
 from shared.session import SILENT
 from shared.trust.book import Book
 from shared.trust.certificate import check_certificate, recheck_certificate
+from shared.trust.group import tags_of
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 
 HELLO_SECONDS = 10.0
@@ -165,7 +166,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             account=book.id,
             kid=VerifyingKey.of(certificate.document.key).kid,
             certificate=certificate,
-            tags=frozenset(certificate.document.tags),
+            tags=tags_of(certificate.document, book.groups),
             generations=frozenset(hello.generations[:64]),
             kinds=frozenset(kind[:64] for kind in hello.kinds[:64]),
             version=hello.version[:64],
@@ -182,14 +183,15 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         # From here on nothing that is published passes it by, and without credit it gets no task yet.
         book = await self._books.book(claimed.acct)
         self._recheck(book, delegate)
+        delegate.tags = tags_of(certificate.document, book.groups)
         before = self._fleet.join(delegate)
         if before is not None:
             before.cut()
         stream.delegate = delegate
-        trust = await self._trust(book, certificate.document.keyring)
+        trust = await self._trust(book, certificate.document)
         await stream.send(Documents(tuple(trust)))
         # What was published meanwhile may have gone out before that on which it stands.
-        again = await self._trust(await self._books.book(claimed.acct), certificate.document.keyring)
+        again = await self._trust(await self._books.book(claimed.acct), certificate.document)
         if again != trust:
             await stream.send(Documents(tuple(again)))
         self._metrics.opened.inc()
@@ -218,9 +220,10 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 "certifier_unknown", "the delegate is certified by a key that its keyring lists no more"
             )
 
-    async def _trust(self, book: Book, keyring: str) -> list[str]:
-        """What a delegate starts from: account documents and status, and its own keyring; no other."""
-        others = {one.compact for name, one in book.keyrings.items() if name != keyring}
+    async def _trust(self, book: Book, certificate: CertificateDocument) -> list[str]:
+        """What a delegate starts from: account documents and status, and its own keyring and group; no other."""
+        others = {one.compact for name, one in book.keyrings.items() if name != certificate.keyring}
+        others |= {one.compact for name, one in book.groups.items() if name != certificate.group}
         documents = (await self._books.trust(book.id)).documents
         # Grants come with the tasks that pin them, but for those by which a service renewed the status.
         renewed = book.status is not None and book.status.document.base is not None
@@ -264,7 +267,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         certificate = self._check(book, delegate.certificate.document.keyring, compact)
         if certificate.document.key != delegate.certificate.document.key:
             raise Unauthenticated("certificate_foreign", "the new certificate is of another identity")
-        self._fleet.renew(delegate, certificate)
+        self._fleet.renew(delegate, certificate, book.groups)
 
     @property
     def look_seconds(self) -> float:
@@ -305,7 +308,9 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             _log.error("heartbeat.crashed", delegate=delegate.name, exc_info=why)
 
     async def push(self, account: str, compacts: Collection[str]) -> None:
-        """New account, status and keyring documents for every connected delegate; cuts those that they exclude.
+        """New account, status, keyring and group documents for every connected delegate; cuts those that they exclude.
+
+        Groups count for the choice of a delegate at once, and no task that was given by them arrives before what it is owed here.
 
         What it tells of is durable already, so it never raises; and a delegate that doesn't read keeps nobody waiting.
         """
@@ -315,6 +320,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             _log.error("push.failed", account=account, code=why.code)
             return
         renewers = self._renewers(book, compacts)
+        regrouped = self._fleet.regroup(account, book.groups)
         telling = []
         for delegate in self._fleet.online(account):
             try:
@@ -323,10 +329,12 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 _log.warning("stream.excluded", account=account, delegate=delegate.name, code=why.code)
                 delegate.cut()
                 continue
-            keyring = delegate.certificate.document.keyring
-            mine = tuple(one for one in compacts if self._concerns(book, one, keyring))
+            mine = [one for one in compacts if self._concerns(book, one, delegate.certificate.document)]
             if mine:
-                telling.append(asyncio.create_task(delegate.tell(Documents((*renewers, *mine)))))
+                delegate.owed += [*renewers, *mine]
+                telling.append(asyncio.create_task(delegate.tell(NOTHING)))
+        for delegate in regrouped:
+            self._dispatcher.offer(delegate)
         if telling:
             self._telling.update(telling)
             for task in telling:
@@ -345,11 +353,12 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         return [grant.compact for grant in reversed(chain.grants)]
 
     @staticmethod
-    def _concerns(book: Book, compact: str, keyring: str) -> bool:
+    def _concerns(book: Book, compact: str, certificate: CertificateDocument) -> bool:
         kind = peek_kind(compact)
-        if kind == "keyring":
-            mine = book.keyrings.get(keyring)
-            return mine is not None and mine.compact == compact
+        if kind in {"keyring", "group"}:
+            keyring = book.keyrings.get(certificate.keyring)
+            group = book.groups.get(certificate.group or "")
+            return compact in {one.compact for one in (keyring, group) if one is not None}
         return kind in {"account", "status"}
 
     def number(self) -> int:

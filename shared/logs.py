@@ -29,7 +29,7 @@ Step = Callable[[Any, str, Line], Any]
 KEYS: Final = frozenset(
     """
     account address attempt bytes caller capacity code connector count delegate delegate_id digest dispatch_ms
-    duration_ms error error_type event execution_ms expires generation hint id keyring kind level limit method op origin
+    duration_ms error error_type event execution_ms expires generation group hint id keyring kind level limit method op origin
     outcome output path pid pins port program queue_ms reason repeat request_id rev route scope seconds secret_id
     secret_name selectors serial setting signal size_in size_out state status targets task thumbprint timestamp
     verify_ms version

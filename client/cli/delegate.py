@@ -47,6 +47,7 @@ def list_(context: click.Context, search: str, selectors: tuple[str, ...]) -> No
             ("STATE", "state"),
             ("CERTIFIED", "certified"),
             ("SELECTORS", "tags"),
+            ("GROUP", "group"),
             ("KEYRING", "keyring"),
             ("GENERATIONS", "generations"),
             ("LOAD", "load"),

@@ -48,6 +48,7 @@ NOUNS: Mapping[str, Noun] = {
     "grant": Noun("client.cli.grant", "grant", "who may do what"),
     "status": Noun("client.cli.status", "status", "the account's status: what no longer counts, and until when"),
     "keyring": Noun("client.cli.keyring", "keyring", "make, rotate and show keyrings"),
+    "group": Noun("client.cli.group", "group", "tags for all delegates of a group"),
     "oidc": Noun("client.cli.oidc", "oidc", "issuers of ID tokens, which clouds trust instead of stored credentials"),
     "delegate": Noun("client.cli.delegate", "delegate", "list and revoke delegates"),
     "task": Noun("client.cli.task", "task", "list, show and cancel tasks"),

@@ -36,4 +36,5 @@ def those(told: object) -> list[Mapping[str, Any]]:
 
 
 def _name(one: Mapping[str, Any]) -> object:
-    return one.get("name") or one.get("delegate")
+    name = one.get("name") or one.get("delegate")
+    return f"{name} ({one['group']})" if one.get("group") else name

@@ -32,6 +32,7 @@ def _record(one: Verified[StatusDocument]) -> dict[str, Any]:
         "revoked_keys": list(document.keys),
         "version_floors": dict(document.secrets),
         "keyring_floors": dict(document.keyrings),
+        "group_floors": dict(document.groups),
     }
 
 

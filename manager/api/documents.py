@@ -18,9 +18,14 @@ from shared.errors import Denied, Tampered, Unauthenticated
 from shared.names import Scope, check_identifier, check_version_label, is_opaque
 from shared.trust.authority import Authority
 
-LISTED = frozenset({"connector", "grant", "keyring", "scope", "secret", "template"})
+LISTED = frozenset({"connector", "grant", "group", "keyring", "scope", "secret", "template"})
 _LENT = frozenset({"connector", "template"})
 """What a scope lends to those below it: whoever holds something there may see them."""
+
+_OF_ALL = frozenset({"grant", "group", "keyring"})
+"""By what everybody checks everybody: nobody needs a grant to see it."""
+
+_PUSHED = frozenset({"account", "group", "keyring", "status"})
 
 
 class Digests(msgspec.Struct):
@@ -76,9 +81,7 @@ async def publish(request: Request) -> Response:
     entries = [publishing(one, caller.kid, now) for one in documents]
     await parts.store.write(run, account=book.id, audit=entries, size=sum(map(len, sent.documents)))
     parts.books.take(book.id, documents)
-    await parts.streams.push(
-        book.id, [one.compact for one in documents if one.kind in {"account", "status", "keyring"}]
-    )
+    await parts.streams.push(book.id, [one.compact for one in documents if one.kind in _PUSHED])
     return answer(Digests([one.digest for one in documents]))
 
 
@@ -90,8 +93,8 @@ async def listing(request: Request) -> Response:
         raise not_found("kind")
     query = request.query_params
     scope = str(Scope.parse(query.get("scope", "account")))
-    if kind in {"grant", "keyring"}:
-        scope = "" if query.get("below") or kind == "keyring" else scope
+    if kind in _OF_ALL:
+        scope = "" if query.get("below") or kind != "grant" else scope
     identifier, now = query.get("identifier", ""), parts.clock.now()
     if identifier:
         row = await parts.store.by_name(book.id, kind, scope, _checked(kind, identifier))
@@ -112,14 +115,14 @@ async def listing(request: Request) -> Response:
 
 
 def may_see_row(authority: Authority, kid: str, row: StoredDocument, now: int) -> bool:
-    """Grants and keyrings are everybody's: by them everybody checks everybody."""
-    if row.kind in {"grant", "keyring"}:
+    """Whether that caller may be shown it."""
+    if row.kind in _OF_ALL:
         return True
     return (may_use if row.kind in _LENT else may_see)(authority, kid, row.scope or "account", row.id, now)
 
 
 def _sight(kind: str, authority: Authority, kid: str, within: Scope, now: int) -> Sight | None:
-    if kind in {"grant", "keyring"}:
+    if kind in _OF_ALL:
         return None
     return (connector_sight if kind in _LENT else sight)(authority, kid, within, now)
 

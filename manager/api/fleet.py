@@ -33,7 +33,8 @@ class UseRow(msgspec.Struct):
 class DelegateRow(msgspec.Struct):
     """One delegate; `state` is connected, draining or disconnected, `delegate` the thumbprint of its identity.
 
-    `cpu` and `memory` are null where it measures neither or is gone.
+    `tags` are those that it owns by its certificate and by its `group`, empty for none. `cpu` and `memory` are null where it
+    measures neither or is gone.
     """
 
     delegate: str
@@ -51,6 +52,7 @@ class DelegateRow(msgspec.Struct):
     certificate: str
     cpu: UseRow | None
     memory: UseRow | None
+    group: str = ""
 
 
 class DelegateList(msgspec.Struct):
@@ -128,6 +130,7 @@ async def listing(request: Request) -> Response:
                 one.certificate.compact,
                 _use(one.session.heartbeat.cpu if one.online else None),
                 _use(one.session.heartbeat.memory if one.online else None),
+                one.group,
             )  # fmt: skip
         )
     return answer(DelegateList(rows))

@@ -18,6 +18,8 @@ LIFETIME_SECONDS = 7 * 86_400
 class CertificateDocument(Payload, frozen=True, kw_only=True):
     """`key` is the identity (Ed25519); `tags` hold the delegate's name, host and selectors, normalised and sorted.
 
+    `group` is the one that it is of; what tags that brings is `shared.trust.group`.
+
     `scopes` are those whose tasks it takes, by its own policy, sorted; empty for those of the whole account.
     """
 
@@ -27,6 +29,7 @@ class CertificateDocument(Payload, frozen=True, kw_only=True):
     name: Selector
     tags: Annotated[tuple[Selector, ...], Meta(max_length=66)] = ()
     scopes: Annotated[tuple[ScopeText, ...], Meta(max_length=MOST_SCOPES)] = ()
+    group: Selector | None = None
     iat: Seconds
     exp: Seconds
 

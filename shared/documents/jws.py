@@ -26,6 +26,7 @@ from shared.documents.checked import CheckedDocument
 from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Digest, Payload
 from shared.documents.grant import GrantDocument
+from shared.documents.group import GroupDocument
 from shared.documents.keyring import KeyringDocument
 from shared.documents.order import OrderDocument
 from shared.documents.output import OutputDocument
@@ -46,6 +47,7 @@ KINDS: Mapping[str, type[Payload]] = {
     "checked": CheckedDocument,
     "connector": ConnectorDocument,
     "grant": GrantDocument,
+    "group": GroupDocument,
     "keyring": KeyringDocument,
     "order": OrderDocument,
     "output": OutputDocument,
@@ -55,7 +57,7 @@ KINDS: Mapping[str, type[Payload]] = {
     "task": TaskDocument,
     "template": TemplateDocument,
 }
-RESERVED = frozenset({"binding", "definition", "group"})
+RESERVED = frozenset({"binding", "definition"})
 """Kinds that have a name but no form yet; they are refused."""
 
 LARGEST_CHARACTERS = 1_048_576

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from shared.documents.fields import Digest, Identifier, Key, Number, Opaque, Revisioned, Seconds
+from shared.documents.fields import Digest, Identifier, Key, Number, Opaque, Revisioned, Seconds, Selector
 
 DEFAULT_SECONDS = 90 * 86_400
 WARNING_SECONDS = 30 * 86_400
@@ -15,7 +15,7 @@ LONGEST_SECONDS = 400 * 86_400
 
 
 class StatusDocument(Revisioned, frozen=True, kw_only=True):
-    """`secrets` and `keyrings` are floors: lower versions and generations are refused.
+    """`secrets`, `keyrings` and `groups` are floors: lower versions, generations and revisions are refused.
 
     `base` is the digest of the last status that an administrator signed; only a re-signed one has it.
     """
@@ -26,4 +26,5 @@ class StatusDocument(Revisioned, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     secrets: dict[Opaque, Number] = {}
     keyrings: dict[Identifier, Number] = {}
+    groups: dict[Selector, Number] = {}
     base: Digest | None = None

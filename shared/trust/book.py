@@ -16,6 +16,7 @@ from shared.documents.account import AccountDocument
 from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Payload, Permission, Revisioned
 from shared.documents.grant import GrantDocument
+from shared.documents.group import GroupDocument
 from shared.documents.jws import Unverified, Verified, VerifyingKey, kind_of, parse, thumbprint
 from shared.documents.keyring import KeyringDocument
 from shared.documents.order import OrderDocument
@@ -38,7 +39,7 @@ CAPACITY = 100_000
 _PASSES = 8
 """Rounds of `admit_all`: a grant chain has four links, and a status may wait for its base and signer."""
 
-_FIRM = frozenset({"account", "grant", "keyring", "status"})
+_FIRM = frozenset({"account", "grant", "group", "keyring", "status"})
 
 
 class _Entry(NamedTuple):
@@ -50,8 +51,8 @@ class _Entry(NamedTuple):
 class Book:
     """One account's documents, as far as this party knows and believes them.
 
-    `keyrings` and `status` are those behind which an administrator stands now; one that is removed or revoked takes
-    what he signed with him, until another signs a next revision.
+    `keyrings`, `groups` (deleted ones too) and `status` are those behind which an administrator stands now; one that is
+    removed or revoked takes what he signed with him, until another signs a next revision.
     """
 
     def __init__(self, account: str, capacity: int = CAPACITY) -> None:
@@ -60,6 +61,7 @@ class Book:
         self.status: Verified[StatusDocument] | None = None
         self.grants: dict[str, Verified[GrantDocument]] = {}
         self.keyrings: dict[str, Verified[KeyringDocument]] = {}
+        self.groups: dict[str, Verified[GroupDocument]] = {}
         self._last_status: Verified[StatusDocument] | None = None
         self._documents: OrderedDict[str, Verified[Revisioned]] = OrderedDict()
         self._newest: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
@@ -97,7 +99,7 @@ class Book:
         """A book to try documents in: it knows what this one knows, and what it takes in doesn't reach this one."""
         draft = Book(self.id, self._capacity)
         draft.account, draft.status, draft._last_status = self.account, self.status, self._last_status
-        draft.grants, draft.keyrings = dict(self.grants), dict(self.keyrings)
+        draft.grants, draft.keyrings, draft.groups = dict(self.grants), dict(self.keyrings), dict(self.groups)
         draft._firm_documents, draft._firm_newest = dict(self._firm_documents), dict(self._firm_newest)
         draft._keys, draft._below = dict(self._keys), self
         return draft
@@ -220,7 +222,7 @@ class Book:
 
     def _check_signer(self, new: Verified[Revisioned], now: int) -> None:
         match new.document:
-            case KeyringDocument():
+            case KeyringDocument() | GroupDocument():
                 if not self.authority.is_administrator(new.kid):
                     raise Denied("keyring_unfounded", "the keyring is signed by nobody who is an administrator now")
             case GrantDocument():
@@ -266,20 +268,25 @@ class Book:
         self._last_status = new
 
     def _drop_unfounded(self) -> None:
-        """Keyrings and status stand on administrators: what one signed who is none any more would be refused now."""
+        """Keyrings, groups and status stand on administrators: what one signed who is none any more would be refused now."""
         assert self.account is not None
         administrators = {thumbprint(person.key) for person in self.account.document.administrators}
         last = self._last_status
         # A status is judged without itself, so that an administrator can revoke his own lost key.
         self.status = last if last is not None and self._founder(last) in administrators else None
-        newest = (self._firm_documents[seen.digest] for name, seen in self._firm_newest.items() if name[0] == "keyring")
         self.keyrings = {
-            one.document.id: one
-            for one in cast("Iterable[Verified[KeyringDocument]]", newest)
-            if self.authority.is_administrator(one.kid)
+            one.document.id: one for one in cast("Iterable[Verified[KeyringDocument]]", self._founded("keyring"))
         }
 
     def _founder(self, status: Verified[StatusDocument]) -> str:
+        self.groups = {
+            one.document.id: one for one in cast("Iterable[Verified[GroupDocument]]", self._founded("group"))
+        }
+
+    def _founded(self, kind: str) -> Iterable[Verified[Revisioned]]:
+        """The newest revision of each, where an administrator signed it."""
+        newest = (self._firm_documents[seen.digest] for name, seen in self._firm_newest.items() if name[0] == kind)
+        return [one for one in newest if self.authority.is_administrator(one.kid)]
         """Who signed it as an administrator."""
         base = self.find(status.document.base) if status.document.base is not None else status
         assert base is not None
@@ -299,6 +306,8 @@ class Book:
                 self.keyrings[keyring.id] = cast(Verified[KeyringDocument], new)
             case _:
                 pass
+            case GroupDocument() as group:
+                self.groups[group.id] = cast(Verified[GroupDocument], new)
         if new.kind in _FIRM:
             self._firm_newest[name] = entry
             self._firm_documents[new.digest] = new

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Revisioned
 from shared.documents.grant import GrantDocument
+from shared.documents.group import GroupDocument
 from shared.documents.jws import Verified
 from shared.documents.keyring import KeyringDocument
 from shared.documents.order import OrderDocument
@@ -76,5 +77,6 @@ def check_change(new: Verified[Revisioned], old: Verified[Revisioned]) -> None:
         if getattr(after, field) != getattr(before, field):
             detail, hint = f"the {new.kind}'s {field} can't change", f"delete the {new.kind} and make a new one"
             raise Conflict("field_immutable", detail, hint)
-    if getattr(before, "deleted", False):
+    # A group is its name, which somebody may use again; everything else has an id of its own.
+    if getattr(before, "deleted", False) and not isinstance(before, GroupDocument):
         raise Conflict("document_deleted", f"the {new.kind} was deleted", "make a new one")

@@ -57,7 +57,7 @@ def accept_status(
 
 def contents(document: StatusDocument) -> tuple[object, ...]:
     """What a renewal must leave as it is."""
-    return document.grants, document.keys, document.secrets, document.keyrings
+    return document.grants, document.keys, document.secrets, document.keyrings, document.groups
 
 
 def live(status: Verified[StatusDocument] | None, now: int) -> Verified[StatusDocument]:

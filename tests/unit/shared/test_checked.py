@@ -24,7 +24,8 @@ def why(changes: dict[str, Any] | None = None, certificate: dict[str, Any] | Non
         v=1, acct=WORLD.id, connector=document.id, revision=CONNECTOR.digest, code="ok", iat=WORLD.now
     )
     vouched = structs.replace(CERTIFICATE, **(certificate or {}))
-    return unfounded(structs.replace(checked, **(changes or {})), CONNECTOR.digest, document, vouched, now)
+    told = structs.replace(checked, **(changes or {}))
+    return unfounded(told, CONNECTOR.digest, document, vouched, vouched.tags, now)
 
 
 def test_a_delegates_test_of_a_connector_that_it_serves_counts() -> None:
@@ -59,7 +60,7 @@ def test_a_connector_without_a_condition_is_for_every_delegate_with_its_selector
     checked = CheckedDocument(
         v=1, acct=WORLD.id, connector=plain.id, revision=CONNECTOR.digest, code="ok", iat=WORLD.now
     )
-    assert unfounded(checked, CONNECTOR.digest, plain, structs.replace(CERTIFICATE, tags=("eu",)), WORLD.now) == ""
+    assert unfounded(checked, CONNECTOR.digest, plain, CERTIFICATE, ("eu",), WORLD.now) == ""
 
 
 def test_a_connector_revised_since_has_no_test() -> None:
@@ -67,4 +68,5 @@ def test_a_connector_revised_since_has_no_test() -> None:
     document = CheckedDocument(
         v=1, acct=WORLD.id, connector=revised.document.id, revision=CONNECTOR.digest, code="ok", iat=WORLD.now
     )
-    assert unfounded(document, revised.digest, revised.document, CERTIFICATE, WORLD.now) == "connector_changed"
+    told = unfounded(document, revised.digest, revised.document, CERTIFICATE, CERTIFICATE.tags, WORLD.now)
+    assert told == "connector_changed"

@@ -18,6 +18,7 @@ from shared.documents.account import AccountDocument, account_id
 from shared.documents.checked import CheckedDocument
 from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import DEEPEST, Payload
+from shared.documents.group import GroupDocument
 from shared.documents.jws import KINDS, LARGEST_CHARACTERS, RESERVED, header_bytes, kind_of, parse, parse_as, peek_kind
 from shared.documents.output import OutputDocument
 from shared.documents.secret import SecretDocument
@@ -40,6 +41,10 @@ def every_kind() -> tuple[World, dict[str, str]]:
         world.grant(reader, ["reveal"]),
         world.sign(world.scope_document("acme"), world.administrator),
         world.template("script"),
+        world.sign(
+            GroupDocument(v=1, acct=world.id, id="builders", tags=("disk:fast",), rev=1, iat=world.now),
+            world.administrator,
+        ),
         world.certificate(),
         world.store(secret, b"hunter2").task,
         order_of(world, world.check(world.connector)),

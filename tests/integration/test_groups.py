@@ -1,0 +1,134 @@
+"""Groups with a real manager and real delegates: tags that an administrator gives, from the next task on and without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from client.choice import Choice
+from client.dev import DevEnvironment
+from shared.crypto.plaintext import Plaintext
+from shared.errors import Malformed, NotFound, NotReady
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevEnvironment]:
+    policy = tmp_path_factory.mktemp("policy") / "policy.toml"
+    policy.write_text("exec = true\n")
+    options = {
+        "a": ["--group", "Builders", "--policy-file", str(policy)],
+        "b": ["--group", "builders", "--policy-file", str(policy)],
+        "c": ["--policy-file", str(policy)],
+    }
+    async with DevEnvironment(delegates=3, delegate_options=options) as running:
+        async with running.client() as client:
+            await client.store("account.token", b"value")
+        yield running
+
+
+async def reasons(environment: DevEnvironment, choice: Choice) -> dict[str, list[str]]:
+    """Why each delegate can't, by its name."""
+    async with environment.client() as client:
+        with pytest.raises(NotReady) as caught:
+            await client.reveal("account.token", selectors=choice)
+    assert caught.value.code == "no_delegate"
+    told = caught.value.facts["delegates"]
+    return {one["name"]: [reason["code"] for reason in one["reasons"]] for one in told}
+
+
+async def test_a_groups_name_is_a_tag_of_its_delegates_without_any_document(environment: DevEnvironment) -> None:
+    async with environment.client() as client:
+        assert await client.reveal("account.token", selectors=["builders"]) == Plaintext(b"value")
+    told = await reasons(environment, Choice(["builders", "c"]))
+    assert told["c"] == ["selectors_missing"]
+
+
+async def test_tags_that_a_group_gets_or_loses_count_from_the_next_task_on(environment: DevEnvironment) -> None:
+    other = environment.client()
+    async with environment.client() as client, other:
+        await other.account.sync()
+        for turn in range(8):
+            tag, gone = f"turn-{turn}", f"turn-{turn - 1}"
+            await client.groups.set("builders", [tag])
+            # Right behind it, by one who hasn't heard of it: chosen by the manager, done by the delegate, believed by the client.
+            done = await asyncio.gather(*(other.reveal("account.token", selectors=[tag]) for _ in range(6)))
+            assert done == [Plaintext(b"value")] * 6
+            await client.store("account.tagged", b"x", selectors=[tag])
+            if turn:
+                assert await reasons(environment, Choice([gone])) == dict.fromkeys("abc", ["selectors_missing"])
+            assert (await reasons(environment, Choice([f"{tag}", "c"])))["c"] == ["selectors_missing"]
+            # Who isn't of the group can do what nobody of it may.
+            assert await client.reveal("account.token", selectors=Choice(where=f"not {tag}")) == Plaintext(b"value")
+            told = await reasons(environment, Choice(where=f"not {tag} and not c"))
+            assert told == dict.fromkeys("abc", ["condition_unmet"])
+
+
+async def test_a_command_goes_to_one_of_the_group_whom_the_client_itself_finds_by_its_tags(
+    environment: DevEnvironment,
+) -> None:
+    async with environment.client() as client, environment.client() as other:
+        await other.account.sync()
+        await client.groups.set("builders", ["disk:fast"])
+        for _ in range(4):
+            run = await other.commands.run(
+                ["printenv", "NAME"], {"NAME": "account.token"}, lambda _, __: None, selectors=["disk:fast"]
+            )
+            assert run.name in {"a", "b"}
+
+
+async def test_what_would_be_chosen_is_told_by_the_same_tags(environment: DevEnvironment) -> None:
+    async with environment.client() as client:
+        await client.groups.set("builders", ["disk:fast"])
+        told = await client.explanations.choice("account.harnessSecretManager", "exec", selectors=["disk:fast"])
+        assert (told["drawn"], told["certified"]) == (["a", "b"], "yes")
+        assert {one["name"]: one["group"] for one in told["delegates"]} == {"a": "builders", "b": "builders", "c": ""}
+        listed = {one["name"]: one for one in await client.views.delegates()}
+        assert {name: (one["group"], one["certified"]) for name, one in listed.items()} == {
+            "a": ("builders", "yes"),
+            "b": ("builders", "yes"),
+            "c": ("", "yes"),
+        }
+        assert {"builders", "disk:fast"} <= set(listed["a"]["tags"])
+        assert {one["name"] for one in await client.views.delegates(selectors=["disk:fast"])} == {"a", "b"}
+
+
+async def test_tags_are_added_and_removed_one_by_one_and_a_group_is_deleted_and_made_again(
+    environment: DevEnvironment,
+) -> None:
+    async with environment.client() as client:
+        await client.groups.set("builders", ["one", "two"])
+        made = await client.groups.set("Builders", add=["Three"], remove=["one", "nobodys"])
+        assert made.document.tags == ("three", "two")
+        assert (await client.groups.get("builders")).digest == made.digest
+        gone = await client.groups.delete("builders")
+        assert gone.document.deleted and await client.groups.all() == []
+        with pytest.raises(NotFound):
+            await client.groups.get("builders")
+        with pytest.raises(NotFound):
+            await client.groups.delete("builders")
+        assert (await reasons(environment, Choice(["two"])))["a"] == ["selectors_missing"]
+        assert await client.reveal("account.token", selectors=["builders"]) == Plaintext(b"value")
+        again = await client.groups.set("builders", ["two"])
+        assert again.document.rev == gone.document.rev + 1
+        assert await client.reveal("account.token", selectors=["two"]) == Plaintext(b"value")
+        with pytest.raises(Malformed):
+            await client.groups.set("builders", [f"t{number}" for number in range(65)])
+
+
+async def test_a_delegate_that_comes_later_has_the_groups_tags_at_once(environment: DevEnvironment) -> None:
+    async with environment.client() as client:
+        await environment.delegates["b"].stop()
+        await environment.delegates["a"].stop()
+        made = await client.groups.set("builders", ["night"])
+        assert client.publisher.status().document.groups["builders"] == made.document.rev
+        told = await reasons(environment, Choice(["night"]))
+        assert told["c"] == ["selectors_missing"]
+        await environment.delegates["b"].start()
+        await environment.delegates["a"].start()
+        assert await client.reveal("account.token", selectors=["night", "a"]) == Plaintext(b"value")
+        assert await client.reveal("account.token", selectors=["night", "b"]) == Plaintext(b"value")
