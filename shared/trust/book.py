@@ -224,7 +224,9 @@ class Book:
         match new.document:
             case KeyringDocument() | GroupDocument():
                 if not self.authority.is_administrator(new.kid):
-                    raise Denied("keyring_unfounded", "the keyring is signed by nobody who is an administrator now")
+                    raise Denied(
+                        f"{new.kind}_unfounded", f"the {new.kind} is signed by nobody who is an administrator now"
+                    )
             case GrantDocument():
                 self._check_grant(cast(Verified[GrantDocument], new), now)
             case ConnectorDocument() | SecretDocument() as thing:
@@ -277,8 +279,6 @@ class Book:
         self.keyrings = {
             one.document.id: one for one in cast("Iterable[Verified[KeyringDocument]]", self._founded("keyring"))
         }
-
-    def _founder(self, status: Verified[StatusDocument]) -> str:
         self.groups = {
             one.document.id: one for one in cast("Iterable[Verified[GroupDocument]]", self._founded("group"))
         }
@@ -287,6 +287,8 @@ class Book:
         """The newest revision of each, where an administrator signed it."""
         newest = (self._firm_documents[seen.digest] for name, seen in self._firm_newest.items() if name[0] == kind)
         return [one for one in newest if self.authority.is_administrator(one.kid)]
+
+    def _founder(self, status: Verified[StatusDocument]) -> str:
         """Who signed it as an administrator."""
         base = self.find(status.document.base) if status.document.base is not None else status
         assert base is not None
@@ -304,10 +306,10 @@ class Book:
                 self.grants[grant.id] = cast(Verified[GrantDocument], new)
             case KeyringDocument() as keyring:
                 self.keyrings[keyring.id] = cast(Verified[KeyringDocument], new)
-            case _:
-                pass
             case GroupDocument() as group:
                 self.groups[group.id] = cast(Verified[GroupDocument], new)
+            case _:
+                pass
         if new.kind in _FIRM:
             self._firm_newest[name] = entry
             self._firm_documents[new.digest] = new
