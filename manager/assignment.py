@@ -133,6 +133,7 @@ def assigned(
         life=Life(document.repeat),
         principal=task.kid,
         priority=priority,
+            connectors=frozenset(one.digest for one in allowed.connectors),
         submitted_at=now,
         times=Times(arrived),
         span=span,

@@ -34,10 +34,13 @@ class Checks:
         self._store = store
         self._clock = clock
 
-    async def take(self, delegate: Delegate, message: Checked) -> None:
-        """Keeps it, soon. Raises Malformed or Tampered for what no honest delegate says; what is only of no use is dropped."""
+    async def take(self, delegate: Delegate, message: Checked) -> tuple[ConnectorDocument, CheckedDocument] | None:
+        """Keeps it, soon, and gives what it is of; None for what is only of no use, which is dropped.
+
+        Raises Malformed or Tampered for what no honest delegate says.
+        """
         if not self._count(delegate):
-            return
+            return None
         certificate = delegate.certificate
         key = VerifyingKey.of(certificate.document.key)
         checked = parse_as(CheckedDocument, message.document).verified_by(key)
@@ -53,8 +56,9 @@ class Checks:
         if why:
             # A delegate hears of a newer revision with the next task alone, so that this is no alarm.
             _log.debug("check.dropped", delegate=delegate.name, code=why, connector=checked.document.connector)
-            return
+            return None
         self._keep(delegate, checked)
+        return connector, checked.document
 
     def _keep(self, delegate: Delegate, checked: Verified[CheckedDocument]) -> None:
         document, certificate = checked.document, delegate.certificate

@@ -7,11 +7,13 @@ Promises: a delegate that doesn't read or doesn't answer keeps nobody for ever. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from manager.assignment import Assignment
 from manager.clock import Clock
 from manager.fleet import Delegate
+from shared.documents.fields import Revisioned
+from shared.documents.jws import Verified
 from shared.errors import Conflict
 from shared.messages import Cancel, Documents, Need, Result
 
@@ -56,10 +58,16 @@ async def converse(
 
 
 async def _give(assignment: Assignment, delegate: Delegate) -> None:
-    fresh = [one for one in assignment.documents if one.digest not in delegate.sent]
+    fresh = unsent(delegate, assignment.documents)
     if fresh:
-        if len(delegate.sent) > MOST_SENT:
-            delegate.sent.clear()
-        delegate.sent.update(one.digest for one in fresh)
-        await delegate.send(Documents(tuple(one.compact for one in fresh)))
+        await delegate.send(Documents(fresh))
     await delegate.send(assignment.task())
+
+
+def unsent(delegate: Delegate, documents: Iterable[Verified[Revisioned]]) -> tuple[str, ...]:
+    """Those that haven't gone down its stream, in compact form; from now on they count as sent."""
+    fresh = [one for one in documents if one.digest not in delegate.sent]
+    if fresh and len(delegate.sent) > MOST_SENT:
+        delegate.sent.clear()
+    delegate.sent.update(one.digest for one in fresh)
+    return tuple(one.compact for one in fresh)

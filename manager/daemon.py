@@ -26,6 +26,7 @@ from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
 from manager.observation import observe
+from manager.probes import FAILURE_SECONDS, SUCCESS_SECONDS, Probes
 from manager.services import Services
 from manager.store import Store
 from manager.stream import Streams
@@ -78,6 +79,7 @@ class Configuration:
     connections: int
     version: str
     waiting: int = MOST_WAITING
+    probe_seconds: tuple[float, float] = (SUCCESS_SECONDS, FAILURE_SECONDS)
     otlp_endpoint: str = ""
 
 
@@ -100,7 +102,8 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
     tracing = tracer(configuration.otlp_endpoint, configuration.version)
     async with Store(configuration.database, cache_bytes=configuration.cache_bytes) as store:
         books = Books(store, clock)
-        dispatcher = Dispatcher(fleet, clock, metrics, most_waiting=configuration.waiting)
+        probes = Probes(fleet, clock, metrics, *configuration.probe_seconds)
+        dispatcher = Dispatcher(fleet, clock, metrics, most_waiting=configuration.waiting, probes=probes)
         streams = Streams(
             books,
             fleet,

@@ -208,10 +208,9 @@ class Dispatcher:
         """A delegate that has the task on its books: one with a free place, at once or when there is one."""
         now, wanted = self._clock.now(), self._wanted(assignment)
         chosen = self._fleet.choose(assignment.account, wanted, assignment.id)
+        self.probes.rescue(assignment.account, wanted, assignment.documents, None)
         if chosen is not None:
-            taken = self._take(assignment, chosen, self._fleet.why(chosen))
-            self.probes.rescue(assignment.account, wanted, assignment.documents, None)
-            return taken
+            return self._take(assignment, chosen, self._fleet.why(chosen))
         patience: float = max(0, assignment.exp - now)
         # What has begun already is not sent away: it has its place among those that run.
         is_crowded = not assignment.tried and self._waiting.is_full_for(assignment)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 
+from manager.probed import Probed
 from manager.routing import MOST_TOLD, Candidate, Wanted, why
 from manager.selection import Selection
 from manager.trail import PassedOver, passed_over
@@ -51,6 +52,8 @@ class Delegate:
     order: int = 0
     sent: set[str] = field(default_factory=set)
     owed: list[str] = field(default_factory=list)
+    probed: dict[str, Probed] = field(default_factory=dict)
+    """What came of its tests of connectors, by their documents' digests; of those that still count, as `manager.probes` says."""
     online: bool = True
     checks: int = 0
     checks_since: float = 0.0
@@ -106,6 +109,8 @@ class Delegate:
             executing=self.executing,
             capacity=self.capacity,
             group=self.group,
+            probed=self.probed,
+            now=now,
         )
 
 
@@ -124,12 +129,15 @@ class Fleet:
         before = account.pop(delegate.kid, None)
         account[delegate.kid] = delegate
         selection = self._selections.setdefault(delegate.account, Selection())
+        gone = self._gone.get(delegate.account, OrderedDict())
+        known = before or gone.get(delegate.kid)
+        if known is not None:
+            delegate.probed = known.probed
         if before is not None:
             selection.remove(before.kid)
             before.session.watcher = _unwatched
         selection.put(delegate.candidate(delegate.last_seen))
         delegate.session.watcher = partial(_report, selection, delegate)
-        gone = self._gone.get(delegate.account, OrderedDict())
         gone.pop(delegate.kid, None)
         # A restarted process has a new identity and, as a rule, the old name.
         for kid in [kid for kid, one in gone.items() if one.name == delegate.name]:
@@ -184,6 +192,25 @@ class Fleet:
             # It still owes an answer to an earlier task of that id, so it isn't free for this one.
             wanted = replace(wanted, tried=wanted.tried | {chosen})
         return None
+
+    def mark(self, delegate: Delegate, connector: str, probed: Probed | None) -> None:
+        """What came of its newest test of that revision; None where none counts any more."""
+        if probed is None:
+            delegate.probed.pop(connector, None)
+        else:
+            delegate.probed[connector] = probed
+        if self.find(delegate.account, delegate.kid) is delegate:
+            self._selections[delegate.account].mark(delegate.kid, connector, probed is not None and probed.has_failed)
+
+    def doubted(self, account: str, wanted: Wanted, most: int) -> list[Delegate]:
+        """Whom failed tests alone keep from it, at most so many, where at most one other is left; else nobody."""
+        selection = self._selections.get(account)
+        return [self._online[account][one] for one in selection.doubted(wanted, most)] if selection is not None else []
+
+    def has_sound(self, account: str, wanted: Wanted) -> bool:
+        """Whether somebody may have it, now or when he is less busy, against whom no failed test speaks."""
+        selection = self._selections.get(account)
+        return selection is not None and selection.has_sound(wanted)
 
     def why(self, delegate: Delegate) -> str:
         """Why that one was chosen last; to be asked before it has the task."""

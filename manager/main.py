@@ -101,6 +101,7 @@ def _configuration(settings: Settings):  # type: ignore[no-untyped-def]  # impor
         cache_bytes=settings.get("cache", int),
         connections=settings.get("connections", int),
         waiting=settings.get("waiting", int),
+        probe_seconds=(settings.get("probe_success_seconds", float), settings.get("probe_failure_seconds", float)),
         version=version_of("privy-seal"),
         otlp_endpoint=settings.maybe("otlp_endpoint", str) or "",
     )

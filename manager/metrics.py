@@ -53,6 +53,10 @@ class ManagerMetrics(Figures):
             "reason",
             alarm="a lasting rate",
         )
+        self.asked("probes_failing", "gauge", "failed tests of connectors that keep delegates from tasks", alarm="above 0")
+        self.probes = self.counter(
+            "probes_asked_total", "times that a delegate was asked to test connectors at once", "reason"
+        )
         self.tasks = self.histogram("task_seconds", "from a task's arrival to its end", "op")
         self.requests = self.histogram("request_seconds", "how long an HTTP request took", "route", "status")
         self.asked(

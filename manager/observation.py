@@ -43,5 +43,6 @@ def observe(
     metrics.answer("books_misses_total", lambda: books.misses)
     metrics.answer("delegates_draining", lambda: sum(one.session.phase is Phase.DRAINING for one in fleet))
     metrics.answer("tasks_waiting", lambda: dispatcher.waiting)
+    metrics.answer("probes_failing", lambda: dispatcher.probes.failing)
     metrics.answer("spans_exported_total", lambda: tracer.exported)
     metrics.answer("spans_dropped_total", lambda: tracer.dropped)

@@ -84,6 +84,21 @@ OPTIONS = (
         maximum=4_096,
     ),
     Option(
+        "probe_success_seconds",
+        "duration",
+        "6h",
+        "How long a delegate's test of a connector that passed is remembered, and shown.",
+        maximum=604_800,
+    ),
+    Option(
+        "probe_failure_seconds",
+        "duration",
+        "5m",
+        "How long a test that failed keeps its delegate from tasks that go through the connector, while others can take them. 0: no "
+        "test does.",
+        maximum=86_400,
+    ),
+    Option(
         "otlp_endpoint",
         "str",
         None,

@@ -6,11 +6,12 @@ These rules are the measure; `selection` finds by them the one to choose, withou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from manager.probed import Probed, failures, passed, told
 from shared.condition import Condition
 from shared.documents.task import EXEC
 from shared.messages import Use
@@ -29,7 +30,8 @@ MOST_LISTED = 8
 """Names that one reason lists."""
 
 BUSY = "busy"
-PASSING = frozenset({BUSY, "over_cpu", "over_memory"})
+PROBE_FAILED = "probe_failed"
+PASSING = frozenset({BUSY, "over_cpu", "over_memory", PROBE_FAILED})
 """The reasons that pass by themselves: a task may wait for such a delegate."""
 
 
@@ -38,7 +40,8 @@ class Candidate:
     """What routing knows of one delegate. `load` is executing tasks over capacity; `order` breaks ties (least recent first).
 
     One over its limit of `cpu` or `memory` isn't `free`. `scopes` are those that its own policy takes, all where there are none.
-    `group` is its group's name, empty for none, whose tags are among `tags`.
+    `group` is its group's name, empty for none, whose tags are among `tags`. `probed` are its tests that still count, by the
+    digests of the connectors' documents, and `now` the time by which they are told.
     """
 
     delegate: str
@@ -59,13 +62,16 @@ class Candidate:
     executing: int = 0
     capacity: int = 0
     group: str = ""
+    probed: Mapping[str, Probed] = field(default_factory=dict)
+    now: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a task needs of its delegate. `to` is the one that it names; `tried` failed it already.
 
-    `conditions` must all hold for its tags; `scopes` are where what the task is about lives.
+    `conditions` must all hold for its tags; `scopes` are where what the task is about lives. `connectors` are those in use, by
+    their documents' digests; where it is `forgiving`, failed tests of them speak against nobody.
     """
 
     keyring: str
@@ -76,6 +82,8 @@ class Wanted:
     tried: frozenset[str] = frozenset()
     conditions: tuple[Condition, ...] = ()
     scopes: frozenset[str] = frozenset()
+    connectors: frozenset[str] = frozenset()
+    forgiving: bool = False
 
 
 @lru_cache(maxsize=65_536)
@@ -125,6 +133,8 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
         found.append(Reason("kind_unknown", f"it doesn't know the kind {_listed(unknown)}"))
     if candidate.delegate in wanted.tried:
         found.append(Reason("tried", "it has tried this task and failed"))
+    if not wanted.forgiving and (failed := failures(candidate.probed, wanted.connectors)):
+        found.append(Reason(PROBE_FAILED, told(failed, candidate.now)))
     if candidate.draining:
         found.append(Reason("draining", "it is shutting down and takes no new tasks"))
     elif candidate.online and not candidate.free:
@@ -174,6 +184,7 @@ RULES = {
     "commands": ("exec_off",),
     "kind": ("kind_unknown",),
     "untried": ("tried",),
+    "probe": (PROBE_FAILED,),
     "staying": ("draining",),
     "cpu": ("over_cpu",),
     "memory": ("over_memory",),
@@ -231,6 +242,8 @@ def _passed(rule: str, candidate: Candidate, wanted: Wanted) -> str:
             return f"it knows the kind {_listed(kinds)}" if kinds else "no kind is asked for"
         case "untried":
             return "it hasn't tried this task"
+        case "probe":
+            return passed(candidate.probed, wanted.connectors, candidate.now)
         case "staying":
             return "it isn't shutting down"
         case "room":
@@ -270,6 +283,8 @@ def remedy(code: str, candidate: Candidate, wanted: Wanted) -> str:
             return f"add {_listed(sorted(wanted.kinds - candidate.kinds - {EXEC}))} to kinds in its policy file, or update it"
         case "tried":
             return "nothing for this task; ask again"
+        case "probe_failed":
+            return "mend what it logs in with, or its way there; it tests again when hardly another is left, or: privyseal connector test"
         case "draining":
             return "wait until it has started again, or start another"
         case "busy":

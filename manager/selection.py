@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterator
 from functools import reduce
 from operator import and_, or_
 
-from manager.routing import BUSY, Candidate, Standing, Wanted, takes
+from manager.routing import BUSY, PROBE_FAILED, Candidate, Standing, Wanted, takes
 from shared.condition import All, Any, Condition, Not, Tag
 from shared.documents.task import EXEC
 
@@ -72,6 +72,8 @@ class Selection:
         self._open = _Crowd()
         self._fresh = _Crowd()
         self._everybody = _Crowd()
+        self._failed: dict[str, _Crowd] = {}
+        """Whose test of a connector's revision failed, by its digest."""
         self._owned: set[tuple[str, ...]] = set()
         """What somebody's policy takes: few, as a rule one or two."""
         self._last = 0, 0
@@ -105,6 +107,8 @@ class Selection:
                 crowd = self._crowds[trait] = _Crowd()
             self._enter(member, crowd)
         member.traits = traits
+        for connector, one in candidate.probed.items():
+            self.mark(candidate.delegate, connector, one.has_failed)
         self._owned.add(candidate.scopes)
         is_open = candidate.online and not candidate.draining
         self.report(candidate.delegate, is_open, candidate.load if candidate.free else None)
@@ -128,6 +132,17 @@ class Selection:
             self._enter(member, level)
         member.load = load
 
+    def mark(self, delegate: str, connector: str, has_failed: bool) -> None:
+        """Whether its test of that revision failed, and still counts. Nobody known: nothing happens."""
+        member, crowd = self._members.get(delegate), self._failed.get(connector)
+        if member is None or has_failed == (crowd is not None and crowd in member.crowds):
+            return
+        if crowd is None:
+            crowd = self._failed[connector] = _Crowd()
+        (self._enter if has_failed else self._leave)(member, crowd)
+        if not crowd.members:
+            del self._failed[connector]
+
     def turn(self, delegate: str) -> None:
         """It was given a task: among equals it is last now."""
         member = self._members[delegate]
@@ -147,6 +162,8 @@ class Selection:
             self._quit(member, trait)
         for crowd in list(member.crowds):
             self._leave(member, crowd)
+        for connector in [name for name, crowd in self._failed.items() if not crowd.members]:
+            del self._failed[connector]
         self._queue[member.place] = None
 
     # What is asked.
@@ -168,8 +185,28 @@ class Selection:
         return None
 
     def could_wait(self, wanted: Wanted) -> bool:
-        """Whether somebody may have the task, now or as soon as he is less busy."""
+        """Whether somebody may have the task, now or as soon as he is less busy or his test passes."""
+        return bool(self._fitting(wanted, forgiving=True) & self._open.places())
+
+    def has_sound(self, wanted: Wanted) -> bool:
+        """Whether somebody may have it, now or as soon as he is less busy, against whom no failed test speaks."""
         return bool(self._fitting(wanted) & self._open.places())
+
+    def doubted(self, wanted: Wanted, most: int) -> list[str]:
+        """Those against whom failed tests alone speak, at most so many, where at most one other is left; else nobody."""
+        if wanted.forgiving or self._failed.keys().isdisjoint(wanted.connectors):
+            return []
+        fitting = self._fitting(wanted, forgiving=True) & self._open.places()
+        doubted = fitting & self._failing(wanted)
+        if (fitting ^ doubted).bit_count() > 1:
+            return []
+        found: list[str] = []
+        while doubted and len(found) < most:
+            member = self._queue[(doubted & -doubted).bit_length() - 1]
+            assert member is not None
+            found.append(member.delegate)
+            doubted &= doubted - 1
+        return found
 
     def standing(self) -> Standing:
         """How the one stood that was chosen last; to be asked before anything changes."""
@@ -194,6 +231,7 @@ class Selection:
             "exec_off": all_ - self._all("kind", wanted.kinds & {EXEC}, everybody),
             "kind_unknown": all_ - self._all("kind", kinds, everybody),
             "tried": sum(one in self._members for one in wanted.tried),
+            PROBE_FAILED: 0 if wanted.forgiving else self._failing(wanted).bit_count(),
             "draining": all_ - len(self._open.members),
             BUSY: len(self._open.members) - free,
         }
@@ -203,8 +241,8 @@ class Selection:
         """How many have all of them."""
         return reduce(and_, (self._places((trait, name)) for name in names), everybody).bit_count()
 
-    def _fitting(self, wanted: Wanted) -> int:
-        """The places of those against whom nothing speaks but that they are busy or draining."""
+    def _fitting(self, wanted: Wanted, *, forgiving: bool = False) -> int:
+        """The places of those against whom nothing speaks but that they are busy or draining; `forgiving` as the task's."""
         needed = set()
         for trait in _needs(wanted):
             crowd = self._crowds.get(trait)
@@ -229,7 +267,13 @@ class Selection:
             fitting &= self._bit(wanted.to)
         for delegate in wanted.tried:
             fitting ^= fitting & self._bit(delegate)
+        if fitting and self._failed and not (forgiving or wanted.forgiving):
+            fitting ^= fitting & self._failing(wanted)
         return fitting
+
+    def _failing(self, wanted: Wanted) -> int:
+        """The places of those whose test of a connector in use failed."""
+        return reduce(or_, (self._among(self._failed.get(one)) for one in wanted.connectors), 0)
 
     def _holding(self, condition: Condition) -> int:
         """The places of those for whose tags it holds."""
@@ -250,7 +294,9 @@ class Selection:
 
     def _places(self, trait: Hashable) -> int:
         """Of those who have it; a rare one isn't kept as a mask."""
-        crowd = self._crowds.get(trait)
+        return self._among(self._crowds.get(trait))
+
+    def _among(self, crowd: _Crowd | None) -> int:
         if crowd is None:
             return 0
         if crowd.mask is None and len(crowd.members) <= self._few:

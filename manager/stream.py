@@ -243,7 +243,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 case Output():
                     self._dispatcher.wrote(delegate, message)
                 case Checked():
-                    await self._checks.take(delegate, message)
+                    if told := await self._checks.take(delegate, message):
+                        self._dispatcher.probes.told(delegate, told[0], told[1].revision, told[1].code)
                 case NewCertificate():
                     await self._renew(delegate, message.certificate)
                 case Heartbeat():

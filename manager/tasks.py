@@ -247,6 +247,8 @@ class Tasks:
             await self._lose(caller, assignment, allowed, why)
         if published:
             self._books.take(caller.account, published)
+        if versions:
+            self._dispatcher.probes.renewed(caller.account, [use.secret.document for use in allowed.uses if use.secret])
 
     def _finished(self, caller: Caller, assignment: Assignment, result: Result) -> Finished:
         finished = Finished(

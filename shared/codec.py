@@ -26,6 +26,7 @@ from shared.messages import (
     Need,
     NewCertificate,
     Output,
+    Probe,
     Progress,
     Result,
     Task,
@@ -70,6 +71,10 @@ def manager_messages(message: FromManager, stream: int) -> Iterator[pb.FromManag
             task.traceparent, task.run = message.traceparent, message.run
         case Cancel():
             whole.cancel.id, whole.cancel.attempt = message.id, message.attempt
+        case Probe():
+            # One that asks for nothing is a member that is there all the same.
+            whole.probe.SetInParent()
+            whole.probe.connectors.extend(message.connectors)
         case Drain():
             whole.drain.SetInParent()
         case _:
@@ -187,6 +192,8 @@ class ManagerReader:
                 )
             case "cancel":
                 return Cancel(wire.cancel.id, wire.cancel.attempt)
+            case "probe":
+                return Probe(_parts(wire.probe.connectors))
             case "drain":
                 return Drain()
         return None

@@ -93,6 +93,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Manager: connectors, by their documents' digests, of which it would like to know whether they work there now."""
+
+    connectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Either: no new tasks; running ones end."""
 
@@ -159,6 +166,6 @@ class Checked:
     document: str
 
 
-FromManager = Challenge | Welcome | Heartbeat | Documents | Task | Cancel | Drain
+FromManager = Challenge | Welcome | Heartbeat | Documents | Task | Cancel | Probe | Drain
 FromDelegate = Hello | Heartbeat | Credit | Result | Progress | Output | Checked | Need | Drain | NewCertificate
 Message = FromManager | FromDelegate

@@ -25,6 +25,7 @@ from shared.messages import (
     Need,
     NewCertificate,
     Output,
+    Probe,
     Progress,
     Result,
     Task,
@@ -67,6 +68,7 @@ TABLE: Mapping[tuple[Phase, Side, type[Message]], Phase] = {
             # In DRAINING too: a task may cross the delegate's drain on its way. The delegate answers it as unavailable.
             (_M, Task),
             (_M, Cancel),
+            (_M, Probe),
             (_D, Heartbeat),
             (_D, Credit),
             (_D, Result),

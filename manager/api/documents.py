@@ -82,6 +82,7 @@ async def publish(request: Request) -> Response:
     await parts.store.write(run, account=book.id, audit=entries, size=sum(map(len, sent.documents)))
     parts.books.take(book.id, documents)
     await parts.streams.push(book.id, [one.compact for one in documents if one.kind in _PUSHED])
+    parts.dispatcher.probes.revised(book, documents)
     return answer(Digests([one.digest for one in documents]))
 
 

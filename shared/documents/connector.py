@@ -85,6 +85,12 @@ class ConnectorDocument(Revisioned, frozen=True, kw_only=True):
         """False where delegates aren't to test it by themselves (`ignoreTestConnection`)."""
         return self.spec.get("ignoreTestConnection") is not True
 
+    @property
+    def needs_no_task(self) -> bool:
+        """True where a delegate may test it though no task has brought it there: it opens no secret, runs no script, and asks
+        nobody what it is used for."""
+        return self.is_tested and not self.secrets and self.template is None and self.usage is None
+
     def __post_init__(self) -> None:
         if list(self.secrets) != sorted(set(self.secrets)):
             raise ValueError("Expected references in order, each once - at `$.secrets`")

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FromManager(_message.Message):
-    __slots__ = ("challenge", "welcome", "heartbeat", "documents", "task", "cancel", "drain", "chunk")
+    __slots__ = ("challenge", "welcome", "heartbeat", "documents", "task", "cancel", "drain", "probe", "chunk")
     CHALLENGE_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class FromManager(_message.Message):
     TASK_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     challenge: Challenge
     welcome: Welcome
@@ -23,8 +24,9 @@ class FromManager(_message.Message):
     task: Task
     cancel: Cancel
     drain: Drain
+    probe: Probe
     chunk: Chunk
-    def __init__(self, challenge: _Optional[_Union[Challenge, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., documents: _Optional[_Union[Documents, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
+    def __init__(self, challenge: _Optional[_Union[Challenge, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., documents: _Optional[_Union[Documents, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ...) -> None: ...
 
 class FromDelegate(_message.Message):
     __slots__ = ("hello", "heartbeat", "credit", "result", "progress", "need", "drain", "certificate", "output", "checked", "chunk")
@@ -189,6 +191,12 @@ class Output(_message.Message):
     data: bytes
     opening: str
     def __init__(self, id: _Optional[str] = ..., attempt: _Optional[int] = ..., index: _Optional[int] = ..., data: _Optional[bytes] = ..., opening: _Optional[str] = ...) -> None: ...
+
+class Probe(_message.Message):
+    __slots__ = ("connectors",)
+    CONNECTORS_FIELD_NUMBER: _ClassVar[int]
+    connectors: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, connectors: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Checked(_message.Message):
     __slots__ = ("document",)

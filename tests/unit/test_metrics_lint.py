@@ -50,6 +50,7 @@ def used() -> Iterator[Figures]:
     managers.tasks.labels("reveal").observe(0.1)
     managers.requests.labels("/v1", "200").observe(0.1)
     managers.over_limit.labels("cpu").set(1)
+    managers.probes.labels("scarce").inc()
     delegates.started()
     delegates.finished("reveal", "completed", 0.1)
     delegates.called("Local", "fetch", 0.1, "tampered")

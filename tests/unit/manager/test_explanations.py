@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manager.fleet import Fleet
+from manager.probed import Probed
 from manager.routing import (
     MOST_TOLD,
     RULES,
@@ -44,6 +45,10 @@ FAILING = {
     "exec_off": (IDLE, replace(TASK, kinds=frozenset({"Local", EXEC}))),
     "kind_unknown": (replace(IDLE, kinds=frozenset()), TASK),
     "tried": (IDLE, replace(TASK, tried=frozenset({"a"}))),
+    "probe_failed": (
+        replace(IDLE, probed={"revision": Probed("vault", "denied", 100, 400)}, now=112),
+        replace(TASK, connectors=frozenset({"revision"})),
+    ),
     "draining": (replace(IDLE, draining=True), TASK),
     "over_cpu": (replace(IDLE, free=False, cpu=Use(93, 80, True)), TASK),
     "over_memory": (replace(IDLE, free=False, memory=Use(93, 80, True)), TASK),

@@ -8,11 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from manager.probed import Probed
 from manager.routing import Candidate, Wanted
 from manager.selection import FEW, STEPS, Selection
 from shared.condition import parsed
 from shared.documents.task import EXEC
-from tests.fakes.scanning import choose, could_wait
+from tests.fakes.scanning import choose, could_wait, doubted, has_sound
 
 ids = st.sampled_from([f"kid-{number}" for number in range(12)])
 tags = st.frozensets(st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1"]), max_size=4)
@@ -21,6 +22,7 @@ generations = st.sampled_from([frozenset({1}), frozenset({1, 2}), frozenset({2, 
 keyrings = st.sampled_from(["main", "main", "main", "other"])
 owned = st.sampled_from([(), (), ("org/a",), ("org/a/project/x", "org/b"), ("account",)])
 loads = st.sampled_from([0.0, 0.0, 0.5, 1.0])
+revisions = st.sampled_from(["vault 1", "vault 2", "kms 1"])
 wanteds = st.just(Wanted("main", 1, frozenset(), frozenset())) | st.builds(
     Wanted,
     keyring=keyrings,
@@ -38,6 +40,8 @@ wanteds = st.just(Wanted("main", 1, frozenset(), frozenset())) | st.builds(
     ).map(tuple),
     scopes=st.frozensets(st.sampled_from(["account", "org/a", "org/a/project/x", "org/b"]), max_size=2),
     tried=st.frozensets(ids, max_size=3),
+    connectors=st.frozensets(revisions, max_size=2),
+    forgiving=st.booleans(),
 )
 
 
@@ -69,6 +73,16 @@ class Fleets(RuleBasedStateMachine):
         one = Candidate(id, id, tags | {id}, keyring, generations, kinds, True, False, True, load, 0, scopes=owned)
         self.candidates[id] = one
         self.selection.put(one)
+
+    @rule(id=ids, revision=revisions, code=st.sampled_from(["ok", "denied", "denied", ""]))
+    def test(self, id: str, revision: str, code: str) -> None:
+        """What came of a test, or with no code that the last one counts no longer."""
+        if id in self.candidates:
+            probed = {**self.candidates[id].probed, revision: Probed(revision, code, 0, 300)}
+            if not code:
+                del probed[revision]
+            self.candidates[id] = replace(self.candidates[id], probed=probed)
+        self.selection.mark(id, revision, code == "denied")
 
     @rule(id=ids)
     def leave(self, id: str) -> None:
@@ -104,7 +118,17 @@ class Fleets(RuleBasedStateMachine):
 
     @rule(wanted=wanteds)
     def ask(self, wanted: Wanted) -> None:
-        assert self.selection.could_wait(wanted) == could_wait(self.candidates.values(), wanted)
+        everybody = self.candidates.values()
+        assert self.selection.could_wait(wanted) == could_wait(everybody, wanted)
+        assert self.selection.has_sound(wanted) == has_sound(everybody, wanted)
+        found = self.selection.doubted(wanted, 100)
+        assert set(found) == doubted(everybody, wanted) and len(set(found)) == len(found)
+        assert self.selection.doubted(wanted, 1) == found[:1]
+        assert self.selection.tally(wanted).get("probe_failed", 0) == sum(
+            any(one.probed[name].has_failed for name in wanted.connectors & one.probed.keys())
+            for one in everybody
+            if not wanted.forgiving
+        )
 
     @invariant()
     def everybody_is_known(self) -> None:

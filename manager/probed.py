@@ -1,0 +1,65 @@
+"""What came of a delegate's newest test of a connector's revision, and how that is told.
+
+Pure: time is an argument. Which test counts, and for how long, `manager.probes` says: what is at hand here still counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+MOST_LISTED = 4
+"""Tests that one sentence tells of."""
+
+
+class Probed(NamedTuple):
+    """A test of `connector` (its identifier; `id` is its id) that ended with `code` and counts from `at` until `until` (seconds).
+
+    `secrets` are the secrets that the connector names, as references in full.
+    """
+
+    connector: str
+    code: str
+    at: int
+    until: int
+    id: str = ""
+    secrets: frozenset[str] = frozenset()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it keeps the delegate from tasks that go through the connector."""
+        return self.code != "ok"
+
+
+def failures(probed: Mapping[str, Probed], connectors: Collection[str]) -> list[Probed]:
+    """The failed ones of those connectors, which are named by their documents' digests."""
+    if not probed:
+        return []
+    return sorted(one for name in connectors if (one := probed.get(name)) is not None and one.has_failed)
+
+
+def told(tests: Collection[Probed], now: int) -> str:
+    """What came of them, how long ago, and for how long that counts."""
+    said = [
+        f"its test of {one.connector} {_span(now - one.at)} ago "
+        + (f"ended as {one.code}" if one.has_failed else "passed")
+        + f" and counts for {_span(one.until - now)} more"
+        for one in sorted(tests)[:MOST_LISTED]
+    ]
+    more = [f"and {len(tests) - MOST_LISTED} more"] if len(tests) > MOST_LISTED else []
+    return ", ".join([*said, *more])
+
+
+def passed(probed: Mapping[str, Probed], connectors: Collection[str], now: int) -> str:
+    """Why no test keeps the delegate from those connectors."""
+    if not connectors:
+        return "no connector is asked for"
+    known = [one for name in connectors if (one := probed.get(name)) is not None]
+    return told(known, now) if known else "no test of it is known, and none is needed"
+
+
+def _span(seconds: int) -> str:
+    seconds = max(0, seconds)
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7_200 else f"{seconds // 3_600} h"

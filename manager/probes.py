@@ -1,0 +1,316 @@
+"""Probes: which delegate can't use which connector, by the tests that delegates sign, and when they are asked to test again.
+
+Promises: a failed test keeps its delegate from the tasks that go through that very revision of the connector, for a while and no
+longer than until a new revision, a new value of a secret that it names, or a test that passes; and it never is the last word: where
+hardly another delegate is left, those that failed are asked to test at once, and a task waits for them a few seconds at most.
+Memory only. Must not judge what a delegate says, which `manager.checks` has done: one that lies keeps tasks from itself, or has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+
+import structlog
+
+from manager.clock import Clock
+from manager.conversation import unsent
+from manager.fleet import Delegate, Fleet
+from manager.metrics import ManagerMetrics
+from manager.probed import Probed, failures
+from manager.routing import Wanted
+from shared.documents.connector import ConnectorDocument
+from shared.documents.fields import Revisioned
+from shared.documents.jws import Verified
+from shared.documents.secret import SecretDocument
+from shared.errors import PrivySealError
+from shared.messages import Documents, Probe
+from shared.names import Reference, Scope
+from shared.trust.book import Book
+
+SUCCESS_SECONDS = 21_600.0
+FAILURE_SECONDS = 300.0
+
+WAIT_SECONDS = 10.0
+"""How long a task waits for the tests of those who failed, and they may take to answer."""
+
+FRESH_SECONDS = 5
+"""A test that is no older isn't made again: delegates wouldn't."""
+
+MOST_ASKED = 16
+"""Delegates that are asked to test again for one task: the provider hears of all of them at once."""
+
+MOST_RESULTS = 100_000
+
+DOUBTFUL = frozenset({"unavailable", "not_ready", "denied", "unauthenticated"})
+"""Answers to tasks that may be for what the delegate has to log in with, or for its way to the provider."""
+
+_Name = tuple[str, str, str]
+"""Account, delegate, digest of the connector's document."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """Tests that were asked for at once; `over` is called when all have been made, or have not in time."""
+
+    awaited: set[_Name]
+    over: Callable[[], None]
+    limit: asyncio.TimerHandle | None = None
+
+
+@dataclass(slots=True)
+class _Result:
+    """A test that counts; `held` are those of its delegate, connected or not."""
+
+    probed: Probed
+    held: dict[str, Probed] = field(default_factory=dict)
+
+
+class Probes:
+    """All accounts'. A lifetime of 0 is none: such results keep nobody from anything."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        clock: Clock,
+        metrics: ManagerMetrics,
+        success_seconds: float = SUCCESS_SECONDS,
+        failure_seconds: float = FAILURE_SECONDS,
+    ) -> None:
+        self._fleet = fleet
+        self._clock = clock
+        self._metrics = metrics
+        self._seconds = {True: failure_seconds, False: success_seconds}
+        self.mended: Callable[[Delegate], None] = lambda _: None
+        """Called with a connected delegate against whom less speaks than before."""
+        self._results: dict[_Name, _Result] = {}
+        self._ends: list[tuple[float, int, _Name, Probed]] = []
+        self._numbers = count()
+        self._revisions: dict[tuple[str, str], dict[str, str]] = {}
+        """Which revision of a connector (account, id) a delegate's newest test was of."""
+        self._named: dict[tuple[str, str], set[_Name]] = {}
+        """Failed tests by the secrets (account, reference) that their connectors name."""
+        self._rounds: dict[_Name, set[_Round]] = {}
+        self._asked: set[_Name] = set()
+        self._telling: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def failing(self) -> int:
+        """Failed tests that count."""
+        return sum(one.probed.has_failed for one in self._results.values())
+
+    # What delegates say.
+
+    def told(self, delegate: Delegate, connector: ConnectorDocument, digest: str, code: str) -> None:
+        """A delegate's test of a connector, one that says something of it."""
+        now, name = self._clock.now(), (delegate.account, delegate.kid, digest)
+        scope = Scope.parse(connector.scope)
+        secrets = frozenset(str(Reference.parse(one, scope)) for one in connector.secrets)
+        seconds = self._seconds[code != "ok"]
+        probed = Probed(connector.identifier, code, now, now + int(seconds), connector.id, secrets)
+        before = self._revisions.get((delegate.account, connector.id), {}).get(delegate.kid)
+        if before is not None:
+            self._drop((*name[:2], before))
+        if seconds > 0:
+            self._keep(delegate, name, probed, self._clock.monotonic() + seconds)
+        for one in self._rounds.pop(name, ()):
+            one.awaited.discard(name)
+            if not one.awaited:
+                self._end(one)
+        if name not in self._results or not probed.has_failed:
+            self.mended(delegate)
+
+    def answered(
+        self, delegate: Delegate, wanted: Wanted, documents: Iterable[Verified[Revisioned]], code: str
+    ) -> None:
+        """A delegate's answer to a task: what may be for a connector, or contradicts its test, has it test at once."""
+        if code in DOUBTFUL or (code == "ok" and failures(delegate.probed, wanted.connectors)):
+            self._ask(delegate, wanted.connectors, documents, "answer")
+
+    # What else changes.
+
+    def revised(self, book: Book, documents: Iterable[Verified[Revisioned]]) -> None:
+        """These are published now: who tested an older revision of a connector tests this one, where that takes no task."""
+        for one in documents:
+            connector = one.document
+            if not isinstance(connector, ConnectorDocument):
+                continue
+            tested = self._revisions.get((book.id, connector.id), {})
+            for kid, digest in list(tested.items()):
+                if digest == one.digest:
+                    continue
+                self._forget((book.id, kid, digest))
+                delegate = self._fleet.find(book.id, kid)
+                if delegate is not None and connector.needs_no_task and not connector.deleted:
+                    self._ask(delegate, [one.digest], [*self._vouching(book, one.kid, connector), one], "revised")
+
+    def renewed(self, account: str, secrets: Iterable[SecretDocument]) -> None:
+        """These have new values: what failed with the old ones may work now."""
+        for one in secrets:
+            reference = Reference(Scope.parse(one.scope), one.identifier)
+            for name in list(self._named.get((account, str(reference)), ())):
+                self._forget(name)
+
+    def rescue(
+        self, account: str, wanted: Wanted, documents: Collection[Verified[Revisioned]], over: Callable[[], None] | None
+    ) -> bool:
+        """Has those test again whom failed tests alone keep from a task, where hardly another is left; whether it is so.
+
+        `over` is called soon: when all have, or in `WAIT_SECONDS`. Who doesn't answer by then is taken for one that wasn't tested.
+        """
+        doubted = self._fleet.doubted(account, wanted, MOST_ASKED)
+        awaited: set[_Name] = set()
+        for delegate in doubted:
+            stale = [
+                digest
+                for digest in wanted.connectors
+                if (one := delegate.probed.get(digest)) is not None and one.has_failed and not self._is_fresh(one)
+            ]
+            self._ask(delegate, stale, documents, "scarce")
+            awaited.update((account, delegate.kid, digest) for digest in stale)
+        if doubted and over is not None:
+            self._await(awaited, over)
+        return bool(doubted)
+
+    # The tests that are asked for.
+
+    def _ask(
+        self, delegate: Delegate, connectors: Iterable[str], documents: Iterable[Verified[Revisioned]], reason: str
+    ) -> None:
+        """Has a delegate test these, but those that it is asked already or has just tested; with the documents that it lacks."""
+        asked = []
+        for digest in connectors:
+            name, known = (delegate.account, delegate.kid, digest), delegate.probed.get(digest)
+            if name not in self._asked and (known is None or not self._is_fresh(known)):
+                self._asked.add(name)
+                asked.append(digest)
+                self._await({name}, partial(self._asked.discard, name))
+        if asked:
+            self._metrics.probes.labels(reason).inc()
+            telling = asyncio.create_task(self._tell(delegate, tuple(asked), unsent(delegate, documents)))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+    @staticmethod
+    async def _tell(delegate: Delegate, connectors: tuple[str, ...], documents: Sequence[str]) -> None:
+        try:
+            if documents:
+                await delegate.tell(Documents(tuple(documents)))
+            await delegate.tell(Probe(connectors))
+        except PrivySealError as why:
+            _log.warning("probe.untold", delegate=delegate.name, code=why.code)
+
+    def _await(self, awaited: set[_Name], over: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        one = _Round(awaited, over)
+        if not awaited:
+            loop.call_soon(over)
+            return
+        for name in awaited:
+            self._rounds.setdefault(name, set()).add(one)
+        one.limit = loop.call_later(WAIT_SECONDS, self._late, one)
+
+    def _late(self, one: _Round) -> None:
+        for name in one.awaited:
+            rounds = self._rounds.get(name, set())
+            rounds.discard(one)
+            if not rounds:
+                self._rounds.pop(name, None)
+            # What can't be confirmed doesn't keep tasks waiting.
+            self._forget(name)
+        self._end(one)
+
+    @staticmethod
+    def _end(one: _Round) -> None:
+        if one.limit is not None:
+            one.limit.cancel()
+        one.over()
+
+    def _is_fresh(self, one: Probed) -> bool:
+        return 0 <= self._clock.now() - one.at < FRESH_SECONDS
+
+    def _vouching(self, book: Book, kid: str, connector: ConnectorDocument) -> list[Verified[Revisioned]]:
+        """The grants by which the connector's signer may have signed it; none where he may no longer, which delegates see."""
+        try:
+            scope = Scope.parse(connector.scope)
+            chain = book.authority.chain(kid, "edit", scope, connector.resource, self._clock.now())
+        except PrivySealError:
+            return []
+        return list(reversed(chain.grants))
+
+    # What is remembered.
+
+    def _keep(self, delegate: Delegate, name: _Name, probed: Probed, until: float) -> None:
+        account, kid, digest = name
+        self._results[name] = _Result(probed, delegate.probed)
+        self._revisions.setdefault((account, probed.id), {})[kid] = digest
+        if probed.has_failed:
+            for reference in probed.secrets:
+                self._named.setdefault((account, reference), set()).add(name)
+        self._fleet.mark(delegate, digest, probed)
+        heappush(self._ends, (until, next(self._numbers), name, probed))
+        while len(self._results) > MOST_RESULTS:
+            self._forget(self._first())
+        self._arm()
+
+    def _first(self) -> _Name:
+        """What would lapse first."""
+        while True:
+            _, _, name, probed = heappop(self._ends)
+            known = self._results.get(name)
+            if known is not None and known.probed is probed:
+                return name
+
+    def _forget(self, name: _Name) -> None:
+        """It counts no longer, and nothing does in its place: whoever waits for its delegate gets it."""
+        delegate = self._drop(name)
+        if delegate is not None:
+            self.mended(delegate)
+
+    def _drop(self, name: _Name) -> Delegate | None:
+        """It counts no longer; its delegate, where it kept a connected one from something."""
+        result = self._results.pop(name, None)
+        if result is None:
+            return None
+        account, kid, digest = name
+        probed = result.probed
+        revisions = self._revisions[account, probed.id]
+        del revisions[kid]
+        if not revisions:
+            del self._revisions[account, probed.id]
+        for reference in probed.secrets if probed.has_failed else ():
+            named = self._named[account, reference]
+            named.remove(name)
+            if not named:
+                del self._named[account, reference]
+        delegate = self._fleet.find(account, kid)
+        if delegate is None:
+            result.held.pop(digest, None)
+            return None
+        self._fleet.mark(delegate, digest, None)
+        return delegate if probed.has_failed else None
+
+    def _arm(self) -> None:
+        if self._timer is None and self._ends:
+            seconds = max(0.0, self._ends[0][0] - self._clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.tidy)
+
+    def tidy(self) -> None:
+        """Forgets what counts no longer by now; it calls itself when there is something."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = self._clock.monotonic()
+        while self._ends and self._ends[0][0] <= now:
+            _, _, name, probed = heappop(self._ends)
+            known = self._results.get(name)
+            if known is not None and known.probed is probed:
+                self._forget(name)
+        self._arm()
