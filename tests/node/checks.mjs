@@ -238,6 +238,7 @@ function take(file, book, step) {
     const { scopes = [] } = parseAs("certificate", file.documents[step.certificate]).payload;
     same(scopes.length === 0 || step.scopes.every((one) => scopes.some((above) => covers(above, one))), step.takes);
   }
+  else if (step.do === "owns") same(book.owned(parseAs("certificate", file.documents[step.certificate]).payload), step.tags);
   else throw new Error(`a step of another kind: ${step.do}`);
 }
 
@@ -254,7 +255,7 @@ function outcomeOf(act) {
 export const CHECKS = {
   aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories,
   choices: stories, commands: stories, conditions, credentials: stories, documents, fetches: stories, framing,
-  grants: stories, hello, inputs, keyring_files: keyringFiles, keyrings, logins: stories, oidc, outcomes, output, padding, records, references, revisions: stories,
+  grants: stories, groups: stories, hello, inputs, keyring_files: keyringFiles, keyrings, logins: stories, oidc, outcomes, output, padding, records, references, revisions: stories,
   sealed, statuses: stories, streams, tasks: stories, templates: stories, tokens,
   usages: stories,
 };

@@ -170,6 +170,7 @@ export const KINDS = {
     keys: [list(Key, 0, Infinity), []],
     secrets: [map(Opaque, Num), {}],
     keyrings: [map(Identifier, Num), {}],
+    groups: [map(Selector, Num), {}],
     base: [Digest, undefined],
   }),
   grant: object({
@@ -183,6 +184,8 @@ export const KINDS = {
     usage: [Usage, undefined],
     exp: [Seconds],
   }),
+  group: both(object({ ...revised, id: [Selector], tags: [list(Selector, 0, 64), []], deleted: [Bool, false] }),
+    ({ tags = [], deleted }) => ascending(tags) && !(deleted && tags.length > 0)),
   scope: object(placed),
   connector: both(object({
     ...placed,
@@ -216,6 +219,7 @@ export const KINDS = {
     name: [Selector],
     tags: [list(Selector, 0, 66), []],
     scopes: [list(Scope, 0, 64), []],
+    group: [Selector, undefined],
     iat: [Seconds],
     exp: [Seconds],
   }),

@@ -4,7 +4,7 @@ import { lp, mustFit, refuse, thumbprint, uint64, unb64u } from "./bytes.mjs";
 
 const DAY = 86400;
 const SKEW = 120;
-const NO_STATUS = { grants: [], keys: [], secrets: {}, keyrings: {} };
+const NO_STATUS = { grants: [], keys: [], secrets: {}, keyrings: {}, groups: {} };
 
 /** Whether a scope is `other` or lies above it. */
 export const covers = (scope, other) =>
@@ -66,6 +66,20 @@ export class Book {
   keyring(id) {
     const document = this.newest.get(`keyring ${id}`);
     return document && this.isAdministrator(document.kid) ? document : refuse("not_ready", "keyring");
+  }
+
+  /** The newest document of a group, where it counts. */
+  group(name) {
+    const document = this.newest.get(`group ${name}`);
+    return document && this.isAdministrator(document.kid) ? document : undefined;
+  }
+
+  /** Section 10: the tags of a certificate's delegate, ascending. */
+  owned({ tags = [], group }) {
+    if (group === undefined) return [...new Set(tags)].sort();
+    const known = this.group(group)?.payload;
+    if ((known?.rev ?? 0) < (listed(this.status?.payload, "groups")[group] ?? 0)) refuse("not_ready", "group");
+    return [...new Set([...tags, group, ...(known?.tags ?? [])])].sort();
   }
 
   /** A document whose signer is known and whose signature fits. */
@@ -154,7 +168,7 @@ export class Book {
   }
 
   #mayBeSigned({ kind, kid, payload }, now) {
-    if (kind === "keyring") {
+    if (kind === "keyring" || kind === "group") {
       if (!this.isAdministrator(kid)) refuse("denied", "no administrator");
     } else if (kind === "grant") this.#grantIsFounded({ kid, payload }, now);
     else if (kind === "scope") this.chain(kid, "admin", payload.scope, undefined, now);
@@ -233,7 +247,7 @@ function follows({ kind, payload }, before) {
   if (kind === "grant" && (payload.principal.key !== old.principal.key ||
       (payload.parent !== undefined && payload.parent !== old.parent))) refuse("conflict", "fixed");
   if (kind === "keyring" && payload.gen < old.gen) refuse("conflict", "generation");
-  if (old.deleted) refuse("conflict", "deleted");
+  if (old.deleted && kind !== "group") refuse("conflict", "deleted");
 }
 
 /** Section 10: the certificate, if that keyring document and status vouch for it. */

@@ -16,6 +16,7 @@ from shared.documents.answer import AnswerDocument
 from shared.documents.checked import CheckedDocument
 from shared.documents.fields import Payload
 from shared.documents.grant import PERMISSIONS, Principal
+from shared.documents.group import GroupDocument
 from shared.documents.jws import header_bytes, kind_of
 from shared.documents.output import OutputDocument
 from shared.documents.task import KnownStatus, Pin, Target, TaskDocument, WantedSelector
@@ -96,6 +97,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 keys=(a.READER.kid,),
                 secrets={a.opaque("secret z"): 2, a.opaque("secret a"): 9_007_199_254_740_991},
                 keyrings={"main": 2, "other": 1},
+                groups={"-a": 9_007_199_254_740_991, "builders": 1},
                 base=_DIGESTS[1],
             ),
         ),
@@ -114,6 +116,23 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 rev=2,
                 prev=_DIGESTS[0],
             ),
+        ),
+        "group": (a.ADMINISTRATOR, GroupDocument(v=1, acct=a.ACCOUNT, id="builders", rev=1, iat=a.NOW)),
+        "group, full": (
+            a.ADMINISTRATOR,
+            GroupDocument(
+                v=1,
+                acct=a.ACCOUNT,
+                id="a/b@c+d=e.f_g-h:0",
+                rev=2,
+                prev=_DIGESTS[0],
+                iat=a.NOW,
+                tags=(*(f"{at:02}" for at in range(63)), "x" * 128),
+            ),
+        ),
+        "group, deleted": (
+            a.ADMINISTRATOR,
+            GroupDocument(v=1, acct=a.ACCOUNT, id="builders", rev=2, prev=_DIGESTS[0], iat=a.NOW, deleted=True),
         ),
         "scope": (a.ADMINISTRATOR, a.scope_document("orders")),
         "scope, full": (a.OWNER, a.scope_document("backend", scope=f"org/{longest}", **described)),
@@ -150,6 +169,7 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
         ),
         "certificate": (certifying, a.certificate(tags=())),
         "certificate, full": (certifying, a.certificate()),
+        "certificate, of a group": (certifying, a.certificate(group="builders")),
         "certificate, for some scopes": (certifying, a.certificate(scopes=("account", "org/orders", a.PROJECT))),
         "task": (a.READER, _task()),
         "task, full": (

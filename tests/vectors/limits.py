@@ -221,6 +221,8 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a floor of no secret": _put(secrets={"x": 1}),
         "a floor of zero": _put(secrets={_ID: 0}),
         "a floor of no keyring": _put(keyrings={"a-b": 1}),
+        "a floor of no group": _put(groups={"Builders": 1}),
+        "a group's floor of zero": _put(groups={"builders": 0}),
         "a base with stray bits": _put(base=_STRAY_KEY),
     },
     "grant": {
@@ -303,6 +305,9 @@ LIMITS: Mapping[str, Mapping[str, Edit]] = {
         "a target with excluded that isn't a boolean": _in("targets", excluded=1),
         "a target with null": _in("targets", connector=None),
         "a target with a member that isn't known": _in("targets", value="x"),
+        "a group in upper case": _put(group="Builders"),
+        "a group that is empty": _put(group=""),
+        "a group that is null": _put(group=None),
         "a target that is a list": _put(targets=[[]]),
         "a credential with latest spelt out at its default": _put(credentials=[{"secret": _ID, "latest": False}]),
         "a credential with a member that isn't known": _put(credentials=[{"secret": _ID, "value": "x"}]),

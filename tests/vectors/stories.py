@@ -2,7 +2,7 @@
 
     setup    documents that are admitted first, at the time `now`, all accepted
     steps    admit a document, check a certificate, judge a task or whether a delegate may take it, ask whether a certificate
-             takes scopes, or whether a key may do something; each with `expect`
+             takes scopes, which tags its delegate owns, or whether a key may do something; each with `expect`
 
 The outcome of a case is that of its last step. Pure; times are in the steps.
 """

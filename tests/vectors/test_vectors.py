@@ -41,7 +41,7 @@ from shared.trust.book import Book
 from shared.trust.certificate import check_certificate
 from shared.trust.warrant import warrant
 from shared.values import Reference, Sealed, Wrapped
-from tests.vectors import choices, conditions, generate, streams, tokens
+from tests.vectors import choices, conditions, generate, groups, streams, tokens
 
 HERE = Path(__file__).parent
 OUTCOMES = {
@@ -254,11 +254,12 @@ def _step(file: File, book: Book, step: Case) -> None:
     now, documents = step["now"], file["documents"]
     match step["do"]:
         case "admit":
-            before = dict(book.grants), book.status, book.account, dict(book.keyrings)
+            before = dict(book.grants), book.status, book.account, dict(book.keyrings), dict(book.groups)
             try:
                 book.admit(documents[step["document"]], now)
             except PrivySealError:
-                assert before == (dict(book.grants), book.status, book.account, dict(book.keyrings))
+                after = dict(book.grants), book.status, book.account, dict(book.keyrings), dict(book.groups)
+                assert before == after
                 raise
         case "may":
             scope = Scope.parse(step["scope"])
@@ -282,6 +283,8 @@ def _step(file: File, book: Book, step: Case) -> None:
             assert [str(one) for one in granted.conditions] == step.get("conditions", [])
         case "delegate" | "takes":
             choices.check(book, documents, step)
+        case "owns":
+            groups.check(book, documents, step)
         case other:
             raise AssertionError(other)
 
@@ -302,6 +305,7 @@ CHECKS: dict[str, Check] = {
     "fetches": stories,
     "framing": framing,
     "grants": stories,
+    "groups": stories,
     "hello": hello,
     "inputs": inputs,
     "keyring_files": keyring_files,

@@ -138,7 +138,13 @@ def statuses() -> dict[str, Any]:
     s.sign("3 renewed by an administrator", a.ADMINISTRATOR, third)
     s.sign("3 renewed by the owner", a.OWNER, third)
     s.sign("3 renewed from below", a.DEPUTY, third)
-    for field, value in {"secrets": {}, "grants": (), "keys": (), "keyrings": {a.KEYRING: 1}}.items():
+    for field, value in {
+        "secrets": {},
+        "grants": (),
+        "keys": (),
+        "keyrings": {a.KEYRING: 1},
+        "groups": {"builders": 2},
+    }.items():
         s.sign(f"3 renewed with other {field}", a.RENEWER, structs.replace(third, **{field: value}))
     s.sign("3 renewed from the first", a.RENEWER, structs.replace(third, base=s.digest("status 1")))
     s.sign("3 renewed from nothing", a.RENEWER, structs.replace(third, base=b64u(bytes(32))))
@@ -188,7 +194,7 @@ def statuses() -> dict[str, Any]:
     s.tell(
         "a renewal with the permission further down", with_base, admit("3 renewed from below", "denied/grant_missing")
     )
-    for field in ("secrets", "grants", "keys", "keyrings"):
+    for field in ("secrets", "grants", "keys", "keyrings", "groups"):
         s.tell(
             f"a renewal that changes {field}",
             with_base,
