@@ -314,7 +314,7 @@ def _broken() -> Iterator[tuple[str, str, str]]:
         "a kid with stray bits": header.replace(kid.encode(), kid[:-1].encode() + b"B"),
         "a kid that is too long": header.replace(kid.encode(), kid.encode() + b"A"),
     }
-    for reserved in ("binding", "definition", "group", "order"):
+    for reserved in ("binding", "definition", "order"):
         headers[f"the reserved kind {reserved}"] = header.replace(b"secret", reserved.encode())
     for name, changed in headers.items():
         yield name, "malformed", a.forged(signer, "secret", raw, changed)
