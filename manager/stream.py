@@ -25,6 +25,7 @@ from manager.metrics import ManagerMetrics
 from manager.peer import NOTHING, Cut, Peer
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, peek_kind, thumbprint
+from shared.documents.order import OrderDocument
 from shared.errors import Malformed, NotReady, PrivySealError, Unauthenticated
 from shared.hello import hello_message
 from shared.liveness import Liveness
@@ -55,6 +56,9 @@ HELLO_SECONDS = 10.0
 
 PUSH_SECONDS = 1.0
 """How long who publishes something waits until delegates were told of it; the slower ones are told all the same."""
+
+BEAT_SECONDS = 0.001
+"""Between one delegate's heartbeat and the next one's, unless there are too many for that."""
 
 CUT_SECONDS = 1.0
 """How long a peer that is cut off may take to be told."""
@@ -91,7 +95,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         self._looked: float | None = None
         self._strangers = most_strangers
         self._numbers = 0
-        self._beaten: dict[Delegate, asyncio.Task[None]] = {}
+        self._beaten: dict[Delegate, asyncio.Task[None] | None] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
     async def Connect(  # noqa: N802 (the name is gRPC's)
@@ -285,6 +289,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         self._looked = moment
         if held_up:
             _log.warning("heartbeat.late", seconds=round(held_up, 3))
+        due = []
         for delegate in self._fleet:
             if held_up:
                 delegate.heard = min(moment, delegate.heard + held_up)
@@ -294,10 +299,18 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             elif liveness.is_silent(moment - delegate.heard):
                 _log.warning("stream.silent", account=delegate.account, delegate=delegate.name)
                 delegate.cut()
-            elif liveness.is_due(moment - delegate.spoke) and delegate not in self._beaten:
-                # Not waited for: one that doesn't read mustn't keep the others from being told.
-                self._beaten[delegate] = beating = asyncio.create_task(self._tell(delegate))
-                beating.add_done_callback(partial(self._told, delegate))
+            elif delegate not in self._beaten and liveness.is_due(moment - delegate.spoke + liveness.look_seconds):
+                due.append(delegate)
+        # One after the other, all before the next look: thousands at once would keep a task from its delegate meanwhile.
+        loop, apart = asyncio.get_running_loop(), min(BEAT_SECONDS, liveness.look_seconds / max(1, len(due)))
+        for at, delegate in enumerate(due):
+            self._beaten[delegate] = None
+            loop.call_later(apart * at, self._beat, delegate)
+
+    def _beat(self, delegate: Delegate) -> None:
+        # Not waited for: one that doesn't read mustn't keep the others from being told.
+        self._beaten[delegate] = beating = asyncio.create_task(self._tell(delegate))
+        beating.add_done_callback(partial(self._told, delegate))
 
     @staticmethod
     async def _tell(delegate: Delegate) -> None:
@@ -309,7 +322,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             _log.error("heartbeat.crashed", delegate=delegate.name, exc_info=why)
 
     async def push(self, account: str, compacts: Collection[str]) -> None:
-        """New account, status, keyring and group documents for every connected delegate; cuts those that they exclude.
+        """New account, status, keyring, group and order documents for every connected delegate; cuts those that they exclude.
 
         Groups count for the choice of a delegate at once, and no task that was given by them arrives before what it is owed here.
 
@@ -360,6 +373,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             keyring = book.keyrings.get(certificate.keyring)
             group = book.groups.get(certificate.group or "")
             return compact in {one.compact for one in (keyring, group) if one is not None}
+        if kind == "order":
+            return parse_as(OrderDocument, compact).document.keyring == certificate.keyring
         return kind in {"account", "status"}
 
     def number(self) -> int:

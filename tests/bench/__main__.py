@@ -17,7 +17,19 @@ from typing import Any
 
 import uvloop
 
-from tests.bench import aws_kms, batch, choosing, delegate_memory, kinds, manager_memory, masking, reveal, throughput
+from tests.bench import (
+    aws_kms,
+    batch,
+    choosing,
+    delegate_memory,
+    idle,
+    kinds,
+    manager_memory,
+    masking,
+    reconnecting,
+    reveal,
+    throughput,
+)
 from tests.bench.child import busy_percent
 from tests.bench.report import Row, info, table, write
 from tests.bench.rig import BUILD
@@ -30,6 +42,8 @@ FIGURES: Mapping[str, Callable[[bool], Coroutine[Any, Any, list[Row]]]] = {
     "manager": manager_memory.measure,
     "masking": masking.measure,
     "choosing": choosing.measure,
+    "idle": idle.measure,
+    "reconnecting": reconnecting.measure,
     "aws_kms": aws_kms.measure,
     "kinds": kinds.measure,
 }

@@ -98,6 +98,11 @@ class Child:
                 self._process.kill()
                 await asyncio.to_thread(self._process.wait)
 
+    def kill(self) -> None:
+        """SIGKILL, and its end."""
+        self._process.kill()
+        self._process.wait()
+
     def _tail(self) -> str:
         return " | ".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
 

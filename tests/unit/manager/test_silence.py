@@ -85,7 +85,9 @@ class Site:
     async def look(self) -> None:
         await self.streams.beat()
         # The heartbeats that it began.
-        await asyncio.gather(*self.streams._beaten.values())
+        async with asyncio.timeout(5.0):
+            while self.streams._beaten:
+                await asyncio.sleep(0.001)
 
 
 async def test_a_delegate_that_falls_silent_is_cut_within_five_seconds_and_the_others_stay() -> None:
