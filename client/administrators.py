@@ -83,8 +83,8 @@ class Administrators:
         found += [one for one in book.grants.values() if one.kid == kid and one.document.exp > now]
         for kind, cls, _ in OWNED:
             async for one in self._directory.documents(kind, cls, ACCOUNT_SCOPE):
-                if isinstance(one, Verified) and one.kid == kid and not getattr(one.document, "deleted", False):
-                    found.append(one)
+                if one.verified and one.signer == kid and not getattr(one.document, "deleted", False):
+                    found.append(one.verified)
         return found
 
     def _revised(self, administrators: tuple[Administrator, ...], root: Identity, now: int) -> str:

@@ -66,7 +66,7 @@ class BuiltIn:
         others: list[str] = []
         async for one in self._directory.documents("connector", ConnectorDocument, ACCOUNT_SCOPE, below=False):
             # What isn't believed can't take anybody's secrets.
-            if not isinstance(one, Verified) or one.document.deleted or one.document.id == built_in.document.id:
+            if not one.verified or one.document.deleted or one.document.id == built_in.document.id:
                 continue
             if await self._stands_on(one.document, built_in.document):
                 return

@@ -21,7 +21,7 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.documents.secret import SecretDocument
 from shared.documents.template import TemplateDocument
-from shared.errors import Malformed, PrivySealError
+from shared.errors import Conflict, Malformed, PrivySealError
 
 MOST_AT_ONCE = 200
 
@@ -110,8 +110,16 @@ async def publish(publisher: Publisher, changes: Sequence[Change[Any, D]], field
     Raises Conflict when somebody else changed one of them meanwhile: plan again.
     """
     due = [one for one in changes if one.action != "none"]
+    book = publisher.account.book
 
     def make(now: int) -> list[Signable]:
+        for one in due:
+            if one.before and book.newest(one.before.document) != (one.before.document.rev, one.before.digest):
+                raise Conflict(
+                    "plan_stale",
+                    f"{one.wanted.scope}/{one.place_name} was changed since this was planned",
+                    "look at what changed, and apply it again",
+                )
         return [
             next_revision(one.before, now, **{name: getattr(one.wanted, name) for name in fields})
             if one.before

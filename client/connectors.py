@@ -23,6 +23,7 @@ from client.descriptions import Description, body_of, describe, yaml_of
 from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import new_id, next_revision
+from client.listed import Listed
 from client.manifest import Manifest
 from client.placement import check_keyring, check_unchanged, keyring_for, usual_keyring
 from client.publish import Publisher
@@ -32,7 +33,7 @@ from client.tasks import SignedTask, Subject, place_of, sign_task
 from client.templates import Planned
 from shared.connectors.catalogue import Catalogue
 from shared.documents.connector import BUILT_IN, ConnectorDocument
-from shared.documents.jws import Verified, parse_as
+from shared.documents.jws import Verified
 from shared.documents.secret import SecretDocument
 from shared.documents.usage import TaskUsage
 from shared.errors import Conflict, Denied, NotFound, PrivySealError
@@ -51,16 +52,6 @@ class ConnectorChange(Change[Description, ConnectorDocument]):
         """Its YAML."""
         bound = f"# runs the content {document.template.content}\n" if document.template else ""
         return bound + yaml_of(body_of(document, self.default_keyring))
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A connector as it is listed; `refused` says why its document isn't believed, and then nothing in it counts."""
-
-    document: ConnectorDocument
-    signer: str
-    refused: PrivySealError | None = None
-    verified: Verified[ConnectorDocument] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,16 +203,16 @@ class Connectors:
         await self._account.sync()
         return await self._credentials.plan_of(await self._directory.connector(Reference.parse(reference, self.here)))
 
-    async def all(self, scope: Scope, *, below: bool, search: str = "", types: Collection[str] = ()) -> list[Listed]:
+    async def all(
+        self, scope: Scope, *, below: bool, search: str = "", types: Collection[str] = ()
+    ) -> list[Listed[ConnectorDocument]]:
         """The living connectors at `scope`, or at it and below it, by place; those of `types` whose words or tags have `search`."""
         await self._account.sync()
-        found = [
-            Listed(parse_as(ConnectorDocument, one[0]).document, "", one[1])
-            if isinstance(one, tuple)
-            else Listed(one.document, one.kid, None, one)
+        living = [
+            one
             async for one in self._directory.documents("connector", ConnectorDocument, scope, below=below)
+            if not one.document.deleted and wanted(one.document, search, types)
         ]
-        living = [one for one in found if not one.document.deleted and wanted(one.document, search, types)]
         return sorted(living, key=lambda one: (one.document.scope, one.document.identifier))
 
     async def text(self, document: ConnectorDocument) -> str:
@@ -231,11 +222,12 @@ class Connectors:
 
     async def users(self, connector: Verified[ConnectorDocument]) -> list[SecretDocument]:
         """The living secrets at a connector, as far as this identity sees them, believed or not."""
-        document, found = connector.document, []
-        async for one in self._directory.documents("secret", SecretDocument, Scope.parse(document.scope)):
-            secret = parse_as(SecretDocument, one[0]).document if isinstance(one, tuple) else one.document
-            if secret.connector == document.id and not secret.deleted:
-                found.append(secret)
+        document = connector.document
+        found = [
+            one.document
+            async for one in self._directory.documents("secret", SecretDocument, Scope.parse(document.scope))
+            if one.document.connector == document.id and not one.document.deleted
+        ]
         return sorted(found, key=lambda one: (one.scope, one.identifier))
 
     # ---- delete and test

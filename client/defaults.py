@@ -18,7 +18,7 @@ from client.manifest import Manifest
 from shared.connectors.catalogue import Catalogue
 from shared.connectors.model import DEFAULT_ALIAS
 from shared.documents.connector import ConnectorDocument
-from shared.documents.jws import Verified, parse_as
+from shared.documents.jws import Verified
 from shared.errors import Conflict, PrivySealError, Tampered
 from shared.names import ACCOUNT_SCOPE, Reference, Scope
 
@@ -66,13 +66,12 @@ class Defaults:
         """The connectors at exactly `place` that say that they are its default. Raises why one of them isn't believed."""
         found: list[Verified[ConnectorDocument]] = []
         async for one in self._directory.documents("connector", ConnectorDocument, place, below=False):
-            if isinstance(one, Verified):
-                if one.document.is_default and not one.document.deleted:
-                    found.append(one)
+            if not one.document.is_default or one.document.deleted:
                 continue
-            document = parse_as(ConnectorDocument, one[0]).document
-            if document.is_default and not document.deleted:
-                raise _unbelieved(document, one[1])
+            if one.refused:
+                raise _unbelieved(one.document, one.refused)
+            if one.verified:
+                found.append(one.verified)
         return found
 
     async def _check_withdrawn(self, place: Scope, id: str) -> None:

@@ -17,7 +17,7 @@ from client.outcomes import raise_first
 from client.readers import Readers
 from client.tasks import SignedTask, Subject, connectors_in_use, place_of, places_of, sign_task
 from shared.documents.connector import ConnectorDocument
-from shared.documents.jws import Verified, parse_as
+from shared.documents.jws import Verified
 from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.documents.template import TemplateDocument
 from shared.documents.usage import TaskUsage
@@ -43,10 +43,9 @@ class Deletion:
         place, found = place_of(secret), list[Naming]()
         for kind, cls in (("connector", ConnectorDocument), ("secret", SecretDocument), ("template", TemplateDocument)):
             async for one in self._directory.documents(kind, cls, place.scope):
-                document = parse_as(cls, one[0]).document if isinstance(one, tuple) else one.document
-                assert isinstance(document, Naming)
-                if not document.deleted and place in places_of(document):
-                    found.append(document)
+                assert isinstance(one.document, Naming)
+                if not one.document.deleted and place in places_of(one.document):
+                    found.append(one.document)
         return sorted(found, key=lambda one: (one.scope, one.identifier))
 
     async def delete(

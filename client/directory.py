@@ -16,11 +16,12 @@ import msgspec
 from msgspec import Meta
 
 from client.account import Account, Pages, following
+from client.listed import Listed
 from client.tasks import Subject, places_of
 from shared.canonical import digest
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES, CUSTOM, ConnectorDocument
 from shared.documents.fields import Count, Revisioned
-from shared.documents.jws import Verified, parse
+from shared.documents.jws import Verified, parse, parse_as
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.errors import Malformed, NotFound, PrivySealError, Tampered
@@ -160,7 +161,7 @@ class Directory:
             if not identifier:
                 continue
             async for one in self.documents("scope", ScopeDocument, parent):
-                if isinstance(one, Verified) and one.document.identifier == identifier and not one.document.deleted:
+                if one.verified and one.document.identifier == identifier and not one.document.deleted:
                     break
             else:
                 kind = "project" if parent.org else "organisation"
@@ -353,10 +354,8 @@ class Directory:
                     found.append(cast(Verified[D], one))
         return found
 
-    async def documents(
-        self, kind: str, cls: type[D], scope: Scope, *, below: bool = True
-    ) -> AsyncIterator[Verified[D] | tuple[str, PrivySealError]]:
-        """Every document of a kind in `scope` (and below), newest revisions; a refused one as (compact, why)."""
+    async def documents(self, kind: str, cls: type[D], scope: Scope, *, below: bool = True) -> AsyncIterator[Listed[D]]:
+        """Every document of a kind in `scope` (and below), newest revisions, also those that aren't believed."""
         after: str | None = ""
         pages = Pages()
         while after is not None:
@@ -369,9 +368,9 @@ class Directory:
             for compact, why in self._account.believe_all(compacts).items():
                 if isinstance(why, Tampered | Malformed):
                     raise why
-                yield compact, why
+                yield Listed(parse_as(cls, compact), why)
             for one in self._believed({"documents": compacts}, cls):
-                yield one
+                yield Listed(one)
             after = pages.go_on(following(body))
 
 

@@ -132,7 +132,7 @@ class Drifts:
         """The connector's secrets whose inputs aren't those that they would be asked for."""
         found: list[Drift] = []
         async for one in self._directory.documents("secret", SecretDocument, Scope.parse(document.scope)):
-            if isinstance(one, tuple) or one.document.deleted or one.document.connector != document.id:
+            if not one.verified or one.document.deleted or one.document.connector != document.id:
                 continue
             secret = one.document
             try:

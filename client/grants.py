@@ -14,6 +14,7 @@ from typing import cast
 from client.account import Account
 from client.directory import Directory
 from client.drafts import new_grant, next_revision, next_status, parent_of
+from client.listed import Listed
 from client.publish import Publisher, Signable
 from shared.documents.connector import CUSTOM, ConnectorDocument
 from shared.documents.fields import Permission, Revisioned
@@ -195,7 +196,7 @@ class Grants:
                 fallen.grants.append(grant)
         for kind, cls, permissions in OWNED:
             async for one in self._directory.documents(kind, cls, ACCOUNT_SCOPE):
-                document = self._signed(one) if isinstance(one, tuple) else one
+                document = one.verified or self._signed(one)
                 if document is None or getattr(document.document, "deleted", False):
                     continue
                 scope = Scope.parse(getattr(document.document, "scope", "account"))
@@ -207,13 +208,12 @@ class Grants:
                     fallen.documents.append(document)
         return fallen
 
-    def _signed(self, refused: tuple[str, PrivySealError]) -> Verified[Revisioned] | None:
+    def _signed(self, refused: Listed[Revisioned]) -> Verified[Revisioned] | None:
         """A document that nobody stands behind any more, if it was really signed by whom it says."""
-        compact, why = refused
-        if not isinstance(why, Denied):
+        if not isinstance(refused.refused, Denied):
             return None
         try:
-            return cast(Verified[Revisioned], self._account.book.verify(parse(compact)))
+            return cast(Verified[Revisioned], self._account.book.verify(parse(refused.shown.compact)))
         except PrivySealError:
             return None
 

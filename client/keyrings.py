@@ -165,12 +165,12 @@ class Keyrings:
         connectors = {
             one.document.id
             async for one in self._directory.documents("connector", ConnectorDocument, ACCOUNT_SCOPE)
-            if isinstance(one, Verified) and one.document.keyring == name
+            if one.verified and one.document.keyring == name
         }
         return [
-            one
+            one.verified
             async for one in self._directory.documents("secret", SecretDocument, ACCOUNT_SCOPE)
-            if isinstance(one, Verified) and not one.document.deleted and one.document.connector in connectors
+            if one.verified and not one.document.deleted and one.document.connector in connectors
         ]
 
     def _resumed(self, out: Path, name: str) -> Keyring:

@@ -169,7 +169,7 @@ class Issuers:
         """The living connectors that show ID tokens, of one keyring or of all, by place; only those that are believed."""
         found = []
         async for one in self._directory.documents("connector", ConnectorDocument, ACCOUNT_SCOPE):
-            if not isinstance(one, Verified) or one.document.deleted or keyring not in {None, one.document.keyring}:
+            if not one.verified or one.document.deleted or keyring not in {None, one.document.keyring}:
                 continue
             # A kind that this client doesn't know yet says nothing of tokens.
             with suppress(PrivySealError):

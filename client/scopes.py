@@ -30,9 +30,9 @@ class Scopes:
         """The living scopes in `parent`, sorted by place."""
         await self._publisher.account.sync()
         found = [
-            one
+            one.verified
             async for one in self._directory.documents("scope", ScopeDocument, parent, below=below)
-            if isinstance(one, Verified) and not one.document.deleted
+            if one.verified and not one.document.deleted
         ]
         return sorted(found, key=lambda one: (one.document.scope, one.document.identifier))
 
@@ -85,7 +85,7 @@ class Scopes:
         )
         for kind, cls in kinds:
             async for one in self._directory.documents(kind, cls, inside):
-                if not isinstance(one, Verified) or not one.document.deleted:
+                if not one.verified or not one.document.deleted:
                     detail = f"the {_kind(parent)} {identifier} holds a {kind}"
                     raise Conflict("scope_not_empty", detail, f"delete its {kind}s first")
         await self._publisher.publish(lambda now: [next_revision(old, now, deleted=True)])

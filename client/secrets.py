@@ -19,6 +19,7 @@ from client.directory import Directory, Known
 from client.dispatch import WAIT_SECONDS, perform
 from client.drafts import changed_fields, moved_fields, new_id, next_revision
 from client.limits import too_long
+from client.listed import Listed
 from client.meanings import NOTHING, meaning, stored
 from client.outcomes import Opened, raise_first
 from client.readers import Readers
@@ -31,7 +32,7 @@ from shared.crypto.identity import Identity
 from shared.crypto.output import Item
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
-from shared.documents.jws import Verified, parse_as
+from shared.documents.jws import Verified
 from shared.documents.secret import LARGEST_VALUE_BYTES, SSH_KEY, SecretDocument
 from shared.documents.usage import TaskUsage, Usage
 from shared.errors import Malformed, NotFound, PrivySealError
@@ -54,15 +55,6 @@ class Stored:
     version: str
     delegate: str
     created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A secret as it is listed; `refused` says why its document isn't believed, and then nothing in it counts."""
-
-    document: SecretDocument
-    signer: str
-    refused: PrivySealError | None = None
 
 
 class Secrets:
@@ -301,16 +293,16 @@ class Secrets:
         await self._account.sync()
         return await self._directory.one(self.reference(reference), fresh=True)
 
-    async def all(self, scope: Scope, *, below: bool, search: str = "", types: Collection[str] = ()) -> list[Listed]:
+    async def all(
+        self, scope: Scope, *, below: bool, search: str = "", types: Collection[str] = ()
+    ) -> list[Listed[SecretDocument]]:
         """The living secrets at `scope`, or at it and below it, by place; those of `types` whose words or tags have `search`."""
         await self._account.sync()
-        found = [
-            Listed(parse_as(SecretDocument, one[0]).document, "", one[1])
-            if isinstance(one, tuple)
-            else Listed(one.document, one.kid)
+        living = [
+            one
             async for one in self._directory.documents("secret", SecretDocument, scope, below=below)
+            if not one.document.deleted and wanted(one.document, search, types)
         ]
-        living = [one for one in found if not one.document.deleted and wanted(one.document, search, types)]
         return sorted(living, key=lambda one: (one.document.scope, one.document.identifier))
 
     async def versions(self, reference: str) -> list[Version]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from msgspec import structs
@@ -18,6 +17,7 @@ from client.changes import MOST_AT_ONCE, Change, described, publish
 from client.credentials import Credentials
 from client.directory import Directory
 from client.drafts import new_id, next_revision
+from client.listed import Listed
 from client.manifest import Manifest
 from client.publish import Publisher
 from client.tasks import place_of
@@ -25,10 +25,10 @@ from client.template_descriptions import TemplateDescription, describe_template,
 from client.yaml_texts import unified
 from shared.canonical import digest
 from shared.documents.connector import ConnectorDocument
-from shared.documents.jws import Verified, parse_as
+from shared.documents.jws import Verified
 from shared.documents.secret import SSH_KEY
 from shared.documents.template import TemplateDocument, content_digest
-from shared.errors import Conflict, NotFound, PrivySealError, Tampered
+from shared.errors import Conflict, NotFound, Tampered
 from shared.names import Reference, Scope, check_version_label
 from shared.trust.uses import TEMPLATE_PERMISSIONS
 
@@ -49,16 +49,6 @@ class TemplateChange(Change[TemplateDescription, TemplateDocument]):
     def text(self, document: TemplateDocument) -> str:
         """Its YAML."""
         return template_yaml(template_body(document))
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A template's version as it is listed; `refused` says why its document isn't believed, and then nothing in it counts."""
-
-    document: TemplateDocument
-    signer: str
-    refused: PrivySealError | None = None
-    verified: Verified[TemplateDocument] | None = None
 
 
 class Templates:
@@ -199,27 +189,25 @@ class Templates:
         mine = [one.verified for one in found if one.verified and one.document.identifier == place.identifier]
         return sorted(mine, key=lambda one: order_of(one.document.version), reverse=True)
 
-    async def all(self, scope: Scope, *, below: bool, search: str = "") -> list[Listed]:
+    async def all(self, scope: Scope, *, below: bool, search: str = "") -> list[Listed[TemplateDocument]]:
         """The living versions at `scope`, or at it and below it, by place; those whose names or description have `search`."""
         await self._account.sync()
-        found = [
-            Listed(parse_as(TemplateDocument, one[0]).document, "", one[1])
-            if isinstance(one, tuple)
-            else Listed(one.document, one.kid, None, one)
+        living = [
+            one
             async for one in self._directory.documents("template", TemplateDocument, scope, below=below)
+            if not one.document.deleted and _has(one.document, search)
         ]
-        living = [one for one in found if not one.document.deleted and _has(one.document, search)]
         return sorted(
             living, key=lambda one: (one.document.scope, one.document.identifier, order_of(one.document.version))
         )
 
     async def users(self, template: TemplateDocument) -> list[ConnectorDocument]:
         """The living connectors that run it, as far as this identity sees them, believed or not."""
-        found = []
-        async for one in self._directory.documents("connector", ConnectorDocument, Scope.parse(template.scope)):
-            connector = parse_as(ConnectorDocument, one[0]).document if isinstance(one, tuple) else one.document
-            if connector.template is not None and connector.template.id == template.id and not connector.deleted:
-                found.append(connector)
+        found = [
+            one.document
+            async for one in self._directory.documents("connector", ConnectorDocument, Scope.parse(template.scope))
+            if not one.document.deleted and one.document.template and one.document.template.id == template.id
+        ]
         return sorted(found, key=lambda one: (one.scope, one.identifier))
 
     # ---- delete

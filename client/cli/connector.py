@@ -19,7 +19,8 @@ from shared.names import ACCOUNT_SCOPE, Scope
 
 if TYPE_CHECKING:
     from client.checks import Test
-    from client.connectors import ConnectorChange, Listed, Tested
+    from client.connectors import ConnectorChange, Tested
+    from client.listed import Listed
     from client.manifest import Manifest
     from client.sdk import Client
     from shared.documents.connector import ConnectorDocument
@@ -66,7 +67,7 @@ def list_(context: click.Context, everything: bool, search: str, types: tuple[st
     """
     run = session(context)
 
-    async def act(client: Client) -> tuple[list[Listed], dict[str, list[Test]], int]:
+    async def act(client: Client) -> tuple[list[Listed[ConnectorDocument]], dict[str, list[Test]], int]:
         scope = ACCOUNT_SCOPE if everything else client.here
         found = await client.connectors.all(scope, below=everything, search=search, types=types)
         believed = [one.verified for one in found if one.verified]

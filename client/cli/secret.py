@@ -25,8 +25,8 @@ from shared.names import ACCOUNT_SCOPE
 if TYPE_CHECKING:
     from client.deletion import Naming
     from client.directory import Known
+    from client.listed import Listed
     from client.sdk import Client
-    from client.secrets import Listed
     from shared.documents.secret import SecretDocument
 
 
@@ -219,7 +219,7 @@ def list_(context: click.Context, everything: bool, search: str, types: tuple[st
     """List secrets in the chosen scope (and below with --all). Never their values."""
     run = session(context)
 
-    async def act(client: Client) -> list[Listed]:
+    async def act(client: Client) -> list[Listed[SecretDocument]]:
         scope = ACCOUNT_SCOPE if everything else client.here
         return await client.secrets.all(scope, below=everything, search=search, types=types)
 

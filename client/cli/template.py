@@ -19,8 +19,8 @@ from shared.names import ACCOUNT_SCOPE
 
 if TYPE_CHECKING:
     from client.drift import Drift, Reconciliation
+    from client.listed import Listed
     from client.sdk import Client
-    from client.templates import Listed
     from shared.documents.connector import ConnectorDocument
     from shared.documents.jws import Verified
     from shared.documents.template import TemplateDocument
@@ -63,7 +63,7 @@ def list_(context: click.Context, search: str, everything: bool) -> None:
     """List templates in the chosen scope (and below with --all), each version of its own."""
     run = session(context)
 
-    async def act(client: Client) -> list[Listed]:
+    async def act(client: Client) -> list[Listed[TemplateDocument]]:
         scope = ACCOUNT_SCOPE if everything else client.here
         return await client.templates.all(scope, below=everything, search=search)
 

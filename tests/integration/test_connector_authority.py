@@ -18,7 +18,7 @@ from shared.crypto.identity import Identity
 from shared.documents.fields import Permission
 from shared.documents.grant import Principal
 from shared.documents.secret import SecretDocument
-from shared.errors import Denied, Malformed, PrivySealError
+from shared.errors import Conflict, Denied, Malformed, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Scope
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -57,6 +57,20 @@ async def granted(environment: DevEnvironment, *permissions: Permission, scope: 
     async with environment.client() as client:
         await client.grants.add(Principal("somebody", identity.key, "person"), permissions, scope)
     return Client(environment.url, environment.account, identity)
+
+
+async def test_a_secret_that_was_changed_since_its_plan_is_to_be_planned_anew(environment: DevEnvironment) -> None:
+    async with environment.client() as client:
+        for name in ("made", "one", "another"):
+            text = f"secret: {{name: {name}, identifier: moved, type: SecretText, spec: {{secretManagerIdentifier: account.local}}}}"
+            changes = await client.secret_plans.plan(parse(text.encode(), "file.yaml"), {})
+            if name == "one":
+                stale = changes
+            else:
+                await client.secret_plans.apply(changes)
+        with pytest.raises(Conflict):
+            await client.secret_plans.apply(stale)
+        assert (await client.secrets.find("account.moved")).secret.document.name == "another"
 
 
 async def test_who_may_not_use_a_secret_signs_no_connector_that_names_it(environment: DevEnvironment) -> None:
