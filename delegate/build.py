@@ -17,6 +17,7 @@ from delegate.metered import Calls
 from delegate.metrics import DelegateMetrics
 from delegate.observation import observe
 from delegate.passport import Passport
+from delegate.probes import Probes
 from delegate.runner import Runner
 from delegate.secret_managers.interface import Randomness, Surroundings
 from delegate.secret_managers.loading import Loadable
@@ -110,6 +111,8 @@ def build(
         seconds=configuration.check_seconds,
     )
     tasks.observed = checks.observe
+    probes = Probes(checks, trust, clock)
+    link.asked = probes.ask
     daemon = Daemon(
         link=link,
         runner=runner,
@@ -120,6 +123,7 @@ def build(
         drain_seconds=configuration.drain_seconds,
         registry=registry,
         checks=checks,
+        probes=probes,
         load=load,
     )
     link.changed = daemon.wake

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from math import inf
 from random import SystemRandom
 from typing import Protocol
 
@@ -20,6 +22,7 @@ import structlog
 from delegate.clock import Clock
 from delegate.keychain import internal
 from delegate.policy import CallLedger, LocalPolicy
+from delegate.secret_managers.interface import SecretManager
 from delegate.secret_managers.registry import MOST_MANAGERS, Registry
 from delegate.tasks import code_of
 from delegate.trust import Trust
@@ -59,7 +62,7 @@ class Outlet(Protocol):
 
 
 @dataclass(slots=True)
-class _Watched:
+class Watched:
     """A connector as a task's warrant last found it, with the uses of its credentials. Times are monotonic."""
 
     connector: Verified[ConnectorDocument]
@@ -94,9 +97,10 @@ class Checks:
         self._ledger = ledger
         self._clock = clock
         self._outlet = outlet
-        self._seconds = seconds
+        self.seconds = seconds
         self._chance = chance or SystemRandom().uniform
-        self._watched: OrderedDict[str, _Watched] = OrderedDict()
+        self._watched: OrderedDict[str, Watched] = OrderedDict()
+        self._begun: OrderedDict[str, float] = OrderedDict()
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
 
     def observe(self, granted: Warrant, items: Sequence[Item]) -> None:
@@ -106,7 +110,7 @@ class Checks:
             uses = tuple(granted.credentials.get(connector.document.id, {}).values())
             known = self._watched.pop(connector.document.id, None)
             if known is None or known.connector.digest != connector.digest:
-                known = _Watched(connector, uses, now, now + self._chance(0.0, self._seconds))
+                known = Watched(connector, uses, now, now + self._chance(0.0, self.seconds))
             known.uses, known.last_used = uses, now
             self._watched[connector.document.id] = known
         while len(self._watched) > MOST_MANAGERS:
@@ -119,8 +123,8 @@ class Checks:
 
     async def run(self) -> None:
         """For ever; returns at once where nothing is to be tested."""
-        while self._seconds:
-            await asyncio.sleep(min(self._seconds / 4, LONGEST_ROUND_SECONDS))
+        while self.seconds:
+            await asyncio.sleep(min(self.seconds / 4, LONGEST_ROUND_SECONDS))
             try:
                 await self.round()
             except Exception as bug:  # noqa: BLE001 (a bad round mustn't end those after it)
@@ -142,10 +146,10 @@ class Checks:
             for name, one in tested.items():
                 if one.due <= now:
                     # Spread over time: after a restart they would else all come at once, for ever.
-                    one.due = now + self._seconds * self._chance(0.9, 1.1)
+                    one.due = now + self.seconds * self._chance(0.9, 1.1)
                     group.create_task(self._test(name, one))
 
-    async def _test(self, name: str, one: _Watched) -> None:
+    async def _test(self, name: str, one: Watched) -> None:
         try:
             self._check(one)
         except PrivySealError as why:
@@ -158,25 +162,67 @@ class Checks:
             if manager is None:
                 self._watched.pop(name, None)
                 return
-            result: PrivySealError | None = None
-            try:
-                async with asyncio.timeout(TEST_SECONDS):
-                    await manager.check()
-            except PrivySealError as why:
-                result = why
-            except TimeoutError:
-                result = Unavailable("check_late", "the connection test took too long", "look at the provider")
-            except Exception as bug:  # noqa: BLE001 (a bug is told as `internal`)
-                _log.error("check.crashed", kind=one.connector.document.type, exc_info=bug)
-                result = internal()
+            result = await self._try(one, manager)
         self._tell(one, result)
 
-    def _check(self, one: _Watched) -> None:
+    def watched(self, connector: Verified[ConnectorDocument]) -> Watched | None:
+        """That very revision of it, where a task used it within the day."""
+        one = self._watched.get(connector.document.id)
+        return one if one is not None and one.connector.digest == connector.digest else None
+
+    def begun(self, connector: str) -> float:
+        """When the last test of that connector began (monotonic), by its id."""
+        return self._begun.get(connector, -inf)
+
+    async def test(self, one: Watched) -> None:
+        """Tests it now, and tells what came of it; nothing where its secret manager, made with credentials, is kept no longer.
+
+        Raises Conflict, Denied, NotReady, Overloaded for what doesn't allow it, as before each of the tests on its own clock.
+        """
+        problem = self._trust.problem()
+        if problem is not None:
+            raise problem
+        result: PrivySealError | None = None
+        async with self._places, AsyncExitStack() as stack:
+            self._check(one)
+            try:
+                # Nothing but a task brings credentials here.
+                borrowed = self._registry.borrow if one.connector.document.secrets else self._registry.lend
+                manager = await stack.enter_async_context(borrowed(one.connector))
+            except PrivySealError as why:
+                result = why
+            else:
+                if manager is None:
+                    return
+                result = await self._try(one, manager)
+        self._tell(one, result)
+
+    async def _try(self, one: Watched, manager: SecretManager) -> PrivySealError | None:
+        """What is wrong, if anything is."""
+        document = one.connector.document
+        self._begun[document.id] = self._clock.monotonic()
+        self._begun.move_to_end(document.id)
+        if len(self._begun) > MOST_MANAGERS:
+            self._begun.popitem(last=False)
+        try:
+            async with asyncio.timeout(TEST_SECONDS):
+                await manager.check()
+        except PrivySealError as why:
+            return why
+        except TimeoutError:
+            return Unavailable("check_late", "the connection test took too long", "look at the provider")
+        except Exception as bug:  # noqa: BLE001 (a bug is told as `internal`)
+            _log.error("check.crashed", kind=document.type, exc_info=bug)
+            return internal()
+        return None
+
+    def _check(self, one: Watched) -> None:
         """Whether what let the last task use it still holds. Raises Conflict, Denied, NotReady, Overloaded."""
         book, connector, now = self._trust.book, one.connector, self._clock.now()
         document, status = connector.document, book.status
         keyring = book.keyrings.get(document.keyring)
-        if keyring is None or keyring.document.platform == document.runs_on_delegate:
+        foreign = document.keyring != self._trust.zone.name
+        if foreign or keyring is None or keyring.document.platform == document.runs_on_delegate:
             raise NotReady("keyring_unknown", "the connector's keyring isn't one that may serve it")
         self._check_newest(connector)
         scope = Scope.parse(document.scope)
@@ -205,7 +251,7 @@ class Checks:
         if newest is None or newest[1] != one.digest or getattr(one.document, "deleted", False):
             raise Conflict("document_changed", "there is a newer revision of what the last task used")
 
-    def _tell(self, one: _Watched | None, result: Item | None) -> None:
+    def _tell(self, one: Watched | None, result: Item | None) -> None:
         """Signs what came of a test. Where nobody hears of it, the next one will be told."""
         if one is None:
             return

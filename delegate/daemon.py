@@ -21,6 +21,7 @@ from delegate.link import Link
 from delegate.load import Load
 from delegate.metrics import DelegateMetrics
 from delegate.passport import Passport
+from delegate.probes import Probes
 from delegate.runner import Runner
 from delegate.secret_managers.registry import Registry
 from delegate.trust import Trust
@@ -50,6 +51,7 @@ class Daemon:
         drain_seconds: float,
         registry: Registry,
         checks: Checks,
+        probes: Probes,
         load: Load,
     ) -> None:
         self.link = link
@@ -61,6 +63,7 @@ class Daemon:
         self._drain_seconds = drain_seconds
         self._registry = registry
         self._checks = checks
+        self._probes = probes
         self._load = load
         self._changed = asyncio.Event()
         self._ending = asyncio.Event()
@@ -106,7 +109,7 @@ class Daemon:
         observing = asyncio.create_task(self._observe())
         self._serving = asyncio.create_task(self.link.run())
         ending = asyncio.create_task(self._ending.wait())
-        testing = asyncio.create_task(self._checks.run())
+        testing = asyncio.create_task(self._test())
         weighing = asyncio.create_task(self._load.run())
         try:
             await asyncio.wait({self._serving, observing, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -153,6 +156,11 @@ class Daemon:
         self.link.finish()
         await asyncio.wait({serving}, timeout=FINISH_SECONDS if self.link.is_open else 0)
         _log.info("delegate.ended")
+
+    async def _test(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._checks.run())
+            group.create_task(self._probes.run())
 
     async def _observe(self) -> None:
         """Look at what may have changed, when told so and now and then."""

@@ -35,6 +35,7 @@ from shared.messages import (
     Heartbeat,
     Hello,
     NewCertificate,
+    Probe,
     Task,
     Welcome,
 )
@@ -107,6 +108,8 @@ class Link:
         self._metrics = metrics
         self.changed: Callable[[], None] = lambda: None
         """Called when documents have come, and when the stream has closed."""
+        self.asked: Callable[[Sequence[str]], None] = lambda _: None
+        """Called with the connectors, by digest, that the manager would like to have tested."""
         self._stream: Stream | None = None
         self._draining = self._finishing = False
         self._opened = 0
@@ -262,6 +265,8 @@ class Link:
                 self._replenish(stream)
             case Cancel():
                 self._runner.cancel(message.id)
+            case Probe():
+                self.asked(message.connectors)
             case Documents():
                 await self._trust.take(message.compact)
                 self.changed()
