@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import http.client
 import io
-import os
 import socket
 import ssl
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -35,9 +31,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ReadTimeoutError
 
+from delegate.credentials.tls import client_context
 from shared.connectors.vault import VaultConnection
 from shared.crypto.plaintext import Plaintext
-from shared.errors import Malformed
 
 CONNECT_SECONDS = 5.0
 CONNECTIONS = 16
@@ -125,10 +121,15 @@ class VaultHttp:
         session.proxies.update(get_environ_proxies(self._settings.vault_url))
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "privyseal"})
-        transport = _Transport(_context(self._settings, self._key), self._seconds)
+        transport = _Transport(self._context(), self._seconds)
         session.mount("https://", transport)
         session.mount("http://", transport)
         return session
+
+    def _context(self) -> ssl.SSLContext:
+        settings, key = self._settings, self._key
+        shown = (settings.client_certificate.encode(), key.reveal()) if key is not None else None
+        return client_context(settings.ca_certificate, shown)
 
 
 class _Adapter(RawAdapter):  # type: ignore[misc]
@@ -267,47 +268,3 @@ def _is_deleted(body: bytes) -> bool:
         return False
     data = told.get("data")
     return isinstance(data, dict) and isinstance(data.get("metadata"), dict)
-
-
-def _context(settings: VaultConnection, key: Plaintext | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cadata=settings.ca_certificate or None)
-    except ssl.SSLError:
-        raise Malformed(
-            "ca_malformed", "the connector's caCertificate holds no certificate that can be read", "give it in PEM"
-        ) from None
-    if key is not None:
-        _show_certificate(context, settings, key)
-    return context
-
-
-def _show_certificate(context: ssl.SSLContext, settings: VaultConnection, key: Plaintext) -> None:
-    pem = settings.client_certificate.encode() + b"\n" + key.reveal()
-    try:
-        with _file(pem) as place:
-            # Without a password from here, the library would ask for one at the terminal.
-            context.load_cert_chain(place, password=b"")
-    except (ssl.SSLError, ValueError):
-        raise Malformed(
-            "client_certificate_malformed",
-            f"clientCertificate and the key in the secret {settings.client_key} can't be used together",
-            "give a certificate and its own unencrypted key, both in PEM",
-        ) from None
-
-
-@contextmanager
-def _file(content: bytes) -> Iterator[str]:
-    """A path to it, since the library under `ssl` reads paths only: in memory on Linux, else in a private file for a moment."""
-    in_memory = hasattr(os, "memfd_create") and Path("/proc/self/fd").exists()
-    if in_memory:
-        file = os.memfd_create("certificate")
-        place = f"/proc/self/fd/{file}"
-    else:
-        file, place = tempfile.mkstemp()
-    try:
-        os.write(file, content)
-        yield place
-    finally:
-        os.close(file)
-        if not in_memory:
-            Path(place).unlink()
