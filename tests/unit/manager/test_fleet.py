@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manager.fleet import Delegate, Fleet
+from manager.probed import Probed
 from manager.routing import Wanted
 from shared.messages import Challenge, Credit, Drain, FromManager, Heartbeat, Hello, Need, Result, Task, Use, Welcome
 from shared.session import Phase, Session, Side
-from tests.fakes.scanning import choose, could_wait
+from tests.fakes.scanning import choose, could_wait, doubted, has_sound
 from tests.fakes.world import World
 
 WORLD = World()
@@ -64,7 +65,7 @@ class Event:
 events = st.builds(
     Event,
     what=st.sampled_from(
-        ["join", "leave", "late", "credit", "give", "give", "answer", "need", "over", "drain", "renew"]
+        ["join", "leave", "late", "credit", "give", "give", "answer", "need", "over", "drain", "renew", "test", "lapse"]
     ),
     name=st.sampled_from(NAMES),
     task=st.sampled_from(TASKS),
@@ -99,6 +100,10 @@ def happen(fleet: Fleet, streams: dict[str, list[Delegate]], event: Event) -> No
             session.record(Side.DELEGATE, Drain())
         case "renew":
             fleet.renew(delegate, RENEWED[event.name])
+        case "test":
+            fleet.mark(delegate, "vault", Probed("vault", "denied" if event.number else "ok", 0, 300))
+        case "lapse":
+            fleet.mark(delegate, "vault", None)
         case _:
             pass
 
@@ -111,12 +116,15 @@ def test_the_fleet_chooses_whom_looking_at_everybody_would_choose(what: list[Eve
         happen(fleet, streams, Event("join", name))
     for event in what:
         happen(fleet, streams, event)
-        wanted = replace(WANTED, selectors=selectors if event.number else frozenset())
+        through = frozenset({"vault"}) if event.task == "b" else frozenset[str]()
+        wanted = replace(WANTED, selectors=selectors if event.number else frozenset(), connectors=through)
         candidates = fleet.candidates(WORLD.id, 0, event.task)
         expected = choose(candidates, wanted)
         chosen = fleet.choose(WORLD.id, wanted, event.task)
         assert (chosen and chosen.kid) == (expected and expected.delegate)
         assert fleet.could_wait(WORLD.id, wanted) == could_wait(candidates, wanted)
+        assert fleet.has_sound(WORLD.id, wanted) == has_sound(candidates, wanted)
+        assert {one.kid for one in fleet.doubted(WORLD.id, wanted, 10)} == doubted(candidates, wanted)
         if event.what == "give" and chosen is not None:
             chosen.session.record(Side.MANAGER, Task(event.task, 1, "document"))
             fleet.take_turn(chosen)
