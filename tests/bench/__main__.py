@@ -22,6 +22,7 @@ from tests.bench import (
     batch,
     choosing,
     delegate_memory,
+    handing,
     idle,
     kinds,
     manager_memory,
@@ -37,6 +38,7 @@ from tests.bench.rig import BUILD
 FIGURES: Mapping[str, Callable[[bool], Coroutine[Any, Any, list[Row]]]] = {
     "reveal": reveal.measure,
     "throughput": throughput.measure,
+    "handing": handing.measure,
     "batch": batch.measure,
     "delegate": delegate_memory.measure,
     "manager": manager_memory.measure,

@@ -107,11 +107,13 @@ class Rig:
         await self.manager.until(lambda: answers(f"{self.origin}/readyz", self.ca_file), "ready")
         return self.manager
 
-    async def start_delegate(self, environ: Mapping[str, str] | None = None) -> tuple[Child, float]:
+    async def start_delegate(
+        self, environ: Mapping[str, str] | None = None, program: str = "delegate.main"
+    ) -> tuple[Child, float]:
         """A delegate, ready, and the seconds from its start until its /readyz said so."""
         health = free_port()
         arguments = [
-            *("delegate.main", "--manager", self.delegate_origin, "--keyring-file", str(self.keyring_file)),
+            *(program, "--manager", self.delegate_origin, "--keyring-file", str(self.keyring_file)),
             *("--name", f"bench-{len(self.delegates)}", "--health-address", f"127.0.0.1:{health}"),
             # The very purpose is to use all of the CPU.
             *("--cpu-limit-percent", "0", "--memory-limit-percent", "0"),
