@@ -124,6 +124,7 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
             books=books,
             fleet=fleet,
             dispatcher=dispatcher,
+            queue=tasks.deferred.queue,
             clock=clock,
             tracer=tracing,
             tls_expires=condition.tls_expires,
@@ -163,6 +164,7 @@ async def _serve(configuration: Configuration, services: Services, stop: asyncio
         serving.add_done_callback(lambda _: stop.set())
         beating = group.create_task(_beat(services, services.streams.look_seconds))
         pruning = group.create_task(_prune(services))
+        waiting = group.create_task(services.tasks.deferred.watch())
         _log.info("manager.started", address=configuration.url, origin=", ".join(configuration.delegate_urls))
         await stop.wait()
         _log.info("manager.stopping")
@@ -185,6 +187,7 @@ async def _serve(configuration: Configuration, services: Services, stop: asyncio
         await serving
         beating.cancel()
         pruning.cancel()
+        waiting.cancel()
         await delegates.stop(1.0)
     _log.info("manager.stopped")
 
@@ -270,6 +273,7 @@ async def _prune(services: Services) -> None:
                 pass
             while await services.store.prune_checks(services.clock.now()) == PRUNE_AT_ONCE:
                 pass
+            await services.tasks.deferred.queue.prune()
         except PrivySealError as why:
             # A full disk, say: the next round tries again.
             _log.warning("history.unpruned", code=why.code)

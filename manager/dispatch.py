@@ -201,6 +201,10 @@ class Dispatcher:
         wanted = replace(assignment.wanted, tried=frozenset({*assignment.tried, assignment.life.delegate}))
         return self._fleet.could_wait(assignment.account, wanted)
 
+    def could_wait(self, account: str, wanted: Wanted) -> bool:
+        """Whether some delegate may have it, now or when it is less busy."""
+        return self._fleet.could_wait(account, wanted)
+
     def _candidates(self, assignment: Assignment) -> list[Candidate]:
         return self._fleet.candidates(assignment.account, self._clock.now(), assignment.id)
 

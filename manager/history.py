@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -15,7 +15,7 @@ from manager.books import row_of
 from manager.clock import Clock
 from manager.endings import Endings
 from manager.rows import TaskRow
-from manager.store import Store
+from manager.store import Store, Transaction
 from manager.trail import wanted_of
 from shared.audit import TARGETS_LIMIT
 from shared.canonical import digest
@@ -27,6 +27,7 @@ from shared.task import FINAL, State
 from shared.tracing import Span
 
 Entry = dict[str, str | int]
+Change = Callable[[Transaction], None]
 
 ENDED_SECONDS = 0.01
 """How long the outcome of a task that only read may wait to be written; its access was written before the answer left."""
@@ -115,11 +116,45 @@ class History:
         row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
         await self._store.put_task(caller.account, row, [{**entry, "outcome": "submitted"}])
 
-    async def failed(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
-        """It ended without an answer."""
+    async def failed(
+        self, caller: Caller, assignment: Assignment, document: TaskDocument, beside: Change | None = None
+    ) -> None:
+        """It ended without an answer; `beside` is written with that."""
         self._endings.failed(caller, assignment, document)
         row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
-        await self._store.put_task(caller.account, row, [entry])
+        await self._store.put_task(caller.account, row, [entry], beside)
+
+    async def closed(
+        self,
+        caller: Caller,
+        document: TaskDocument,
+        task: str,
+        state: State,
+        code: str,
+        submitted_at: int,
+        beside: Change,
+    ) -> None:
+        """It ended while it waited, with nobody trying it."""
+        now = self._clock.now()
+        row = TaskRow(
+            task=task,
+            op=document.op,
+            principal=caller.kid,
+            state=state.value,
+            code=code,
+            submitted_at=submitted_at,
+            finished_at=now,
+            jti=document.jti,
+            keyring=document.keyring,
+            summary=msgspec.json.encode({"targets": _named(document.targets)}).decode(),
+        )
+        entry = self._entry(caller, document, task, state.value, code, "")
+        await self._store.put_task(caller.account, row, [entry], beside)
+        self._endings.closed(caller, document, task, state, code, now - submitted_at)
+
+    def told(self, caller: Caller, document: TaskDocument, task: str, outcome: str, code: str) -> Entry:
+        """The audit entry of what became of a task that no delegate has."""
+        return self._entry(caller, document, task, outcome, code, "")
 
     async def refused(
         self, caller: Caller, document: TaskDocument, compact: str, why: PrivySealError, span: Span, arrived: float

@@ -41,6 +41,13 @@ class ManagerMetrics(Figures):
             "streams_refused_total", "streams that were refused", "code", alarm="any increase: the code says why"
         )
         self.asked("tasks_waiting", "gauge", "tasks that wait for a free delegate", alarm="above 0 for a minute")
+        self.asked("tasks_queued", "gauge", "tasks that are kept until a delegate can take them")
+        self.asked(
+            "tasks_queued_oldest_seconds",
+            "gauge",
+            "for how long the first of those has waited",
+            alarm="above the time in which you start a delegate",
+        )
         self.dispatch = self.histogram(
             "task_dispatch_seconds",
             "from a task's arrival to its handing over to its first delegate",
@@ -53,7 +60,9 @@ class ManagerMetrics(Figures):
             "reason",
             alarm="a lasting rate",
         )
-        self.asked("probes_failing", "gauge", "failed tests of connectors that keep delegates from tasks", alarm="above 0")
+        self.asked(
+            "probes_failing", "gauge", "failed tests of connectors that keep delegates from tasks", alarm="above 0"
+        )
         self.probes = self.counter(
             "probes_asked_total", "times that a delegate was asked to test connectors at once", "reason"
         )

@@ -7,6 +7,7 @@ from manager.clock import Clock
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
+from manager.queue import Queue
 from manager.store import Store
 from shared.session import Phase
 from shared.tracing import Tracer
@@ -19,6 +20,7 @@ def observe(
     books: Books,
     fleet: Fleet,
     dispatcher: Dispatcher,
+    queue: Queue,
     clock: Clock,
     tracer: Tracer,
     tls_expires: int | None,
@@ -43,6 +45,8 @@ def observe(
     metrics.answer("books_misses_total", lambda: books.misses)
     metrics.answer("delegates_draining", lambda: sum(one.session.phase is Phase.DRAINING for one in fleet))
     metrics.answer("tasks_waiting", lambda: dispatcher.waiting)
+    metrics.answer("tasks_queued", lambda: queue.depth)
+    metrics.answer("tasks_queued_oldest_seconds", queue.oldest_seconds)
     metrics.answer("probes_failing", lambda: dispatcher.probes.failing)
     metrics.answer("spans_exported_total", lambda: tracer.exported)
     metrics.answer("spans_dropped_total", lambda: tracer.dropped)

@@ -183,9 +183,21 @@ class Store(Lookup):
             audit=audit,
         )
 
-    def put_task(self, account: str, task: TaskRow, audit: Sequence[AuditEntry] = ()) -> Awaitable[None]:
-        """Writes what became of a task, over what was known of it before."""
-        return self.write(lambda transaction: transaction.put_task(account, task), account=account, audit=audit)
+    def put_task(
+        self,
+        account: str,
+        task: TaskRow,
+        audit: Sequence[AuditEntry] = (),
+        beside: Callable[[Transaction], None] | None = None,
+    ) -> Awaitable[None]:
+        """Writes what became of a task, over what was known of it before, and `beside` with it or neither."""
+
+        def run(transaction: Transaction) -> None:
+            transaction.put_task(account, task)
+            if beside is not None:
+                beside(transaction)
+
+        return self.write(run, account=account, audit=audit)
 
     def prune_tasks(self, before: int, limit: int = 1000) -> Awaitable[int]:
         """Removes up to `limit` tasks of any account that finished before that second; how many."""

@@ -15,6 +15,7 @@ from manager.authentication import Caller
 from manager.policy import must_stand
 from manager.services import Services
 from shared.errors import Expired, Malformed, PrivySealError
+from shared.task import PRIORITIES, Priority
 from shared.trust.book import Book
 
 LARGEST_JSON = 4 * 1024 * 1024
@@ -114,6 +115,15 @@ def after_number(request: Request) -> int:
 def wait_seconds(request: Request, default: int) -> int:
     """`?wait=`, 0 to 300 seconds. Raises Malformed."""
     return _number(request, "wait", default, 0, 300)
+
+
+def priority(request: Request) -> Priority:
+    """`?priority=`, normal by default. Raises Malformed."""
+    text = request.query_params.get("priority", "normal")
+    for known in PRIORITIES:
+        if text == known:
+            return known
+    raise Malformed("parameter_malformed", f"the parameter priority is one of {', '.join(PRIORITIES)}")
 
 
 def first_index(request: Request) -> int:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from manager.api.endpoint import Endpoint, answer, authenticated
 from manager.assignment import Assignment
 from manager.policy import must_administer, not_found
+from manager.queue import Entry
 from manager.routing import explain
 from manager.rows import TaskRow
 from manager.services import Services
@@ -56,7 +57,14 @@ async def show(request: Request) -> Response:
     if assignment is None:
         await parts.tasks.settled(book.id)
         row = await parts.store.task(book.id, id)
-    found = _running(parts, assignment) if assignment is not None else _over(row) if row is not None else None
+    waiting = parts.tasks.deferred.queue.find(book.id, id) if assignment is None and row is None else None
+    found = None
+    if assignment is not None:
+        found = _running(parts, assignment)
+    elif row is not None:
+        found = _over(row)
+    elif waiting is not None:
+        found = _waiting(parts, waiting)
     if found is not None and found.principal != caller.kid:
         try:
             must_administer(book.authority, caller.kid, parts.clock.now())
@@ -86,6 +94,28 @@ def _running(parts: Services, one: Assignment) -> TaskExplanation:
         candidates = parts.fleet.candidates(one.account, parts.clock.now(), one.id)
         found.delegates, found.others = explain(candidates, replace(one.wanted, tried=frozenset(one.tried)))
     return found
+
+
+def _waiting(parts: Services, one: Entry) -> TaskExplanation:
+    """Of what is kept: nothing has happened to it yet, and after a restart it isn't known at once what it needs."""
+    told = TaskExplanation(
+        one.task,
+        one.op,
+        one.state,
+        one.code,
+        one.principal,
+        "",
+        "",
+        one.attempts,
+        one.submitted_at,
+        one.ended_at,
+        wanted_of(one.wanted) if one.wanted is not None else {},
+        [],
+    )
+    if one.wanted is not None:
+        candidates = parts.fleet.candidates(one.account, parts.clock.now(), one.task)
+        told.delegates, told.others = explain(candidates, one.wanted)
+    return told
 
 
 def _over(row: TaskRow) -> TaskExplanation:

@@ -19,6 +19,7 @@ from manager.api.endpoint import (
     body,
     first_index,
     page_limit,
+    priority,
     services,
     wait_seconds,
 )
@@ -71,17 +72,20 @@ async def submit(request: Request) -> Response:
     authenticating.end()
     span.tell(account=account_hash(caller.account))
     try:
-        wait = wait_seconds(request, 60)
-        submission = await _submission(request)
+        wait, served, may_wait = wait_seconds(request, 60), priority(request), request.query_params.get("queue") == "1"
+        submission = await submission_of(request)
     except PrivySealError as why:
         span.end(why.code)
         raise
-    running = await parts.tasks.submit(
-        caller, Submitted(submission.document, tuple(submission.inputs), tuple(submission.documents), span)
+    submitted = Submitted(
+        submission.document, tuple(submission.inputs), tuple(submission.documents), span, served, may_wait
     )
     return await _outcome(running, wait, digest(submission.document))
 
 
+    if may_wait:
+        return _standing(await parts.tasks.submit_lasting(caller, submitted, wait))
+    running = await parts.tasks.submit(caller, submitted)
 async def _submission(request: Request) -> pb.Submission:
     submission = pb.Submission()
     try:
@@ -102,7 +106,12 @@ async def _outcome(running: asyncio.Task[Finished], wait: float, task: str) -> R
             finished = await asyncio.shield(running)
     except TimeoutError:
         return _protobuf(Finished(task, "running", ""), 202)
-    return _protobuf(finished, 200)
+    return _standing(finished)
+
+
+def _standing(finished: Finished) -> Response:
+    """200 for an outcome, 202 for what has none yet."""
+    return _protobuf(finished, 202 if finished.state in {"running", State.QUEUED.value} else 200)
 
 
 def _protobuf(finished: Finished, status: int) -> Response:
@@ -128,8 +137,11 @@ async def listing(request: Request) -> Response:
     page = await parts.store.tasks(
         book.id, principal=principal, before=request.query_params.get("after", ""), limit=page_limit(request)
     )
-    running = [] if request.query_params.get("after") else _running(parts, book, principal)
-    return answer(TaskPage([*running, *map(_summary, page.items)], page.next or None))
+    running = _running(parts, book, principal)
+    # What may not run twice has its row before it runs.
+    under_way = {one.task for one in running}
+    over = [_summary(row) for row in page.items if row.task not in under_way]
+    return answer(TaskPage([*([] if request.query_params.get("after") else running), *over], page.next or None))
 
 
 def _running(parts: Services, book: Book, principal: str) -> list[TaskSummary]:
@@ -137,6 +149,19 @@ def _running(parts: Services, book: Book, principal: str) -> list[TaskSummary]:
         TaskSummary(
             one.id,
             one.op,
+    """Those that are under way, then those that are kept and wait."""
+    under_way = parts.dispatcher.running(book.id)
+    waiting = [one for one in parts.tasks.deferred.queue.of(book.id) if one.task not in under_way]
+    return _under_way(parts, book, principal) + [
+        TaskSummary(
+            one.task, one.op, one.state, one.code, one.principal, "", "", one.attempts, one.submitted_at, None, one.keyring, [],
+        )
+        for one in waiting
+        if principal in {"", one.principal}
+    ]  # fmt: skip
+
+
+def _under_way(parts: Services, book: Book, principal: str) -> list[TaskSummary]:
             one.life.state.value,
             one.life.code,
             one.principal,
@@ -197,6 +222,10 @@ async def outcome(request: Request) -> Response:
     if running is not None:
         return await _outcome(running, wait_seconds(request, 60), id)
     kept = parts.tasks.kept(caller, id)
+    deferred = parts.tasks.deferred
+    waiting = deferred.find(caller, id)
+    if waiting is not None:
+        return _standing(await deferred.told(waiting, wait_seconds(request, 60)))
     if kept is None:
         await parts.tasks.settled(caller.account)
         row = await parts.store.task(caller.account, id)
@@ -221,9 +250,8 @@ async def output(request: Request) -> Response:
 
 async def cancel(request: Request) -> Response:
     """Gives a task up. What may not run twice may have happened all the same: then it ends as unknown."""
-    parts, book, caller = await authenticated(request)
-    assignment = parts.dispatcher.running(book.id).get(request.path_params["task"])
-    if assignment is None or assignment.principal != caller.kid:
+    parts, _, caller = await authenticated(request)
+    if not await parts.tasks.cancel(caller, request.path_params["task"]):
         raise not_found("task")
     await parts.dispatcher.cancel(assignment)
     return Response(status_code=204)
@@ -232,7 +260,19 @@ async def cancel(request: Request) -> Response:
 _TASK = "/v1/accounts/{account}/tasks"
 
 ENDPOINTS = (
-    Endpoint("POST", _TASK, submit, "Run a signed task", PROTOBUF, PROTOBUF, query=(("wait", "seconds, 0 to 300"),)),
+    Endpoint(
+        "POST",
+        _TASK,
+        submit,
+        "Run a signed task",
+        PROTOBUF,
+        PROTOBUF,
+        query=(
+            ("wait", "seconds, 0 to 300"),
+            ("priority", "high, normal or low: how it is served among those that wait"),
+            ("queue", "1: it may wait for a delegate until its time to start is over"),
+        ),
+    ),
     Endpoint(
         "GET",
         _TASK,

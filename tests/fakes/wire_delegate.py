@@ -37,9 +37,9 @@ class WireDelegate:
         """Sends what no delegate would."""
         await self.call.write(wire)
 
-    async def hear(self, kind: type[FromManager]) -> Any:
+    async def hear(self, kind: type[FromManager], seconds: float | None = 5) -> Any:
         """The next message of that kind, those before it are kept in `heard`. Raises grpc.aio.AioRpcError at a refusal."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(seconds):
             while True:
                 wire = await self.call.read()
                 if wire is grpc.aio.EOF:  # type: ignore[attr-defined]
