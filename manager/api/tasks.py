@@ -63,7 +63,10 @@ class TaskPage(msgspec.Struct):
 
 
 async def submit(request: Request) -> Response:
-    """Runs a signed task; waits `wait` seconds for its outcome, then answers 202 while it goes on."""
+    """Runs a signed task; waits `wait` seconds for its outcome, then answers 202 while it goes on.
+
+    One that may wait in the queue is durable when 202 is answered, which is at once where no delegate can take it.
+    """
     # Whoever held something once is refused by his task's own warrant, and that is audited.
     # Spans that don't end are never sent: of who isn't known there is no trace.
     span = services(request).tracer.begin("manager.task", request.headers.get("traceparent", ""))
@@ -80,13 +83,14 @@ async def submit(request: Request) -> Response:
     submitted = Submitted(
         submission.document, tuple(submission.inputs), tuple(submission.documents), span, served, may_wait
     )
-    return await _outcome(running, wait, digest(submission.document))
-
-
     if may_wait:
         return _standing(await parts.tasks.submit_lasting(caller, submitted, wait))
     running = await parts.tasks.submit(caller, submitted)
-async def _submission(request: Request) -> pb.Submission:
+    return await _outcome(running, wait, digest(submission.document))
+
+
+async def submission_of(request: Request) -> pb.Submission:
+    """The body of a request that brings sealed inputs. Raises Malformed."""
     submission = pb.Submission()
     try:
         submission.ParseFromString(await body(request, LARGEST_PROTOBUF, PROTOBUF))
@@ -145,10 +149,6 @@ async def listing(request: Request) -> Response:
 
 
 def _running(parts: Services, book: Book, principal: str) -> list[TaskSummary]:
-    return [
-        TaskSummary(
-            one.id,
-            one.op,
     """Those that are under way, then those that are kept and wait."""
     under_way = parts.dispatcher.running(book.id)
     waiting = [one for one in parts.tasks.deferred.queue.of(book.id) if one.task not in under_way]
@@ -162,6 +162,10 @@ def _running(parts: Services, book: Book, principal: str) -> list[TaskSummary]:
 
 
 def _under_way(parts: Services, book: Book, principal: str) -> list[TaskSummary]:
+    return [
+        TaskSummary(
+            one.id,
+            one.op,
             one.life.state.value,
             one.life.code,
             one.principal,
@@ -218,14 +222,14 @@ async def outcome(request: Request) -> Response:
     id = request.path_params["task"]
     if not is_digest(id):
         raise not_found("task")
-    running = parts.tasks.running(caller, id)
-    if running is not None:
-        return await _outcome(running, wait_seconds(request, 60), id)
-    kept = parts.tasks.kept(caller, id)
     deferred = parts.tasks.deferred
     waiting = deferred.find(caller, id)
     if waiting is not None:
         return _standing(await deferred.told(waiting, wait_seconds(request, 60)))
+    running = parts.tasks.running(caller, id)
+    if running is not None:
+        return await _outcome(running, wait_seconds(request, 60), id)
+    kept = parts.tasks.kept(caller, id)
     if kept is None:
         await parts.tasks.settled(caller.account)
         row = await parts.store.task(caller.account, id)
@@ -253,7 +257,6 @@ async def cancel(request: Request) -> Response:
     parts, _, caller = await authenticated(request)
     if not await parts.tasks.cancel(caller, request.path_params["task"]):
         raise not_found("task")
-    await parts.dispatcher.cancel(assignment)
     return Response(status_code=204)
 
 
