@@ -95,6 +95,7 @@ def needed(
         "scope": scope,
         "selectors": sorted(wanted),
         "where": sorted({choice.where, *(one.document.where for one in used)} - {""}),
+        "connectors": sorted({one.digest for one in used}),
     }, keyring
 
 

@@ -9,7 +9,7 @@ verified counts as none. Can't tell whether the manager has a newer one: so each
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.documents.checked import CheckedDocument
@@ -24,13 +24,17 @@ from shared.trust.group import check_group, tags_of
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """`code` is `ok` or the class of the error; made by the delegate (thumbprint, name) `at` seconds since 1970."""
+    """`code` is `ok` or the class of the error; made by the delegate (thumbprint, name) `at` seconds since 1970.
+
+    `until` is how long the manager says that it goes by it in choosing delegates; None where it doesn't.
+    """
 
     connector: str
     code: str
     at: int
     delegate: str
     name: str
+    until: int | None = None
 
 
 def read_tests(
@@ -46,6 +50,8 @@ def read_tests(
             continue
         if test is None:
             continue
+        until = one.get("until")
+        test = replace(test, until=until if type(until) is int else None)
         of_connector = found.setdefault(test.connector, {})
         before = of_connector.get(test.delegate)
         if before is None or before.at < test.at:

@@ -66,7 +66,7 @@ class Explanations:
         return {
             "connector": str(place_of(via.document)),
             "op": op,
-            "wanted": need,
+            "wanted": {key: value for key, value in need.items() if key != "connectors"},
             "winner": None if once else told.get("winner"),
             "drawn": sorted(one.name for one in drawn(fit)) if once else [],
             "waits": bool(candidates) and not told.get("winner"),

@@ -10,7 +10,7 @@ from client.choice import Choice
 from client.cli.apply import Applied, read_manifests, report
 from client.cli.built_in import disable, enable
 from client.cli.delegates import choosing
-from client.cli.output import age, moment, refusals
+from client.cli.output import age, left, moment, refusals
 from client.cli.prompts import confirm, interactive
 from client.cli.session import Leaf, Nouns, Session, session
 from client.cli.usage import shown, stated, stating
@@ -96,6 +96,7 @@ def list_(context: click.Context, everything: bool, search: str, types: tuple[st
             ("TEST", "test"),
             ("TESTED", "age"),
             ("BY", "by"),
+            ("COUNTS", "counts"),
         ],
         rows,
         "no connectors here; see --all, --org, --project, --search and --type",
@@ -105,7 +106,7 @@ def list_(context: click.Context, everything: bool, search: str, types: tuple[st
 def _last(tests: list[Test], now: int) -> dict[str, Any]:
     """The newest test of a connector, and those of other delegates that differ."""
     if not tests:
-        return {"test": None, "tested": moment(None), "age": None, "by": None, "tests": []}
+        return {"test": None, "tested": moment(None), "age": None, "by": None, "counts": None, "tests": []}
     newest = tests[0]
     return {
         "test": newest.code,
@@ -113,8 +114,16 @@ def _last(tests: list[Test], now: int) -> dict[str, Any]:
         "age": age(newest.at, now),
         # Two delegates may be of different minds: whom the newest test is by must not hide that.
         "by": [newest.name, *(f"{one.name}: {one.code}" for one in tests[1:] if one.code != newest.code)],
+        "counts": left(newest.until, now),
         "tests": [
-            {"delegate": one.delegate, "name": one.name, "code": one.code, "tested": moment(one.at)} for one in tests
+            {
+                "delegate": one.delegate,
+                "name": one.name,
+                "code": one.code,
+                "tested": moment(one.at),
+                "until": moment(one.until),
+            }
+            for one in tests
         ],
     }
 
@@ -154,7 +163,8 @@ def get(context: click.Context, reference: str, wants_plan: bool) -> None:
         if document.is_disabled:
             print("# disabled: it takes no new secrets")
         for one in tests:
-            print(f"# tested {age(one.at, now)} by {one.name}: {one.code}")
+            counts = left(one.until, now)
+            print(f"# tested {age(one.at, now)} by {one.name}: {one.code}{f', counts for {counts}' if counts else ''}")
     print(yaml_of(body), end="")
 
 

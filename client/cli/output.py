@@ -175,6 +175,11 @@ def age(seconds: int, now: int) -> str:
     return f"{passed}s ago"
 
 
+def left(until: int | None, now: int) -> str | None:
+    """How long it is until then, in the largest unit that fits; None where that is over, or was never."""
+    return age(now, until).removesuffix(" ago") if until is not None and until > now else None
+
+
 def moment(seconds: object) -> str:
     """Seconds since 1970 as a date and time in UTC."""
     if not isinstance(seconds, int) or not 0 < seconds < 253_402_300_800:

@@ -8,15 +8,21 @@ from starlette.responses import Response
 
 from manager.api.endpoint import Endpoint, answer, authenticated, page_limit
 from manager.policy import connector_sight
+from manager.rows import CheckRow
+from manager.services import Services
 from shared.errors import Malformed
 from shared.names import Scope, is_opaque
 
 
 class Check(msgspec.Struct):
-    """A checked document, and the certificate of the delegate that signed it."""
+    """A checked document, and the certificate of the delegate that signed it.
+
+    `until` is when it stops to count in choosing that delegate (seconds since 1970); null where it doesn't.
+    """
 
     document: str
     certificate: str
+    until: int | None = None
 
 
 class CheckPage(msgspec.Struct):
@@ -43,7 +49,17 @@ async def listing(request: Request) -> Response:
         limit=page_limit(request),
         sight=connector_sight(book.authority, caller.kid, scope, parts.clock.now()),
     )
-    return answer(CheckPage([Check(one.compact, one.certificate) for one in page.items], page.next or None))
+    return answer(
+        CheckPage(
+            [Check(one.compact, one.certificate, _until(parts, book.id, one)) for one in page.items], page.next or None
+        )
+    )
+
+
+def _until(parts: Services, account: str, row: CheckRow) -> int | None:
+    delegate = parts.fleet.find(account, row.delegate)
+    probed = delegate.probed.get(row.revision) if delegate is not None else None
+    return probed.until if probed is not None else None
 
 
 ENDPOINTS = (

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from manager.api.endpoint import Endpoint, answer, authenticated, read
-from manager.routing import PASSING, Wanted, explain, reasons
+from manager.routing import PASSING, PROBE_FAILED, Wanted, explain, reasons
 from shared.condition import LONGEST, canonical, parsed
-from shared.documents.fields import Identifier, Number, ScopeText
+from shared.documents.fields import Digest, Identifier, Number, ScopeText
 from shared.documents.jws import Verified
 from shared.messages import Use
 from shared.selectors import MAXIMUM, normalise_all
@@ -20,6 +20,9 @@ from shared.session import Phase
 
 MOST_EXPLAINED = 1_000
 """Delegates that a dry run tells of in full."""
+
+MOST_CONNECTORS = 4_000
+"""As many documents as a task may pin."""
 
 
 class UseRow(msgspec.Struct):
@@ -72,6 +75,8 @@ class Need(msgspec.Struct, forbid_unknown_fields=True):
     selectors: Annotated[list[Annotated[str, Meta(max_length=256)]], Meta(max_length=MAXIMUM)] = []
     where: Annotated[list[Annotated[str, Meta(max_length=LONGEST)]], Meta(max_length=MAXIMUM)] = []
     """Conditions, all of which must hold."""
+    connectors: Annotated[list[Digest], Meta(max_length=MOST_CONNECTORS)] = []
+    """The digests of the documents of those in use: failed tests of them count."""
     explain: bool = False
     """Whether each rule about each delegate is wanted, and not just who could take it."""
 
@@ -151,12 +156,19 @@ async def plan(request: Request) -> Response:
         frozenset(normalise_all(need.selectors)),
         conditions=tuple(parsed(canonical(text)) for text in sorted(set(need.where))),
         scopes=frozenset({need.scope}),
+        connectors=frozenset(need.connectors),
     )
     candidates = parts.fleet.candidates(book.id, parts.clock.now())
-    able = [one for one in candidates if {reason.code for reason in reasons(one, wanted)} <= PASSING]
+    codes = {one.delegate: {reason.code for reason in reasons(one, wanted)} for one in candidates}
+    able = [one for one in candidates if codes[one.delegate] <= PASSING]
+    # Who failed a test is for when there is nobody else: he tests again before he has a task.
+    sound = [one for one in able if PROBE_FAILED not in codes[one.delegate]]
+    able = sound or able
     able.sort(key=lambda one: (not one.free, one.load, one.order))
     certificates: dict[str, Verified[Any]] = {one.kid: one.certificate for one in parts.fleet.online(book.id)}
-    told = Plan([Able(one.delegate, one.name, certificates[one.delegate].compact, one.free) for one in able], [])
+    told = Plan(
+        [Able(one.delegate, one.name, certificates[one.delegate].compact, one.free and bool(sound)) for one in able], []
+    )
     # Not a task's id: nothing is given to anybody, and no turn is taken.
     chosen = parts.fleet.choose(book.id, wanted, "")
     if chosen is not None:
