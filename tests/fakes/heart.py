@@ -41,15 +41,15 @@ class _Delivery:
 
 
 class Heart:
-    """One delegate of the world, with those tags; it knows all that the world has published until now."""
+    """One delegate of the world, with those tags and of that group; it knows all that the world has published until now."""
 
-    def __init__(self, world: World, tags: Sequence[str]) -> None:
+    def __init__(self, world: World, tags: Sequence[str], group: str | None = None) -> None:
         self._world = world
         book, clock = world.book(), WorldClock(world)
         zone = Zone(world.keyring, book)
         policy = LocalPolicy.parse("", ["Local"])
         registry = Registry(BUILT_IN, Surroundings(zone, policy, secrets.token_bytes, clock))
-        self._tasks = Tasks(world.delegate, tags, Trust(book, zone, clock), registry, policy, clock)
+        self._tasks = Tasks(world.delegate, tags, Trust(book, zone, clock, group), registry, policy, clock)
 
     async def result(self, compact: str, inputs: Sequence[bytes] = (), stored: Sequence[bytes] = ()) -> Result:
         """What it sends the manager."""

@@ -10,15 +10,34 @@ from hypothesis import strategies as st
 from manager.fleet import Delegate, Fleet
 from manager.probed import Probed
 from manager.routing import Wanted
+from shared.documents.certificate import CertificateDocument
+from shared.documents.group import GroupDocument
+from shared.documents.jws import Verified
 from shared.messages import Challenge, Credit, Drain, FromManager, Heartbeat, Hello, Need, Result, Task, Use, Welcome
 from shared.session import Phase, Session, Side
+from shared.trust.group import NO_GROUPS, Groups, tags_of
 from tests.fakes.scanning import choose, could_wait, doubted, has_sound
 from tests.fakes.world import World
 
 WORLD = World()
 NAMES = ("one", "two", "three")
-CERTIFICATES = {name: WORLD.certificate(key=WORLD.identity(name).key, name=name, tags=(name,)) for name in NAMES}
-RENEWED = {name: WORLD.certificate(key=WORLD.identity(name).key, name=name, tags=("disk:fast", name)) for name in NAMES}
+OF = {"one": "builders", "two": "builders", "three": None}
+"""Which groups they are of."""
+
+
+def certified(name: str, *tags: str) -> Verified[CertificateDocument]:
+    return WORLD.certificate(key=WORLD.identity(name).key, name=name, tags=(*tags, name), group=OF[name])
+
+
+CERTIFICATES = {name: certified(name) for name in NAMES}
+RENEWED = {name: certified(name, "disk:fast") for name in NAMES}
+GROUPS: list[dict[str, Verified[GroupDocument]]] = [
+    {},
+    *(
+        {name: WORLD.sign(GroupDocument(v=1, acct=WORLD.id, id=name, rev=1, iat=0, tags=tags), WORLD.administrator)}
+        for name, tags in (("builders", ("disk:fast",)), ("builders", ("gpu", "two")))
+    ),
+]
 TASKS = ("a", "b", "c")
 WANTED = Wanted("main", 1, frozenset({"Local"}), frozenset())
 
@@ -27,7 +46,7 @@ async def _send(message: FromManager) -> None:
     """To nobody."""
 
 
-def connected(name: str, credits: int) -> Delegate:
+def connected(name: str, credits: int, groups: Groups = NO_GROUPS) -> Delegate:
     session = Session()
     session.record(Side.MANAGER, Challenge(bytes(32)))
     session.record(Side.DELEGATE, Hello("", b"", "", "", (), (), 0))
@@ -39,7 +58,7 @@ def connected(name: str, credits: int) -> Delegate:
         account=WORLD.id,
         kid=WORLD.identity(name).kid,
         certificate=certificate,
-        tags=frozenset(certificate.document.tags),
+        tags=tags_of(certificate.document, groups),
         generations=frozenset({1}),
         kinds=frozenset({"Local"}),
         version="",
@@ -65,7 +84,22 @@ class Event:
 events = st.builds(
     Event,
     what=st.sampled_from(
-        ["join", "leave", "late", "credit", "give", "give", "answer", "need", "over", "drain", "renew", "test", "lapse"]
+        [
+            "join",
+            "leave",
+            "late",
+            "credit",
+            "give",
+            "give",
+            "answer",
+            "need",
+            "over",
+            "drain",
+            "renew",
+            "regroup",
+            "test",
+            "lapse",
+        ]
     ),
     name=st.sampled_from(NAMES),
     task=st.sampled_from(TASKS),
@@ -73,10 +107,13 @@ events = st.builds(
 )
 
 
-def happen(fleet: Fleet, streams: dict[str, list[Delegate]], event: Event) -> None:
+def happen(fleet: Fleet, streams: dict[str, list[Delegate]], event: Event, groups: Groups = NO_GROUPS) -> None:
     """To the newest stream of that delegate; `late` to the one before, which was replaced."""
+    if event.what == "regroup":
+        fleet.regroup(WORLD.id, groups)
+        return
     if event.what == "join":
-        joined = connected(event.name, event.number)
+        joined = connected(event.name, event.number, groups)
         fleet.join(joined)
         streams[event.name].append(joined)
         return
@@ -99,7 +136,7 @@ def happen(fleet: Fleet, streams: dict[str, list[Delegate]], event: Event) -> No
         case "drain":
             session.record(Side.DELEGATE, Drain())
         case "renew":
-            fleet.renew(delegate, RENEWED[event.name])
+            fleet.renew(delegate, RENEWED[event.name], groups)
         case "test":
             fleet.mark(delegate, "vault", Probed("vault", "denied" if event.number else "ok", 0, 300))
         case "lapse":
@@ -109,16 +146,26 @@ def happen(fleet: Fleet, streams: dict[str, list[Delegate]], event: Event) -> No
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(events, max_size=40), st.sampled_from([frozenset[str](), frozenset({"disk:fast"}), frozenset({"two"})]))
+@given(
+    st.lists(events, max_size=40),
+    st.sampled_from([frozenset[str](), frozenset({"disk:fast"}), frozenset({"two"}), frozenset({"builders", "gpu"})]),
+)
 def test_the_fleet_chooses_whom_looking_at_everybody_would_choose(what: list[Event], selectors: frozenset[str]) -> None:
     fleet, streams = Fleet(), {name: list[Delegate]() for name in NAMES}
     for name in NAMES:
         happen(fleet, streams, Event("join", name))
+    groups: Groups = NO_GROUPS
     for event in what:
-        happen(fleet, streams, event)
+        groups = GROUPS[event.number] if event.what == "regroup" else groups
+        happen(fleet, streams, event, groups)
         through = frozenset({"vault"}) if event.task == "b" else frozenset[str]()
         wanted = replace(WANTED, selectors=selectors if event.number else frozenset(), connectors=through)
         candidates = fleet.candidates(WORLD.id, 0, event.task)
+        for one in candidates:
+            if one.online and one.name != "three":
+                by_group = groups["builders"].document.tags if groups else ()
+                assert one.tags - {"disk:fast"} == {one.name, "builders", *by_group} - {"disk:fast"}
+                assert "disk:fast" in one.tags or "disk:fast" not in by_group
         expected = choose(candidates, wanted)
         chosen = fleet.choose(WORLD.id, wanted, event.task)
         assert (chosen and chosen.kid) == (expected and expected.delegate)
@@ -147,3 +194,18 @@ def test_what_is_left_of_an_older_stream_changes_nothing_of_the_newer() -> None:
     assert fleet.choose(WORLD.id, WANTED, "a") is None
     assert not fleet.could_wait(WORLD.id, WANTED)
     assert not fleet.could_wait("nobody", WANTED)
+
+
+def test_a_groups_tags_count_for_the_choice_at_once_and_tell_who_has_changed() -> None:
+    fleet = Fleet()
+    for name in NAMES:
+        fleet.join(connected(name, 1))
+    fast = replace(WANTED, selectors=frozenset({"disk:fast"}))
+    assert fleet.choose(WORLD.id, fast, "a") is None and not fleet.could_wait(WORLD.id, fast)
+    assert {one.name for one in fleet.regroup(WORLD.id, GROUPS[1])} == {"one", "two"}
+    assert fleet.regroup(WORLD.id, GROUPS[1]) == []
+    chosen = fleet.choose(WORLD.id, fast, "a")
+    assert chosen is not None and chosen.name == "one" and chosen.group == "builders"
+    assert {one.name for one in fleet.regroup(WORLD.id, GROUPS[0])} == {"one", "two"}
+    assert fleet.choose(WORLD.id, fast, "a") is None
+    assert fleet.regroup("nobody", GROUPS[1]) == []

@@ -19,6 +19,8 @@ ids = st.sampled_from([f"kid-{number}" for number in range(12)])
 tags = st.frozensets(st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1"]), max_size=4)
 kinds = st.frozensets(st.sampled_from(["Local", "AwsKms", EXEC]))
 generations = st.sampled_from([frozenset({1}), frozenset({1, 2}), frozenset({2, 3}), frozenset()])
+groups = st.sampled_from(["", "", "builders", "others"])
+group_tags = st.frozensets(st.sampled_from(["zone:a", "zone:b", "disk:fast", "builders"]), max_size=3)
 keyrings = st.sampled_from(["main", "main", "main", "other"])
 owned = st.sampled_from([(), (), ("org/a",), ("org/a/project/x", "org/b"), ("account",)])
 loads = st.sampled_from([0.0, 0.0, 0.5, 1.0])
@@ -29,12 +31,20 @@ wanteds = st.just(Wanted("main", 1, frozenset(), frozenset())) | st.builds(
     generation=st.sampled_from([1, 1, 2, 3]),
     kinds=st.frozensets(st.sampled_from(["Local", "AwsKms", EXEC]), max_size=2),
     selectors=st.frozensets(
-        st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1", "nobody's"]), max_size=2
+        st.sampled_from(["zone:a", "zone:b", "disk:fast", "host-1", "kid-1", "builders", "others", "nobody's"]),
+        max_size=2,
     ),
     to=st.none() | ids,
     conditions=st.lists(
         st.sampled_from(
-            ["zone:a", "not zone:a", "zone:a or disk:fast", "not (zone:b and host-1) and kid-1", "nobody"]
+            [
+                "zone:a",
+                "not zone:a",
+                "zone:a or disk:fast",
+                "not (zone:b and host-1) and kid-1",
+                "nobody",
+                "not builders",
+            ]
         ).map(parsed),
         max_size=2,
     ).map(tuple),
@@ -51,16 +61,21 @@ class Fleets(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.candidates: dict[str, Candidate] = {}
+        self.own: dict[str, frozenset[str]] = {}
+        self.groups: dict[str, frozenset[str]] = {}
         self.turns = 0
 
     @initialize(few=st.sampled_from([0, 2, FEW]))
     def begin(self, few: int) -> None:
         self.selection = Selection(few)
 
-    @rule(id=ids, tags=tags, kinds=kinds, generations=generations, keyring=keyrings, load=loads, owned=owned)
+    @rule(
+        id=ids, tags=tags, kinds=kinds, generations=generations, keyring=keyrings, load=loads, owned=owned, group=groups
+    )
     def join(
         self,
         id: str,
+        group: str,
         owned: tuple[str, ...],
         tags: frozenset[str],
         kinds: frozenset[str],
@@ -70,9 +85,28 @@ class Fleets(RuleBasedStateMachine):
     ) -> None:
         """Of an identity that is here already, the older stream is forgotten."""
         self.leave(id)
-        one = Candidate(id, id, tags | {id}, keyring, generations, kinds, True, False, True, load, 0, scopes=owned)
+        self.own[id] = tags | {id}
+        all_ = self.tags_of(id, group)
+        one = Candidate(
+            id, id, all_, keyring, generations, kinds, True, False, True, load, 0, scopes=owned, group=group
+        )
         self.candidates[id] = one
         self.selection.put(one)
+
+    def tags_of(self, id: str, group: str) -> frozenset[str]:
+        """Its own tags, its group's name and its group's tags."""
+        return self.own[id] | self.groups.get(group, frozenset()) | ({group} if group else set())
+
+    @rule(group=groups, tags=group_tags)
+    def regroup(self, group: str, tags: frozenset[str]) -> None:
+        """An administrator gives a group other tags, which change for all who are of it."""
+        if not group:
+            return
+        self.groups[group] = tags
+        for id, one in self.candidates.items():
+            if one.group == group:
+                self.candidates[id] = replace(one, tags=self.tags_of(id, group))
+                self.selection.put(self.candidates[id])
 
     @rule(id=ids, revision=revisions, code=st.sampled_from(["ok", "denied", "denied", ""]))
     def test(self, id: str, revision: str, code: str) -> None:
@@ -94,8 +128,10 @@ class Fleets(RuleBasedStateMachine):
         self, id: str, tags: frozenset[str], kinds: frozenset[str], generations: frozenset[int], owned: tuple[str, ...]
     ) -> None:
         if id in self.candidates:
+            self.own[id] = tags
+            all_ = self.tags_of(id, self.candidates[id].group)
             self.candidates[id] = replace(
-                self.candidates[id], tags=tags, kinds=kinds, generations=generations, scopes=owned
+                self.candidates[id], tags=all_, kinds=kinds, generations=generations, scopes=owned
             )
             self.selection.put(self.candidates[id])
 
