@@ -39,6 +39,8 @@ from client.kinds import installed_kinds
 from client.logins import Logins
 from client.meanings import NOTHING
 from client.oidc import Issuers
+from client.order_keys import OrderKeys
+from client.orders import Orders
 from client.publish import Publisher
 from client.readers import Readers
 from client.scopes import Scopes
@@ -113,6 +115,7 @@ class Client:
         self.groups = Groups(self.account, self.publisher)
         self.issuers = Issuers(self.account, self.publisher, self.directory, self.kinds)
         self.administrators = Administrators(self.account, self.publisher, self.directory)
+        self.orders = Orders(self.account, self.directory, OrderKeys(account, home), self.here)
         self.scopes = Scopes(self.publisher, self.directory)
         self.audit = Audit(self.account)
         self.views = Views(self.account)

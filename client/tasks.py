@@ -79,6 +79,16 @@ class SignedTask:
     """New documents that are published together with its outcome."""
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A task before it is signed, and what is sent or looked at with it."""
+
+    document: TaskDocument
+    selectors: frozenset[str]
+    conditions: frozenset[str]
+    inputs: tuple[bytes, ...]
+
+
 def sign_task(
     book: Book,
     identity: Identity,
@@ -103,6 +113,53 @@ def sign_task(
     `to` is the thumbprint of the one delegate for an operation that may happen once only; `usage` what all of it is for.
     Raises NotReady for an expired status, Denied where a chain doesn't hold or something is for another usage.
     """
+    draft = draft_task(
+        book,
+        identity.kid,
+        op,
+        subjects,
+        reader,
+        now,
+        values=values,
+        command=command,
+        seconds=seconds,
+        selectors=selectors,
+        to=to,
+        credentials=credentials,
+        lasting_seconds=lasting_seconds,
+        usage=usage,
+    )
+    compact = identity.sign_document(draft.document)
+    return SignedTask(
+        draft.document,
+        compact,
+        digest(compact),
+        reader,
+        draft.selectors,
+        draft.conditions,
+        draft.inputs,
+        tuple(documents),
+    )
+
+
+def draft_task(
+    book: Book,
+    kid: str,
+    op: Operation,
+    subjects: Sequence[Subject],
+    reader: SealingKey,
+    now: int,
+    *,
+    values: Sequence[Plaintext] = (),
+    command: Command | None = None,
+    seconds: int | None = None,
+    selectors: Iterable[str] = (),
+    to: str | None = None,
+    credentials: Sequence[Subject] = (),
+    lasting_seconds: int = LASTING_SECONDS,
+    usage: TaskUsage | None = None,
+) -> Draft:
+    """What `sign_task` signs, for the key of that thumbprint."""
     status = live(book.status, now)
     _check_places((*subjects, *credentials))
     _check_usage((*subjects, *credentials), usage)
@@ -126,7 +183,7 @@ def sign_task(
         to=to,
         targets=tuple(subject.target() for subject in subjects),
         credentials=tuple(subject.target() for subject in credentials),
-        pins=_pins(book, identity.kid, op, subjects, credentials, keyring, now, usage),
+        pins=_pins(book, kid, op, subjects, credentials, keyring, now, usage),
         selectors=tuple(WantedSelector(selector, wanted.origin) for selector in wanted),
         where=wanted.where,
         status=KnownStatus(status.document.rev, status.digest),
@@ -138,20 +195,15 @@ def sign_task(
         iat=now,
         exp=now + min(longest, lasting_seconds),
     )
-    compact = identity.sign_document(document)
     used = [one.document for one in connectors_in_use((*subjects, *credentials))]
-    return SignedTask(
+    return Draft(
         document,
-        compact,
-        digest(compact),
-        reader,
         effective(
             ((selector, wanted.origin) for selector in wanted),
             (selector for one in used for selector in one.selectors),
         ),
         frozenset({wanted.where, *(one.where for one in used)} - {""}),
         inputs,
-        tuple(documents),
     )
 
 

@@ -76,6 +76,9 @@ class Assignment:
     span: Span = UNRECORDED
     traceparent: str = ""
     trail: Trail = field(default_factory=Trail)
+    run: int = 0
+    """Where it is a run of an order: its number, counted from 1; `compact` is the order then."""
+
     is_told: bool = False
     """Whether its end was counted and stands in the log."""
 
@@ -87,7 +90,14 @@ class Assignment:
     def task(self) -> Task:
         """The message that gives it to a delegate."""
         return Task(
-            self.id, self.life.attempt, self.compact, self.inputs, self.stored, self.credentials, self.traceparent
+            self.id,
+            self.life.attempt,
+            self.compact,
+            self.inputs,
+            self.stored,
+            self.credentials,
+            self.traceparent,
+            self.run,
         )
 
 
@@ -123,6 +133,7 @@ def assigned(
             document.to,
             conditions=allowed.conditions,
             scopes=allowed.scopes,
+            connectors=frozenset(one.digest for one in allowed.connectors),
         ),
         exp=document.exp,
         inputs=inputs,
@@ -133,7 +144,6 @@ def assigned(
         life=Life(document.repeat),
         principal=task.kid,
         priority=priority,
-            connectors=frozenset(one.digest for one in allowed.connectors),
         submitted_at=now,
         times=Times(arrived),
         span=span,

@@ -26,6 +26,7 @@ from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
 from manager.observation import observe
+from manager.orders import Orders
 from manager.probes import FAILURE_SECONDS, SUCCESS_SECONDS, Probes
 from manager.services import Services
 from manager.store import Store
@@ -117,6 +118,8 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
         )
         tasks = Tasks(store, books, dispatcher, clock, metrics)
         await tasks.recover()
+        orders = Orders(store, books, fleet, dispatcher, streams, clock, metrics)
+        await orders.recover()
         condition = Condition(store, clock, expiry_of(configuration.tls[0]) if configuration.tls else None)
         observe(
             metrics,
@@ -136,6 +139,7 @@ async def serve(configuration: Configuration, stopping: asyncio.Event | None = N
             dispatcher=dispatcher,
             streams=streams,
             tasks=tasks,
+            orders=orders,
             authentication=Authentication(configuration.url, clock),
             clock=clock,
             metrics=metrics,
@@ -165,16 +169,17 @@ async def _serve(configuration: Configuration, services: Services, stop: asyncio
         beating = group.create_task(_beat(services, services.streams.look_seconds))
         pruning = group.create_task(_prune(services))
         waiting = group.create_task(services.tasks.deferred.watch())
+        ordering = group.create_task(services.orders.run())
         _log.info("manager.started", address=configuration.url, origin=", ".join(configuration.delegate_urls))
         await stop.wait()
         _log.info("manager.stopping")
-        services.condition.draining = True
+        services.condition.draining = services.orders.is_draining = True
         # No new tasks, then the running ones end and are written, then delegates are let go.
         telling = [asyncio.create_task(delegate.tell(Drain())) for delegate in services.fleet]
         if telling:
             await asyncio.wait(telling, timeout=TELL_SECONDS)
         http.should_exit = True
-        draining = group.create_task(services.tasks.drain())
+        draining = group.create_task(_drain(services))
         hurried = group.create_task(hurry.wait())
         await asyncio.wait(
             {draining, hurried}, timeout=configuration.drain_seconds, return_when=asyncio.FIRST_COMPLETED
@@ -188,6 +193,7 @@ async def _serve(configuration: Configuration, services: Services, stop: asyncio
         beating.cancel()
         pruning.cancel()
         waiting.cancel()
+        ordering.cancel()
         await delegates.stop(1.0)
     _log.info("manager.stopped")
 
@@ -265,11 +271,17 @@ async def _beat(services: Services, seconds: float) -> None:
             _log.error("heartbeat.crashed", error_type=type(bug).__name__, exc_info=bug)
 
 
+async def _drain(services: Services) -> None:
+    await asyncio.gather(services.orders.drain(), services.tasks.drain())
+
+
 async def _prune(services: Services) -> None:
     while True:
         try:
             # A thousand at once, so that others' writes go between.
             while await services.store.prune_tasks(services.clock.now() - TASK_HISTORY_SECONDS) == PRUNE_AT_ONCE:
+                pass
+            while await services.orders.ledger.prune(services.clock.now() - TASK_HISTORY_SECONDS):
                 pass
             while await services.store.prune_checks(services.clock.now()) == PRUNE_AT_ONCE:
                 pass

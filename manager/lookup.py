@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from sqlalchemy import Select
 from sqlalchemy.exc import SQLAlchemyError
 
 from manager.rows import AccountRow, AuditRow, CheckRow, Page, QueuedRow, Sight, StoredDocument, StoredVersion, TaskRow
@@ -207,6 +208,10 @@ class Lookup:
     ) -> Page[CheckRow]:
         """The newest tests of the connectors at a scope (and `below` it) that `sight` shows; of one, by its id."""
         return await self._read(self._reads.checks, account, connector, scope, below, after, limit, sight)
+
+    async def rows(self, query: Select[Any]) -> list[Any]:
+        """What a query over `manager.tables` finds, for what is asked too seldom to be kept in memory."""
+        return await self._read(self._reads.rows, query)
 
     async def audit_page(self, account: str, after_seq: int = 0, limit: int = 100) -> list[AuditRow]:
         """Audit rows above `after_seq`, in order."""

@@ -132,3 +132,38 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
     items: list[T]
     next: str = ""
+
+
+class OrderRow(msgspec.Struct, frozen=True):
+    """The newest revision of an order, and the sealed input of its runs: None where its operation takes none."""
+
+    order: str
+    owner: str
+    rev: int
+    published_at: int
+    exp: int
+    deleted: bool
+    compact: str
+    input: bytes | None = None
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """Run `n` of a revision of an order; `skipped` counts those right before it that nobody began; `size` is of what is kept.
+
+    `outcome` is an Outcome and `output` an OutputPage as a client gets them; both are None in lists, and where there is none.
+    """
+
+    order: str
+    rev: int
+    n: int
+    run: str
+    state: str
+    code: str = ""
+    delegate: str = ""
+    name: str = ""
+    started_at: int = 0
+    finished_at: int | None = None
+    skipped: int = 0
+    size: int = 0
+    outcome: bytes | None = None
+    output: bytes | None = None

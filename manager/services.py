@@ -11,6 +11,7 @@ from manager.condition import Condition
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
+from manager.orders import Orders
 from manager.store import Store
 from manager.stream import Streams
 from manager.tasks import Tasks
@@ -27,6 +28,7 @@ class Services:
     dispatcher: Dispatcher
     streams: Streams
     tasks: Tasks
+    orders: Orders
     authentication: Authentication
     clock: Clock
     metrics: ManagerMetrics

@@ -234,6 +234,10 @@ class Reads:
         found = self._rows(query)
         return AuditRow(*found[0]) if found else None
 
+    def rows(self, query: Select[Any]) -> list[Any]:
+        """What a query finds."""
+        return self._rows(query)
+
     def _rows(self, query: Select[Any]) -> list[Any]:
         with self._database.connect_reader() as connection:
             return list(connection.execute(query).all())

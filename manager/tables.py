@@ -183,6 +183,43 @@ queue = Table(
     Index("queue_by_end", "ended_at"),
 )
 
+# The newest revision of each order, with the sealed input that its runs take; kept for a while after its end.
+orders = Table(
+    "orders",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("order", TEXT, primary_key=True),
+    Column("owner", TEXT, nullable=False),
+    Column("rev", Integer, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+    Column("exp", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("compact", TEXT, nullable=False),
+    Column("input", LargeBinary),
+    Index("orders_by_end", "exp"),
+)
+
+# Runs of orders, the last ones of each; what came of them is sealed to the order's owner.
+runs = Table(
+    "runs",
+    metadata,
+    Column("account", TEXT, primary_key=True),
+    Column("order", TEXT, primary_key=True),
+    Column("rev", Integer, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("run", TEXT, nullable=False),
+    Column("state", TEXT, nullable=False),
+    Column("code", TEXT, nullable=False),
+    Column("delegate", TEXT, nullable=False),
+    Column("name", TEXT, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("skipped", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("outcome", LargeBinary),
+    Column("output", LargeBinary),
+)
+
 # One row that `Store.check` rewrites to learn whether writing works again.
 probe = Table(
     "probe",

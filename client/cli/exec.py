@@ -9,11 +9,12 @@ import click
 
 from client.choice import Choice
 from client.cli.delegates import choosing
+from client.cli.pairs import pairs
 from client.cli.session import Leaf, Session, session
 from client.cli.usage import stated, stating
 from client.cli.variables import variables_of, varying
 from client.meanings import meaning
-from shared.errors import Malformed, PrivySealError
+from shared.errors import PrivySealError
 
 if TYPE_CHECKING:
     from client.commands import Ran
@@ -77,9 +78,9 @@ def exec_(
     """
     run = session(context)
     try:
-        usage, given = stated(application, environment), _pairs("--secret", secrets)
+        usage, given = stated(application, environment), pairs("--secret", secrets)
         named = variables_of(variables)
-        return _run(run, given, _pairs("--env", plain), directory, timeout, delegates, usage, command, named)
+        return _run(run, given, pairs("--env", plain), directory, timeout, delegates, usage, command, named)
     except PrivySealError as why:
         run.out.error(why)
         return FAILED
@@ -136,21 +137,6 @@ def _run(
     if ran.finished.exit is not None:
         return ran.finished.exit
     return _SIGNALLED + (ran.finished.signal or 0)
-
-
-def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
-    from shared.command import check_variable
-
-    pairs: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise Malformed("argument_malformed", f"{option} is not what it must be", f"write {option} NAME=...")
-        check_variable(name)
-        if name in pairs:
-            raise Malformed("argument_malformed", f"{option} names the variable {name} twice", "give each name once")
-        pairs[name] = value
-    return pairs
 
 
 def _for_programs(ran: Ran, out: bytes, errors: bytes) -> dict[str, Any]:

@@ -34,6 +34,7 @@ NOUNS: Mapping[str, Noun] = {
     "secret": Noun("client.cli.secret", "secret", "set, list and delete secrets"),
     "reveal": Noun("client.cli.reveal", "reveal", "open secrets' values here"),
     "exec": Noun("client.cli.exec", "exec_", "run a command on a delegate, with secrets in its environment"),
+    "order": Noun("client.cli.order", "order", "have commands and tests run again and again, with nobody there"),
     "connector": Noun("client.cli.connector", "connector", "secret managers: make, list, test and delete connectors"),
     "template": Noun(
         "client.cli.template", "template", "scripts of custom secret managers: make, list, test and delete"

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from manager.api import accounts, audit, checks, documents, explanations, fleet, health, resolve, tasks
+from manager.api import accounts, audit, checks, documents, explanations, fleet, health, orders, resolve, tasks
 from manager.api.endpoint import Endpoint, answer, problem
 from manager.api.openapi import openapi
 from manager.services import Services
@@ -26,6 +26,7 @@ ENDPOINTS = (
     *fleet.ENDPOINTS,
     *explanations.ENDPOINTS,
     *checks.ENDPOINTS,
+    *orders.ENDPOINTS,
     *audit.ENDPOINTS,
     *health.ENDPOINTS,
 )

@@ -13,8 +13,9 @@ from manager.history import publishing
 from manager.policy import connector_sight, may_see, may_use, must_see, not_found, sight
 from manager.rows import Sight, StoredDocument
 from manager.store import Transaction
+from shared.documents.jws import peek_kind
 from shared.documents.secret import SecretDocument
-from shared.errors import Denied, Tampered, Unauthenticated
+from shared.errors import Denied, Malformed, Tampered, Unauthenticated
 from shared.names import Scope, check_identifier, check_version_label, is_opaque
 from shared.trust.authority import Authority
 
@@ -64,6 +65,10 @@ async def publish(request: Request) -> Response:
     """All of them or none."""
     parts, book, caller = await authenticated(request)
     sent = await read(request, Compacts)
+    if any(peek_kind(one) == "order" for one in sent.documents):
+        raise Malformed(
+            "documents_unexpected", "an order goes by itself, with the input of its runs", "send it to orders"
+        )
     now = parts.clock.now()
     try:
         _, documents = await parts.books.examine(book, sent.documents)

@@ -35,6 +35,7 @@ from manager.condition import Condition
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
+from manager.orders import Orders
 from manager.services import Services
 from manager.store import Store, add_token
 from manager.stream import Streams
@@ -263,6 +264,7 @@ class EvilManager:
             dispatcher=dispatcher,
             streams=streams,
             tasks=Tasks(store, books, dispatcher, clock, metrics),
+            orders=Orders(store, books, fleet, dispatcher, streams, clock, metrics),
             authentication=Authentication(self.url, clock),
             clock=clock,
             metrics=metrics,

@@ -1,0 +1,62 @@
+"""What the command of a run wrote, opened from what the manager kept of it.
+
+Promises: shown is only what the run's delegate vouched for, in its order, from the beginning; an end that wasn't kept is said to
+be missing, never made up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from client.tasks import SignedTask
+from shared.canonical import blob_digest
+from shared.command import Finished
+from shared.crypto.stream import OutputOpener
+from shared.documents.certificate import CertificateDocument
+from shared.documents.jws import VerifyingKey, parse_as
+from shared.documents.output import OutputDocument
+from shared.errors import Tampered, Unavailable
+from shared.wire import submission_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """Standard output and standard error, masked; `is_whole` where nothing of them is missing."""
+
+    out: bytes
+    err: bytes
+    is_whole: bool
+
+
+def read_output(body: bytes, task: SignedTask, certificate: str, finished: Finished) -> Printed:
+    """What is kept of a run's output; `certificate` is that of its verified answer. Raises Tampered for what isn't that run's."""
+    try:
+        page = pb.OutputPage.FromString(body)
+    except DecodeError:
+        raise Unavailable("manager_faulty", "the manager's page of output is none", "check the URL") from None
+    written: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
+    opener: OutputOpener | None = None
+    for at, chunk in enumerate(page.chunks):
+        if chunk.index != at:
+            raise Tampered("output_cut", "a part of the run's output is missing, or not in order")
+        if opener is None:
+            opener = _opener(chunk, task, certificate)
+            continue
+        stream, data, is_last = opener.open(chunk.data)
+        if not is_last:
+            written[stream] += data
+    count = len(page.chunks)
+    if count > finished.chunks or (opener is not None and opener.is_over and count != finished.chunks):
+        raise Tampered("output_cut", "the run's output has more or fewer parts than its delegate counted")
+    return Printed(bytes(written[1]), bytes(written[2]), count == finished.chunks)
+
+
+def _opener(chunk: pb.OutputChunk, task: SignedTask, certificate: str) -> OutputOpener:
+    key = parse_as(CertificateDocument, certificate).document.key
+    opening = parse_as(OutputDocument, chunk.opening).verified_by(VerifyingKey.of(key)).document
+    account = task.document.acct
+    if (opening.acct, opening.task, opening.sealed) != (account, task.digest, blob_digest(chunk.data)):
+        raise Tampered("output_forged", "the output isn't that run's", "find out what the manager does with it")
+    return OutputOpener(task.reader, account, task.document.keyring, task.digest, chunk.data)

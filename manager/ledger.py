@@ -1,0 +1,199 @@
+"""What the store keeps of orders: the newest revision of each with its sealed input, and the last runs with what came of them.
+
+Promises: a run is written down before it is sent; of each order the last `MOST_RUNS` runs are kept, and of all together no more
+bytes than there is room for: the oldest outcomes go first, their rows stay. Must not look into an input or outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from sqlalchemy import delete, func, insert, select, update
+
+from manager.books import row_of
+from manager.rows import OrderRow, RunRow, TaskRow
+from manager.store import Store, Transaction
+from manager.tables import orders, runs
+from shared.documents.jws import Verified
+from shared.documents.order import OrderDocument
+from shared.errors import Overloaded
+
+MOST_RUNS = 100
+"""Of one order, that are kept."""
+
+ORDER_BYTES = 16 * 1024 * 1024
+ACCOUNT_BYTES = 256 * 1024 * 1024
+"""What outcomes of one order, and of all orders of an account, take together."""
+
+MOST_ORDERS = 1_000
+"""Of one account, that haven't ended; one principal has half of them at most."""
+
+MOST_AT_ONCE = 500
+
+Entry = Mapping[str, str | int]
+
+_LISTED = [runs.c[name] for name in RunRow.__struct_fields__ if name not in {"outcome", "output"}]
+
+
+class Ledger:
+    """All accounts'."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def publish(
+        self, account: str, order: Verified[OrderDocument], sealed: bytes | None, now: int, audit: Sequence[Entry]
+    ) -> None:
+        """Keeps a revision and its audit entries, or nothing. Raises Conflict, and Overloaded for one too many."""
+        document = order.document
+        row = OrderRow(
+            document.id,
+            document.owner,
+            document.rev,
+            now,
+            document.exp,
+            document.deleted,
+            order.compact,
+            None if document.deleted else sealed,
+        )
+
+        def run(transaction: Transaction) -> None:
+            transaction.publish(account, [row_of(order)])
+            place = (orders.c.account == account, orders.c.order == row.order)
+            values = msgspec.structs.asdict(row)
+            known = transaction.connection.execute(update(orders).where(*place).values(values))
+            if known.rowcount == 0:
+                if not row.deleted:
+                    _check_room(transaction, account, row.owner, now)
+                transaction.connection.execute(insert(orders).values(account=account, **values))
+
+        await self._store.write(run, account=account, audit=audit, size=len(order.compact) + len(sealed or b""))
+
+    async def standing(self) -> list[tuple[str, OrderRow]]:
+        """All that were not cancelled, of every account, with the account; without their inputs."""
+        columns = [orders.c[name] for name in OrderRow.__struct_fields__ if name != "input"]
+        rows = await self._store.rows(select(orders.c.account, *columns).where(orders.c.deleted.is_(False)))
+        return [(account, OrderRow(*row)) for account, *row in rows]
+
+    async def of_account(self, account: str, owner: str = "") -> list[OrderRow]:
+        """An account's orders, or one owner's, cancelled and ended ones too; without their inputs."""
+        columns = [orders.c[name] for name in OrderRow.__struct_fields__ if name != "input"]
+        query = select(*columns).where(orders.c.account == account).order_by(orders.c.published_at, orders.c.order)
+        if owner:
+            query = query.where(orders.c.owner == owner)
+        return [OrderRow(*row) for row in await self._store.rows(query)]
+
+    async def order(self, account: str, order: str) -> OrderRow | None:
+        """One order with its input."""
+        columns = [orders.c[name] for name in OrderRow.__struct_fields__]
+        found = await self._store.rows(select(*columns).where(orders.c.account == account, orders.c.order == order))
+        return OrderRow(*found[0]) if found else None
+
+    async def put_run(
+        self,
+        account: str,
+        run: RunRow,
+        task: TaskRow | None,
+        audit: Sequence[Entry],
+        instead: tuple[int, int] | None = None,
+    ) -> None:
+        """Writes a run as it stands, its row among the tasks and its audit entries; `instead` of another, (revision, n)."""
+
+        def write(transaction: Transaction) -> None:
+            for rev, n in {(run.rev, run.n), instead or (run.rev, run.n)}:
+                place = (runs.c.account == account, runs.c.order == run.order, runs.c.rev == rev, runs.c.n == n)
+                transaction.connection.execute(delete(runs).where(*place))
+            transaction.connection.execute(insert(runs).values(account=account, **msgspec.structs.asdict(run)))
+            if task is not None:
+                transaction.put_task(account, task)
+            _make_room(transaction, account, run.order)
+
+        await self._store.write(write, account=account, audit=audit, size=run.size)
+
+    async def runs(self, account: str, order: str) -> list[RunRow]:
+        """The runs of an order that are kept, the newest first, without what came of them."""
+        query = select(*_LISTED).where(runs.c.account == account, runs.c.order == order)
+        rows = await self._store.rows(query.order_by(runs.c.rev.desc(), runs.c.n.desc()))
+        return [RunRow(*row) for row in rows]
+
+    async def last_runs(self, account: str = "") -> dict[tuple[str, str], RunRow]:
+        """The newest run of each order, by account and order."""
+        query = select(runs.c.account, *_LISTED).order_by(runs.c.account, runs.c.order, runs.c.rev, runs.c.n)
+        if account:
+            query = query.where(runs.c.account == account)
+        return {(of, row[0]): RunRow(*row) for of, *row in await self._store.rows(query)}
+
+    async def run(self, account: str, order: str, run: str) -> RunRow | None:
+        """A run by its id, with what came of it."""
+        columns = [runs.c[name] for name in RunRow.__struct_fields__]
+        query = select(*columns).where(runs.c.account == account, runs.c.order == order, runs.c.run == run)
+        found = await self._store.rows(query)
+        return RunRow(*found[0]) if found else None
+
+    async def lose(self, now: int) -> int:
+        """After a restart: what was under way has an unknown outcome; how many runs that is."""
+        lost = {"state": "unknown", "code": "manager_restarted", "finished_at": now}
+
+        def write(transaction: Transaction) -> int:
+            statement = update(runs).where(runs.c.finished_at.is_(None)).values(lost)
+            return int(transaction.connection.execute(statement).rowcount)
+
+        return await self._store.write(write, account="")
+
+    async def prune(self, before: int) -> int:
+        """Removes some orders that ended before that second, with their runs; how many."""
+        ended = select(orders.c.account, orders.c.order).where(orders.c.exp < before).limit(MOST_AT_ONCE)
+        doomed = await self._store.rows(ended)
+
+        def write(transaction: Transaction) -> None:
+            for account, order in doomed:
+                for table in (runs, orders):
+                    place = (table.c.account == account, table.c.order == order)
+                    transaction.connection.execute(delete(table).where(*place))
+
+        if doomed:
+            await self._store.write(write, account="")
+        return len(doomed)
+
+
+def _check_room(transaction: Transaction, account: str, owner: str, now: int) -> None:
+    live = (orders.c.account == account, orders.c.exp > now, orders.c.deleted.is_(False))
+    count = select(func.count()).select_from(orders)
+    together = transaction.connection.execute(count.where(*live)).scalar_one()
+    own = transaction.connection.execute(count.where(*live, orders.c.owner == owner)).scalar_one()
+    if together >= MOST_ORDERS or own >= MOST_ORDERS // 2:
+        raise Overloaded(
+            "orders_too_many",
+            f"an account has at most {MOST_ORDERS} orders, and one principal half of them",
+            "cancel some: privyseal order list",
+            retry_after=60,
+        )
+
+
+def _make_room(transaction: Transaction, account: str, order: str) -> None:
+    """Lets the oldest runs of the order go, then the oldest outcomes of the account."""
+    place = (runs.c.account == account, runs.c.order == order)
+    newest = select(runs.c.rev, runs.c.n, runs.c.size).where(*place).order_by(runs.c.rev.desc(), runs.c.n.desc())
+    held = 0
+    for at, (rev, n, size) in enumerate(transaction.connection.execute(newest).all()):
+        held += size
+        this = (*place, runs.c.rev == rev, runs.c.n == n)
+        if at >= MOST_RUNS:
+            transaction.connection.execute(delete(runs).where(*this))
+        elif at and size and held > ORDER_BYTES:
+            transaction.connection.execute(update(runs).where(*this).values(_EMPTY))
+    of_account = (runs.c.account == account, runs.c.size > 0)
+    total = transaction.connection.execute(select(func.sum(runs.c.size)).where(*of_account)).scalar_one() or 0
+    if total <= ACCOUNT_BYTES:
+        return
+    oldest = select(runs.c.order, runs.c.rev, runs.c.n, runs.c.size).where(*of_account).order_by(runs.c.started_at)
+    for other, rev, n, size in transaction.connection.execute(oldest).all():
+        this = (runs.c.account == account, runs.c.order == other, runs.c.rev == rev, runs.c.n == n)
+        transaction.connection.execute(update(runs).where(*this).values(_EMPTY))
+        total -= size
+        if total <= ACCOUNT_BYTES:
+            return
+
+
+_EMPTY = {"size": 0, "outcome": None, "output": None}
