@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from delegate.credentials.aws_calls import AwsCalls, Identity, Refusals
+from delegate.credentials.aws_calls import AwsCalls, Identity
 from delegate.credentials.aws_identities import AccessKey, OwnIdentity, Signing, secret_key_of
 from delegate.credentials.aws_roles import assumed, trusting
 from delegate.credentials.aws_session import AwsSession
+from delegate.credentials.refusals import Refusals
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.connectors.aws import AssumeIAMRole, AssumeSTSRole, Credential, ManualConfig, OidcAuthentication

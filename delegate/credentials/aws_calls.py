@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from botocore import xform_name
 from botocore.credentials import ReadOnlyCredentials
@@ -32,20 +32,9 @@ from botocore.exceptions import (
 )
 
 from delegate.credentials.aws_session import AwsSession
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.tries import Tries
 from shared.errors import Denied, Expired, Malformed, NotReady, Overloaded, PrivySealError, Unavailable
-
-
-class Refusal(NamedTuple):
-    """What one of AWS's error codes means; `{action}`, `{about}` and `{who}` stand for the call's."""
-
-    error: type[PrivySealError]
-    code: str
-    detail: str
-    hint: str
-
-
-Refusals = Mapping[str, Refusal]
 
 
 class Identity(Protocol):

@@ -19,10 +19,11 @@ from botocore import UNSIGNED
 from botocore.credentials import ReadOnlyCredentials
 
 from delegate.clock import Clock
-from delegate.credentials.aws_calls import AwsCalls, Refusal, Refusals, unanswered
+from delegate.credentials.aws_calls import AwsCalls, unanswered
 from delegate.credentials.aws_identities import Nobody, OwnIdentity, Signing
 from delegate.credentials.aws_session import AwsSession
 from delegate.credentials.flight import Flight
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.connectors.aws import OIDC_AUDIENCE, AssumedRoleSettings, OidcSettings

@@ -11,7 +11,7 @@ import re
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from azure.core.exceptions import (
@@ -22,6 +22,7 @@ from azure.core.exceptions import (
 from azure.identity import CredentialUnavailableError
 
 from delegate.credentials.azure import AzureIdentity, options, transport
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.connectors.azure_key_vault import AzureVault
@@ -39,18 +40,6 @@ from shared.errors import (
 )
 
 R = TypeVar("R")
-
-
-class Refusal(NamedTuple):
-    """What one of Azure's error codes means; `{right}`, `{about}` and `{who}` stand for the call's."""
-
-    error: type[PrivySealError]
-    code: str
-    detail: str
-    hint: str
-
-
-Refusals = Mapping[str, Refusal]
 
 
 class Client(Protocol):

@@ -18,8 +18,9 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Meta
 
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.rest import Answer, Rest, encoded
-from delegate.credentials.rest_refusals import OTHER, Refusal, Refusals, refusal
+from delegate.credentials.rest_refusals import OTHER, refusal
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.connectors.cyberark_conjur import ApiKey, ApiKeySettings, CyberArkConjurSettings, JwtSettings

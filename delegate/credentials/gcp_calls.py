@@ -19,7 +19,8 @@ from google.api_core.exceptions import GoogleAPICallError
 from grpc import StatusCode, aio
 
 from delegate.credentials.gcp_identities import Identity
-from delegate.credentials.gcp_tokens import Refusal, garbled, slow
+from delegate.credentials.gcp_tokens import garbled, slow
+from delegate.credentials.refusals import Refusal
 from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
 from delegate.tries import Tries

@@ -24,15 +24,8 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, Ref
 from delegate.clock import Clock
 from delegate.credentials.flight import Flight
 from delegate.credentials.gcp_http import GcpHttp, OwnRequests
-from delegate.credentials.gcp_tokens import (
-    CLOUD_PLATFORM,
-    LIFETIME_SECONDS,
-    Refusal,
-    Refusals,
-    Token,
-    TokenEndpoints,
-    slow,
-)
+from delegate.credentials.gcp_tokens import CLOUD_PLATFORM, LIFETIME_SECONDS, Token, TokenEndpoints, slow
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.connectors.gcp import PROJECT, Federation

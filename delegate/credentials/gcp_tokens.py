@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -22,6 +22,7 @@ from requests.exceptions import ProxyError, SSLError, Timeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from delegate.credentials.gcp_http import Answer, GcpHttp, Slow
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.errors import Denied, NotReady, Overloaded, PrivySealError, Unavailable
@@ -38,18 +39,6 @@ class Token:
 
     text: str
     ends: float
-
-
-class Refusal(NamedTuple):
-    """What a code of a token endpoint means; `{who}` stands for whom the token is for."""
-
-    error: type[PrivySealError]
-    code: str
-    detail: str
-    hint: str
-
-
-Refusals = Mapping[str, Refusal]
 
 
 class TokenEndpoints:

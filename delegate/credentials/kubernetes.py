@@ -17,8 +17,9 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.rest import Answer, Rest
-from delegate.credentials.rest_refusals import OTHER, Refusal, Refusals, refusal
+from delegate.credentials.rest_refusals import OTHER, refusal
 from delegate.files import read_bytes
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries

@@ -16,11 +16,11 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 
 import msgspec
 
 from delegate.credentials.pkcs11_messages import Answer, Ask, Open
+from delegate.credentials.refusals import Refusal
 from delegate.credentials.refused import RefusedCredentials
 from shared.connectors.pkcs11 import Pkcs11Settings
 from shared.crypto.plaintext import Plaintext
@@ -164,8 +164,9 @@ class TokenSession:
             threading.Thread(target=_reap, args=(process,), name="pkcs11-reap", daemon=True).start()
 
     def _why(self, error: str, label: str = "") -> PrivySealError:
-        refusal = _REFUSALS.get(error, _ODD)
-        return refusal.error(self._about, label, error)
+        row = _REFUSALS.get(error, _ODD)
+        detail = row.detail.format(token=self._about, key=label, name=error)
+        return row.error(row.code, detail, row.hint)
 
 
 def _started(environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -207,17 +208,6 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    kind: type[PrivySealError]
-    code: str
-    detail: str
-    hint: str
-
-    def error(self, token: str, key: str, name: str) -> PrivySealError:
-        return self.kind(self.code, self.detail.format(token=token, key=key, name=name), self.hint)
-
-
 _CRASHED = "(crashed)"
 _WRONG_PIN = frozenset({"PinIncorrect", "PinInvalid", "PinLenRange"})
 _LOST = frozenset(
@@ -229,37 +219,37 @@ _LOST = frozenset(
 )
 """After these a new process, with a new login, may find the token again."""
 
-_PIN = _Refusal(
+_PIN = Refusal(
     Denied,
     "pkcs11_pin_incorrect",
     "the token {token} refuses the PIN",
     "store the right PIN as the secret that the connector names: a wrong one isn't tried again, but each delegate tries it once",
 )
-_ABSENT = _Refusal(
+_ABSENT = Refusal(
     Unavailable,
     "pkcs11_token_lost",
     "the token {token} can't be used now ({name}), also after a new login",
     "look whether the token is there, and at the log of its library",
 )
-_FORGED = _Refusal(
+_FORGED = Refusal(
     Tampered, "decryption_failed", "a stored value's key wasn't wrapped by the connector's key for this place", ""
 )
-_UNFIT = _Refusal(
+_UNFIT = Refusal(
     Malformed,
     "pkcs11_key_unfit",
     "the key {key} of the token {token} can't be used with the connector's mechanism ({name})",
     "AES_GCM needs an AES key of 256 bits that may encrypt and decrypt, SHA256_HMAC a generic secret of 256 bits or more that may sign",
 )
-_UNSUPPORTED = _Refusal(
+_UNSUPPORTED = Refusal(
     Malformed,
     "pkcs11_mechanism_unsupported",
     "the token {token} doesn't know the connector's mechanism",
     "try SHA256_HMAC, which more tokens know than AES_GCM; softhsm2-util or pkcs11-tool --list-mechanisms tell which there are",
 )
-_ODD = _Refusal(
+_ODD = Refusal(
     Unavailable, "pkcs11_failed", "the token {token} refuses with {name}", "look at the log of the token's library"
 )
-_REFUSALS: Mapping[str, _Refusal] = {
+_REFUSALS: Mapping[str, Refusal] = {
     **dict.fromkeys(_LOST, _ABSENT),
     **dict.fromkeys(_WRONG_PIN, _PIN),
     **dict.fromkeys(("EncryptedDataInvalid", "EncryptedDataLenRange", "DataInvalid", "DataLenRange"), _FORGED),
@@ -268,56 +258,56 @@ _REFUSALS: Mapping[str, _Refusal] = {
         _UNFIT,
     ),
     **dict.fromkeys(("MechanismInvalid", "MechanismParamInvalid"), _UNSUPPORTED),
-    _CRASHED: _Refusal(
+    _CRASHED: Refusal(
         Unavailable,
         "pkcs11_crashed",
         "the library of the token {token} has ended its process",
         "look at its log and its configuration; the delegate itself isn't concerned",
     ),
-    "FinalTry": _Refusal(
+    "FinalTry": Refusal(
         Denied,
         "pkcs11_pin_final_try",
         "the token {token} takes one more PIN before it locks",
         "log in once with another tool, so that it counts anew; the connector's PIN hasn't been tried",
     ),
-    "ModuleNotFoundError": _Refusal(
+    "ModuleNotFoundError": Refusal(
         NotReady,
         "kind_unloadable",
         "the delegate lacks what the kind Pkcs11 needs",
         "install the package with its extra pkcs11",
     ),
-    "MultipleObjectsReturned": _Refusal(
+    "MultipleObjectsReturned": Refusal(
         NotReady, "pkcs11_key_ambiguous", "several keys of the token {token} have the label {key}", "give its id: keyId"
     ),
-    "MultipleTokensReturned": _Refusal(
+    "MultipleTokensReturned": Refusal(
         NotReady, "pkcs11_token_ambiguous", "several tokens are called {token}", "give its serial number: tokenSerial"
     ),
-    "NoSuchKey": _Refusal(
+    "NoSuchKey": Refusal(
         NotFound,
         "pkcs11_key_missing",
         "the token {token} has no secret key {key} of the type that the mechanism needs",
         "make it, or correct keyLabel and keyId; a key that was deleted takes the values under it along",
     ),
-    "NoSuchToken": _Refusal(
+    "NoSuchToken": Refusal(
         NotReady,
         "pkcs11_token_missing",
         "the library has no token {token}",
         "insert it, correct tokenLabel and tokenSerial, or correct the library's configuration on the delegate",
     ),
-    "PinExpired": _Refusal(Denied, "pkcs11_pin_expired", "the PIN of the token {token} has expired", "set a new one"),
-    "PinLocked": _Refusal(
+    "PinExpired": Refusal(Denied, "pkcs11_pin_expired", "the PIN of the token {token} has expired", "set a new one"),
+    "PinLocked": Refusal(
         Denied,
         "pkcs11_pin_locked",
         "the PIN of the token {token} is locked: too many wrong ones were tried",
         "its security officer sets a new one",
     ),
-    "Unloadable": _Refusal(
+    "Unloadable": Refusal(
         NotReady,
         "pkcs11_library_unloadable",
         "the library that the delegate's policy names for the token {token} can't be loaded",
         "correct the path under libraries in the policy file of that delegate, or install the library",
     ),
-    "UserPinNotInitialized": _Refusal(
+    "UserPinNotInitialized": Refusal(
         NotReady, "pkcs11_pin_missing", "the token {token} has no PIN yet", "have its security officer set one"
     ),
 }

@@ -5,25 +5,11 @@ Promises: an error repeats nothing of the answer. Must not know any provider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
+from delegate.credentials.refusals import Refusals
 from shared.errors import Denied, PrivySealError, Unavailable
 
-
-class Refusal(NamedTuple):
-    """What a refusal means; `{about}` in its texts is what was asked."""
-
-    error: type[PrivySealError]
-    code: str
-    detail: str
-    hint: str
-
-
-Refusals = Mapping[int | str, Refusal]
-"""By the provider's own code, or where none fits by HTTP status; 500 also stands for what is above it, 0 for all else."""
-
 OTHER = 0
+"""The row of a status that has none; that of 500 also stands for what is above it."""
 
 
 def refusal(status: int, said: str, about: str, *tables: Refusals) -> PrivySealError:

@@ -19,7 +19,8 @@ from hvac import Client  # type: ignore[import-untyped]
 from msgspec import Meta
 
 from delegate.clock import Clock
-from delegate.credentials.vault_calls import Call, Refusal, Refusals, VaultCalls, parsed
+from delegate.credentials.refusals import Refusal, Refusals
+from delegate.credentials.vault_calls import Call, VaultCalls, parsed
 from delegate.credentials.vault_http import Answer, path
 from delegate.credentials.vault_logins import VAULT_TOKEN, Login, login, own_file, word
 from delegate.secret_managers.interface import Surroundings

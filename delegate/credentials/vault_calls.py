@@ -9,33 +9,21 @@ nor whose token is sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import requests.exceptions
 from hvac import Client  # type: ignore[import-untyped]
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.vault_http import CONNECTIONS, Answer, Garbled, Refused, TooLong, VaultHttp
 from delegate.secret_managers.interface import Surroundings
 from delegate.tries import Tries
 from shared.connectors.vault import VaultConnection
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, Overloaded, PrivySealError, Unavailable
-
-
-class Refusal(NamedTuple):
-    """What a refusal means; `{about}` is what was asked, `{place}` where."""
-
-    error: type[PrivySealError]
-    code: str
-    detail: str
-    hint: str
-
-
-Refusals = Mapping[int | str, Refusal]
-"""By a piece of Vault's own words, or where none fits by HTTP status."""
 
 Call = Callable[[Client], Answer]
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from delegate.credentials.vault_calls import Refusal, Refusals
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.files import read_bytes
 from delegate.secret_managers.interface import Surroundings
 from shared.connectors.vault import VaultConnection

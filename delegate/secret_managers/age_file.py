@@ -23,7 +23,7 @@ import pyrage  # type: ignore[import-untyped]
 
 from delegate.folder import Changing, FolderMissing, NotFile, Outside, TooLong, read_below
 from delegate.policy import LocalPolicy
-from delegate.secret_managers.direct import Direct, Found
+from delegate.secret_managers.direct import Direct, Found, ReadStore
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.secret_managers.ownership import inline_name
 from delegate.tries import Tries
@@ -51,11 +51,10 @@ _KEY_BEGINS, _KEY_ENDS = "-----BEGIN ", "-----END "
 R = TypeVar("R")
 
 
-class AgeFiles:
+class AgeFiles(ReadStore):
     """The files of one folder, as a secret store."""
 
     concurrency = THREADS
-    read_only = True
     longest_value = LARGEST_VALUE_BYTES
 
     def __init__(
@@ -106,14 +105,6 @@ class AgeFiles:
             return _decrypted(content, identities, path)
 
         return Found(Plaintext(await self._run(path, read)), "")
-
-    async def write(self, locator: str, secret: SecretVersion, value: Plaintext) -> str:
-        """Never asked for: it is read-only."""
-        raise NotImplementedError
-
-    async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
-        """Never asked for: it is read-only."""
-        raise NotImplementedError
 
     async def close(self) -> None:
         """Ends the threads; the identities are forgotten."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from delegate.credentials import aws
-from delegate.credentials.aws_calls import Refusal, Refusals
 from delegate.credentials.aws_session import CONNECTIONS
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.secret_managers.enveloped import Enveloped
 from delegate.secret_managers.interface import DataKey, Surroundings
 from shared.aad import Aad

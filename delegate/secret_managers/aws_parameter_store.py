@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from delegate.credentials import aws
-from delegate.credentials.aws_calls import Refusal, Refusals, garbled
+from delegate.credentials.aws_calls import garbled
 from delegate.credentials.aws_session import CONNECTIONS
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.pair import both
 from delegate.secret_managers.direct import Direct, Found, value_too_long
 from delegate.secret_managers.interface import SecretVersion, Surroundings

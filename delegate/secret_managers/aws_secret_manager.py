@@ -15,8 +15,9 @@ from typing import Any
 import structlog
 
 from delegate.credentials import aws
-from delegate.credentials.aws_calls import Refusal, Refusals, garbled
+from delegate.credentials.aws_calls import garbled
 from delegate.credentials.aws_session import CONNECTIONS
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.pair import both
 from delegate.secret_managers.direct import Direct, Found, value_too_long
 from delegate.secret_managers.interface import SecretVersion, Surroundings

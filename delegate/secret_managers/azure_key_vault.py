@@ -18,8 +18,9 @@ from azure.core.rest import HttpRequest
 from azure.keyvault.secrets import KeyVaultSecret
 from azure.keyvault.secrets.aio import SecretClient
 
-from delegate.credentials.azure_calls import AzureCalls, Refusal, Refusals
+from delegate.credentials.azure_calls import AzureCalls
 from delegate.credentials.azure_http import CONNECTIONS
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.secret_managers.azure_names import CHECKED, SEPARATOR, name_of
 from delegate.secret_managers.azure_references import VERSION, chosen, expiry
 from delegate.secret_managers.direct import Direct, Found, value_too_long

@@ -18,8 +18,9 @@ import msgspec
 from azure.core.rest import HttpRequest
 from azure.keyvault.keys.aio import KeyClient
 
-from delegate.credentials.azure_calls import AzureCalls, Refusal, Refusals
+from delegate.credentials.azure_calls import AzureCalls
 from delegate.credentials.azure_http import CONNECTIONS
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.secret_managers.enveloped import Enveloped
 from delegate.secret_managers.interface import DataKey, Surroundings
 from shared.aad import Aad

@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.rest import Answer, Rest, encoded
-from delegate.credentials.rest_refusals import OTHER, Refusal, Refusals, refusal
-from delegate.secret_managers.direct import Direct, Found
+from delegate.credentials.rest_refusals import OTHER, refusal
+from delegate.secret_managers.direct import Direct, Found, ReadStore
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.secret_managers.selection import split
 from delegate.tries import Tries
@@ -53,12 +54,11 @@ class _Said(msgspec.Struct, frozen=True):
     ErrorCode: str = ""
 
 
-class CcpAccounts:
+class CcpAccounts(ReadStore):
     """The accounts that one application may use, as a secret store."""
 
     concurrency = CONCURRENCY
     longest_value = LARGEST_VALUE_BYTES
-    read_only = True
 
     def __init__(
         self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
@@ -84,10 +84,6 @@ class CcpAccounts:
         if told.fail_on_password_change:
             self._common["FailRequestOnPasswordChange"] = "true"
 
-    def locator(self, secret: SecretVersion) -> str:
-        """There is none. Raises Denied."""
-        raise _written()
-
     async def check(self) -> None:
         """An account that can't be there is asked for; that the service doesn't find it is the answer that is wanted."""
         try:
@@ -112,14 +108,6 @@ class CcpAccounts:
                 "look at the account in the Vault; the connector's application may lack the right to retrieve it",
             )
         return Found(Plaintext(account.Content.encode()), "")
-
-    async def write(self, locator: str, secret: SecretVersion, value: Plaintext) -> str:
-        """Raises Denied."""
-        raise _written()
-
-    async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
-        """Raises Denied."""
-        raise _written()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -191,14 +179,6 @@ def _is_asked(account: _Account, place: Mapping[str, str]) -> bool:
     asked = {"Safe": account.Safe, "Folder": account.Folder, "Object": account.Name}
     return all(
         not said or name not in place or said.casefold() == place[name].casefold() for name, said in asked.items()
-    )
-
-
-def _written() -> Denied:
-    return Denied(
-        "connector_read_only",
-        "the Central Credential Provider only gives passwords out: this kind only reads",
-        "refer to an account that is there (valueType: Reference), or use another connector",
     )
 
 

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Mapping
 
 from delegate.credentials.cyberark_conjur import Conjur
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.rest import encoded
-from delegate.credentials.rest_refusals import Refusal, Refusals
-from delegate.secret_managers.direct import Direct, Found
+from delegate.secret_managers.direct import Direct, Found, ReadStore
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from shared.connectors.cyberark_conjur import CyberArkConjurSettings
 from shared.connectors.kinds import settings
@@ -32,12 +32,11 @@ TOGETHER_SECONDS = 0.003
 Values = Mapping[str, Plaintext | PrivySealError]
 
 
-class ConjurVariables:
+class ConjurVariables(ReadStore):
     """The variables of one account, as a secret store."""
 
     concurrency = TOGETHER
     longest_value = LARGEST_VALUE_BYTES
-    read_only = True
 
     def __init__(
         self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
@@ -48,10 +47,6 @@ class ConjurVariables:
         self._conjur = Conjur(told, connector, surroundings, secrets)
         self._gathering: _Gathering | None = None
         self._calls: set[asyncio.Task[Values]] = set()
-
-    def locator(self, secret: SecretVersion) -> str:
-        """There is none. Raises Denied."""
-        raise _written()
 
     async def check(self) -> None:
         """Whether Conjur knows the connector's role."""
@@ -70,14 +65,6 @@ class ConjurVariables:
         if isinstance(found, PrivySealError):
             raise found
         return Found(found, "")
-
-    async def write(self, locator: str, secret: SecretVersion, value: Plaintext) -> str:
-        """Raises Denied."""
-        raise _written()
-
-    async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
-        """Raises Denied."""
-        raise _written()
 
     async def close(self) -> None:
         """End what is under way, forget the token, close the connections."""
@@ -187,14 +174,6 @@ def _chosen(secret: SecretVersion) -> str:
             "give a number from 1 on, or latest",
         )
     return version
-
-
-def _written() -> Denied:
-    return Denied(
-        "connector_read_only",
-        "Conjur's variables are declared by its policy and written by their owner: this kind only reads",
-        "refer to a variable that is there (valueType: Reference), or use another connector",
-    )
 
 
 # What fails for all where it fails for one.

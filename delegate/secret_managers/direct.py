@@ -71,6 +71,24 @@ class SecretStore(Protocol):
         """Free what was opened."""
 
 
+class ReadStore:
+    """The half of a store that only reads: `Direct` asks it for nothing else."""
+
+    read_only = True
+
+    def locator(self, secret: SecretVersion) -> str:
+        """There is none. Raises Denied."""
+        raise _read_only()
+
+    async def write(self, locator: str, secret: SecretVersion, value: Plaintext) -> str:
+        """Raises Denied."""
+        raise _read_only()
+
+    async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
+        """Raises Denied."""
+        raise _read_only()
+
+
 class Direct:
     """Values at `store`, references with an HMAC of the zone's keyring."""
 
@@ -189,11 +207,15 @@ class Direct:
 
     def _check_writable(self) -> None:
         if self._store.read_only:
-            raise Denied(
-                "connector_read_only",
-                "the connector is read-only: it keeps no values of ours",
-                "refer to a secret that is there (valueType: Reference), or use another connector",
-            )
+            raise _read_only()
+
+
+def _read_only() -> Denied:
+    return Denied(
+        "connector_read_only",
+        "the connector is read-only: it keeps no values of ours",
+        "refer to a secret that is there (valueType: Reference), or use another connector",
+    )
 
 
 def value_too_long(secret: SecretVersion, longest: int) -> Malformed:

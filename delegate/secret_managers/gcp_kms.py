@@ -20,7 +20,7 @@ from grpc import StatusCode, aio
 from delegate.credentials import gcp
 from delegate.credentials.gcp_calls import CONNECTIONS, Refusals, astray, corrupted
 from delegate.credentials.gcp_crc32c import crc32c
-from delegate.credentials.gcp_tokens import Refusal
+from delegate.credentials.refusals import Refusal
 from delegate.secret_managers.enveloped import Enveloped
 from delegate.secret_managers.interface import DataKey, Surroundings
 from shared.aad import Aad

@@ -34,7 +34,8 @@ from delegate.credentials import gcp
 from delegate.credentials.gcp_calls import CONNECTIONS, Refusals, astray, corrupted
 from delegate.credentials.gcp_crc32c import crc32c
 from delegate.credentials.gcp_identities import OwnIdentity, ServiceAccount
-from delegate.credentials.gcp_tokens import CLOUD_PLATFORM, Refusal
+from delegate.credentials.gcp_tokens import CLOUD_PLATFORM
+from delegate.credentials.refusals import Refusal
 from delegate.pair import both
 from delegate.secret_managers.direct import Direct, Found, value_too_long
 from delegate.secret_managers.gcp_entry import (

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import msgspec
 
 from delegate.credentials.kubernetes import Cluster
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.rest import encoded
-from delegate.credentials.rest_refusals import Refusal, Refusals
 from delegate.secret_managers.direct import Direct, Found
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.secret_managers.kubernetes_object import KEY, Object, name_of, new, replaced

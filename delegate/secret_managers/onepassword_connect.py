@@ -15,9 +15,10 @@ from typing import TypeVar
 
 import msgspec
 
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.rest import CONNECTIONS, Answer, Rest, encoded
-from delegate.credentials.rest_refusals import OTHER, Refusal, Refusals, refusal
-from delegate.secret_managers.direct import Direct, Found
+from delegate.credentials.rest_refusals import OTHER, refusal
+from delegate.secret_managers.direct import Direct, Found, ReadStore
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.tries import Tries
 from shared.connectors.kinds import settings
@@ -90,12 +91,11 @@ T = TypeVar("T", _Vault, _Section, _Field, _File, _Summary)
 F = TypeVar("F", _Field, _File)
 
 
-class OnePasswordItems:
+class OnePasswordItems(ReadStore):
     """What one access token may read, as a secret store."""
 
     concurrency = CONNECTIONS
     longest_value = LARGEST_VALUE_BYTES
-    read_only = True
 
     def __init__(
         self, connector: ConnectorDocument, surroundings: Surroundings, secrets: Mapping[str, Plaintext]
@@ -114,10 +114,6 @@ class OnePasswordItems:
         )
         self._tries = Tries(surroundings.call_seconds, surroundings.randomness)
         self._bearer = _bearer(told.token, secrets[told.token])
-
-    def locator(self, secret: SecretVersion) -> str:
-        """There is none. Raises Denied."""
-        raise _written()
 
     async def check(self) -> None:
         """Whether the server takes the token, and the token gives it a vault."""
@@ -151,14 +147,6 @@ class OnePasswordItems:
         about = f"the file {where.field} of the item {where.item}"
         answer = await self._ask(about, ("vaults", vault, "items", item.id, "files", found.id, "content"), {})
         return Found(Plaintext(answer.body), str(item.version))
-
-    async def write(self, locator: str, secret: SecretVersion, value: Plaintext) -> str:
-        """Raises Denied."""
-        raise _written()
-
-    async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
-        """Raises Denied."""
-        raise _written()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -302,14 +290,6 @@ def _narrowed(found: tuple[F, ...], sections: set[str] | None, named: str, name:
         if fitting:
             return fitting
     return []
-
-
-def _written() -> Denied:
-    return Denied(
-        "connector_read_only",
-        "OnePasswordConnect only reads: what is in 1Password is written there",
-        "refer to a field that is there (valueType: Reference), or use another connector",
-    )
 
 
 _VAULT_HINT = "compare the name, letter by letter, with the vaults that the access token names"

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.vault import Use, VaultIdentity
-from delegate.credentials.vault_calls import Refusal, Refusals, parsed
+from delegate.credentials.vault_calls import parsed
 from delegate.credentials.vault_http import CONNECTIONS
 from delegate.secret_managers.direct import Direct, Found
 from delegate.secret_managers.interface import SecretVersion, Surroundings

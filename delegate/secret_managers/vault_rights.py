@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 from hvac import Client  # type: ignore[import-untyped]
 
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.vault import Use
-from delegate.credentials.vault_calls import Refusal, Refusals, garbled, parsed
+from delegate.credentials.vault_calls import garbled, parsed
 from delegate.credentials.vault_http import path
 from shared.connectors.vault import segments
 from shared.errors import Denied, Malformed, NotFound, NotReady, PrivySealError

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 from hvac import Client  # type: ignore[import-untyped]
 
+from delegate.credentials.refusals import Refusal, Refusals
 from delegate.credentials.vault import Use, VaultIdentity
-from delegate.credentials.vault_calls import Refusal, Refusals, garbled, parsed
+from delegate.credentials.vault_calls import garbled, parsed
 from delegate.credentials.vault_http import CONNECTIONS
 from delegate.secret_managers.enveloped import Enveloped
 from delegate.secret_managers.interface import DataKey, Surroundings

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from delegate.credentials.rest_refusals import OTHER, Refusal, Refusals, refusal
+from delegate.credentials.refusals import Refusal, Refusals
+from delegate.credentials.rest_refusals import OTHER, refusal
 from shared.errors import Conflict, Denied, NotFound, Overloaded, PrivySealError, Unavailable
 
 FIRST: Refusals = {404: Refusal(Conflict, "first", "{about} goes before", "do {about}")}
