@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -16,7 +17,7 @@ from manager.clock import Clock
 from manager.endings import Endings
 from manager.rows import TaskRow
 from manager.store import Store, Transaction
-from manager.trail import wanted_of
+from manager.trail import Step, wanted_of
 from shared.audit import TARGETS_LIMIT
 from shared.canonical import digest
 from shared.documents.fields import Revisioned
@@ -183,7 +184,9 @@ class History:
 
     async def _lost(self, account: str, row: TaskRow, code: str) -> TaskRow:
         now = self._clock.now()
-        lost = msgspec.structs.replace(row, state=State.UNKNOWN.value, code=code, finished_at=now)
+        lost = msgspec.structs.replace(
+            row, state=State.UNKNOWN.value, code=code, finished_at=now, summary=_with_loss(row.summary, now, code)
+        )
         entry: Entry = {
             "at": now,
             "principal": row.principal,
@@ -209,6 +212,14 @@ class History:
             "code": code,
             "delegate": delegate,
         }
+
+
+def _with_loss(summary: str, now: int, code: str) -> str:
+    """What is told of a task whose trail was in memory alone: where it was to go, and that nobody knows more."""
+    told: dict[str, Any] = msgspec.json.decode(summary) if summary else {}
+    to = str(told.get("wanted", {}).get("to", ""))
+    step = Step(now, "lost", to, code=code, why="nobody wrote how it ended: it may have happened or not")
+    return msgspec.json.encode({**told, "steps": [*told.get("steps", []), msgspec.to_builtins(step)]}).decode()
 
 
 def _noted(writing: asyncio.Future[None]) -> None:

@@ -86,9 +86,18 @@ class Standby:
         """Looks after all of them, until it is cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._end_expired()
-            for account in list(self._lines):
-                self.stir(account)
+            await self.look()
+
+    async def look(self) -> None:
+        """Ends those whose time is over, and tries the others: what nobody told of may have changed."""
+        await self._end_expired()
+        for account in list(self._lines):
+            self.stir(account)
+
+    @property
+    def is_stirred(self) -> bool:
+        """Whether some are about to be tried."""
+        return bool(self._stirred)
 
     def close(self) -> None:
         """No more of them are tried."""
