@@ -18,10 +18,12 @@ from google.protobuf.message import DecodeError
 from client.account import Account
 from client.outcomes import FINAL_STATES, Opened, Outcome, open_outcome
 from client.tasks import SignedTask
-from client.transport import PROTOBUF, Reply, expired, pause_after
+from client.transport import PROTOBUF, Reply, expired, is_unsent, pause_after
+from shared.documents.task import TaskDocument
 from shared.errors import (
     Conflict,
     Expired,
+    NotFound,
     NotReady,
     Overloaded,
     PrivySealError,
@@ -183,15 +185,28 @@ async def _send(account: Account, task: SignedTask, wait_seconds: float, tracepa
             patience_seconds=wait_seconds,
         )
     except Unavailable as why:
-        if again or why.facts.get("unsigned"):
+        if again or why.facts.get("unsigned") or is_unsent(why):
             raise
         # It may have arrived, and it must not happen twice: only ask what became of it.
-        reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": wait}, wait_seconds=wait)
+        try:
+            reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": wait}, wait_seconds=wait)
+        except (NotFound, Unavailable) as later:
+            raise _untold(task.document, isinstance(later, NotFound)) from None
     except Conflict as why:
         if why.code != "task_known":
             raise
         reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": wait}, wait_seconds=wait)
     return _outcome(reply)
+
+
+def _untold(task: TaskDocument, is_unknown: bool) -> Unavailable:
+    """The error for what was cut off on its way: one that the manager doesn't know now may still arrive."""
+    what = "the manager doesn't know of it" if is_unknown else "the manager can't be asked what became of it"
+    return Unavailable(
+        "outcome_unknown",
+        f"the connection broke while the task was sent, and {what}: it may have happened or not, or happen yet",
+        f"it can't begin later than {task.exp - task.iat} seconds after it was signed: look then at what it was to change, and try again",
+    )
 
 
 def unanswered(outcome: Outcome) -> PrivySealError:

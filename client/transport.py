@@ -110,7 +110,7 @@ class Transport:
 
         `repeatable` says that asking twice is harmless (by default: GET and DELETE are); then it is asked again after a lost
         connection or a retryable problem, four times at most: with jittered pauses, no shorter than the manager says and no
-        longer than `patience_seconds` in all. Raises the problem, Unavailable, Expired.
+        longer than `patience_seconds` in all. What never left is tried again in any case. Raises the problem, Unavailable, Expired.
         """
         again = method in {"GET", "DELETE"} if repeatable is None else repeatable
         body = msgspec.json.encode(json) if json is not None else data
@@ -120,7 +120,7 @@ class Transport:
             except PrivySealError as why:
                 pause = pause_after(why, attempt)
                 patience_seconds -= pause
-                if not (again and why.retryable) or attempt == ATTEMPTS or patience_seconds < 0:
+                if not ((again or is_unsent(why)) and why.retryable) or attempt == ATTEMPTS or patience_seconds < 0:
                     raise
             await asyncio.sleep(pause)
         raise AssertionError
@@ -176,6 +176,7 @@ class Transport:
                 "manager_unreachable",
                 f"the manager at {self.origin} can't be reached: {_reason(why)}",
                 "check the URL, the network and whether the manager is running",
+                **({"unsent": True} if isinstance(why, aiohttp.ClientConnectorError) else {}),
             ) from None
 
     async def _content(self, response: aiohttp.ClientResponse) -> bytes:
@@ -266,6 +267,11 @@ def _problem(response: aiohttp.ClientResponse, content: bytes) -> PrivySealError
     if after is not None:
         error.facts["retry_after"] = min(after, _LONGEST_ADVICE_SECONDS)
     return error
+
+
+def is_unsent(why: PrivySealError) -> bool:
+    """Whether no connection came about, so that whatever was to be sent has happened nowhere. Ours to say, no manager's."""
+    return bool(why.facts.get("unsent")) and not why.facts.get("unsigned")
 
 
 def pause_after(why: PrivySealError, attempt: int) -> float:
