@@ -20,17 +20,21 @@ def world() -> World:
 
 def test_a_status_carries_over_what_was_revoked_and_only_raises_floors(world: World) -> None:
     grant, key = world.opaque("grant"), world.identity("lost").kid
-    old = world.revise_status(grants=(grant,), keys=(key,), secrets={world.opaque("s"): 4}, keyrings={"main": 1})
+    old = world.revise_status(
+        grants=(grant,), keys=(key,), secrets={world.opaque("s"): 4}, keyrings={"main": 1}, groups={"eu": 3}
+    )
     new = next_status(
         old,
         world.now + 5,
         grants=[world.opaque("another")],
         secrets={world.opaque("s"): 2, world.opaque("t"): 3},
         keyrings={"main": 1},
+        groups={"eu": 2, "builders": 1},
     )
     assert set(new.grants) == {grant, world.opaque("another")}
     assert new.keys == (key,)
     assert new.secrets == {world.opaque("s"): 4, world.opaque("t"): 3}
+    assert new.groups == {"eu": 3, "builders": 1}
     assert new.exp - new.iat == old.document.exp - old.document.iat
     book = world.book()
     book.admit(world.sign(new, world.administrator).compact, world.now + 5)

@@ -71,6 +71,14 @@ def test_a_host_that_can_not_be_a_tag_is_none_when_the_name_is_given(flags: list
         configured(flags, host="no selector!")
 
 
+def test_a_group_is_normalised_and_none_unless_it_is_given(flags: list[str]) -> None:
+    assert configured(flags).group is None
+    assert configured([*flags, "--group= EU-Builders "]).group == "eu-builders"
+    assert configured(flags, {"DELEGATE_GROUP_NAME": "old"}).group == "old"
+    with pytest.raises(Malformed, match="group can't be a selector"):
+        configured([*flags, "--group=no selector!"])
+
+
 def test_familiar_variables_are_understood_and_ours_win(flags: list[str]) -> None:
     assert configured(flags, {"DELEGATE_NAME": "old", "DELEGATE_TAGS": "a,b"}).name == "old"
     both = {"DELEGATE_NAME": "old", "PRIVYSEAL_DELEGATE_NAME": "ours"}

@@ -18,6 +18,7 @@ MANAGER = Address.parse("https://manager.example")
     [
         ("DELEGATE_NAME", "old", "NAME", "old"),
         ("DELEGATE_TAGS", "a,b", "TAGS", "a,b"),
+        ("DELEGATE_GROUP_NAME", "builders", "GROUP", "builders"),
         ("MANAGER_HOST_AND_PORT", "https://app.example.com", "MANAGER", "https://app.example.com"),
         ("MANAGER_HOST_AND_PORT", "manager:8443 ", "MANAGER", "https://manager:8443"),
         ("DELEGATE_TASK_CAPACITY", "2", "CAPACITY", "2"),

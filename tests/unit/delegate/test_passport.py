@@ -26,7 +26,12 @@ class SetClock(Clock):
         return self._world.now
 
 
-def passport(world: World, keyring: Keyring | None = None, scopes: Collection[Scope] = (ACCOUNT_SCOPE,)) -> Passport:
+def passport(
+    world: World,
+    keyring: Keyring | None = None,
+    scopes: Collection[Scope] = (ACCOUNT_SCOPE,),
+    group: str | None = None,
+) -> Passport:
     return Passport(
         identity=Identity.generate(),
         keyring=keyring or world.keyring,
@@ -37,6 +42,7 @@ def passport(world: World, keyring: Keyring | None = None, scopes: Collection[Sc
         scopes=scopes,
         capacity=3,
         clock=SetClock(world),
+        group=group,
     )
 
 
@@ -46,6 +52,15 @@ def test_a_certificate_is_one_that_the_manager_accepts() -> None:
     certificate = check_certificate(made.certificate, world.keyring_document, world.status.document, world.now).document
     assert (certificate.name, certificate.tags, certificate.gen) == ("alpha", ("alpha", "eu", "host"), 1)
     assert certificate.exp - certificate.iat == LIFETIME_SECONDS
+
+
+def test_a_certificate_says_of_which_group_the_delegate_is() -> None:
+    world = World()
+    made = passport(world, group=" Builders ")
+    for compact in (made.certificate, made.renew()):
+        document = check_certificate(compact, world.keyring_document, world.status.document, world.now).document
+        # Its tags are no place for the group's: what these are may change.
+        assert (document.group, document.tags) == ("builders", ("alpha", "eu", "host"))
 
 
 PROJECT = "org/acme/project/web"
