@@ -7,7 +7,7 @@ what is exported equals what was applied. Pure. Must not decide whether the sett
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,27 @@ KIND = "connector"
 _LONGEST = 128
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class Headed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What every description begins with: how it is called, and where it is to live."""
+
     name: Name
     identifier: Identifier | None = None
     description: Line = ""
     org_identifier: Identifier | None = None
     project_identifier: Identifier | None = None
     tags: Tags = {}
+
+    def place(self, refused: Callable[[str, str, str], Malformed]) -> Reference:
+        """Where it is to live; `refused` makes the error from a field, what is wrong with it and the remedy. Raises Malformed."""
+        if self.project_identifier and not self.org_identifier:
+            raise refused("projectIdentifier", "a project is named without its organisation", "add orgIdentifier")
+        identifier = self.identifier or identifier_of(self.name)
+        if not identifier:
+            raise refused("identifier", "no identifier can be made from the name", "give an identifier")
+        return Reference(Scope(self.org_identifier or "", self.project_identifier or ""), identifier)
+
+
+class _Body(Headed, frozen=True, kw_only=True):
     type: str
     keyring: Identifier | None = None
     usage: Usage | None = None
@@ -42,18 +56,18 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 _IDENTIFIER = "an identifier: letters, digits and _, not beginning with a digit, at most 128"
+HEAD_FORMS = {
+    "name": "a name: up to 128 letters, digits, spaces and the characters - _ .",
+    "identifier": _IDENTIFIER,
+    "orgIdentifier": _IDENTIFIER,
+    "projectIdentifier": _IDENTIFIER,
+    "description": "a text of at most 1,024 characters",
+    "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
+}
+"""Of the fields of `Headed`."""
+USAGE_FORM = "applications and environments: lists of labels in order, each once, at least one of both"
 _FORMS = Forms(
-    forms={
-        "name": "a name: up to 128 letters, digits, spaces and the characters - _ .",
-        "identifier": _IDENTIFIER,
-        "type": "the name of a kind",
-        "orgIdentifier": _IDENTIFIER,
-        "projectIdentifier": _IDENTIFIER,
-        "keyring": _IDENTIFIER,
-        "description": "a text of at most 1,024 characters",
-        "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
-        "usage": "applications and environments: lists of labels in order, each once, at least one of both",
-    },
+    forms={**HEAD_FORMS, "type": "the name of a kind", "keyring": _IDENTIFIER, "usage": USAGE_FORM},
     missing={"type": "the connector's type is missing"},
 )
 
@@ -96,13 +110,8 @@ def describe(manifest: Manifest, kinds: Catalogue) -> Description:
         if why.code == "kind_unknown":
             raise _kindless(manifest, "the connector's type is not a known kind", kinds) from None
         raise manifest.refused(f"{KIND}.type", why.detail.removeprefix("type: "), why.hint, code=why.code) from None
-    if body.project_identifier and not body.org_identifier:
-        raise manifest.refused(
-            f"{KIND}.projectIdentifier", "a project is named without its organisation", "add orgIdentifier"
-        )
-    identifier = body.identifier or _identifier(manifest, body.name)
-    place = Reference(Scope(body.org_identifier or "", body.project_identifier or ""), identifier)
-    if identifier in BUILT_IN_ALIASES and place != Reference(ACCOUNT_SCOPE, BUILT_IN):
+    place = body.place(lambda path, detail, hint: manifest.refused(f"{KIND}.{path}", detail, hint))
+    if place.identifier in BUILT_IN_ALIASES and place != Reference(ACCOUNT_SCOPE, BUILT_IN):
         raise manifest.refused(
             f"{KIND}.identifier",
             "this names the built-in secret manager, which is there already",
@@ -130,13 +139,6 @@ def _refused(manifest: Manifest, path: str, detail: str, allowed: tuple[str, ...
 def identifier_of(name: str) -> str:
     """The identifier that a name gives: spaces become `_`, what an identifier can't hold is left out; perhaps empty."""
     return re.sub(r"^[0-9]+", "", re.sub(r"[^0-9a-zA-Z_]", "", re.sub(r" +", "_", name.strip())))[:_LONGEST]
-
-
-def _identifier(manifest: Manifest, name: str) -> str:
-    identifier = identifier_of(name)
-    if not identifier:
-        raise manifest.refused(f"{KIND}.identifier", "no identifier can be made from the name", "give an identifier")
-    return identifier
 
 
 def tags_of(manifest: Manifest, kind: str, given: object) -> Any:

@@ -12,13 +12,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from client.descriptions import identifier_of, ordered, tags_of, usage_body
+from client.descriptions import HEAD_FORMS, USAGE_FORM, Headed, ordered, tags_of, usage_body
 from client.manifest import Manifest
 from client.secret_inputs import LONGEST, inputs_of, value_of
 from client.yaml_texts import yaml_text
 from shared.connectors.fields import Forms, Refused, read
 from shared.documents.connector import BUILT_IN, BUILT_IN_ALIASES
-from shared.documents.fields import Identifier, Line, Name, Tags
 from shared.documents.secret import SSH_KEY, SecretDocument
 from shared.documents.usage import Usage
 from shared.errors import Malformed
@@ -46,30 +45,15 @@ class _Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     additional_metadata: _Metadata = _Metadata()
 
 
-class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class _Body(Headed, frozen=True, kw_only=True):
     type: str
-    name: Name
-    identifier: Identifier | None = None
-    description: Line = ""
-    org_identifier: Identifier | None = None
-    project_identifier: Identifier | None = None
-    tags: Tags = {}
     usage: Usage | None = None
     spec: dict[str, Any]
 
 
-_IDENTIFIER = "an identifier: letters, digits and _, not beginning with a digit, at most 128"
 _FORMS = Forms(
     choices={"type": TYPES},
-    forms={
-        "name": "a name: up to 128 letters, digits, spaces and the characters - _ .",
-        "identifier": _IDENTIFIER,
-        "orgIdentifier": _IDENTIFIER,
-        "projectIdentifier": _IDENTIFIER,
-        "description": "a text of at most 1,024 characters",
-        "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
-        "usage": "applications and environments: lists of labels in order, each once, at least one of both",
-    },
+    forms={**HEAD_FORMS, "usage": USAGE_FORM},
     missing={"type": "the secret's type is missing"},
 )
 _PATH = "a text of at most 2,048 characters, PATH or PATH#KEY"
@@ -131,13 +115,7 @@ def describe_secret(manifest: Manifest) -> SecretDescription:
         raise refused(why.path, why.detail, **facts) from None
     if body.type not in TYPES:
         raise refused("type", f"give one of {', '.join(TYPES)}", allowed=list(TYPES))
-    if body.project_identifier and not body.org_identifier:
-        raise refused("projectIdentifier", "a project is named without its organisation", "add orgIdentifier")
-    scope = Scope(body.org_identifier or "", body.project_identifier or "")
-    identifier = body.identifier or identifier_of(body.name)
-    if not identifier:
-        raise refused("identifier", "no identifier can be made from the name", "give an identifier")
-    place, common = Reference(scope, identifier), (body.name, body.description, body.tags, body.type)
+    place, common = body.place(refused), (body.name, body.description, body.tags, body.type)
     if body.type == SSH_KEY:
         return _login(manifest, place, common, body.spec, body.usage)
     try:
@@ -150,7 +128,7 @@ def describe_secret(manifest: Manifest) -> SecretDescription:
         manifest,
         place,
         *common,
-        _connector(manifest, spec.secret_manager_identifier, scope),
+        _connector(manifest, spec.secret_manager_identifier, place.scope),
         refers_to,
         {name: _text(value) for name, value in spec.additional_metadata.values.items()},
         body.usage,

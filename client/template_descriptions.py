@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from client.descriptions import identifier_of, tags_of
+from client.descriptions import HEAD_FORMS, Headed, tags_of
 from client.manifest import Manifest
 from client.yaml_texts import yaml_text
 from shared.connectors.custom_secret_manager import ASKED, LONGEST_VALUE
 from shared.connectors.fields import Forms, Refused, read
-from shared.documents.fields import Identifier, Line, Name, Tags
+from shared.documents.fields import Identifier
 from shared.documents.template import (
     LONGEST_SCRIPT,
     MOST_INPUTS,
@@ -79,19 +79,12 @@ class _Spec(_Part, frozen=True, kw_only=True):
     execution_target: _Target = _Target()
 
 
-class _Body(_Part, frozen=True, kw_only=True):
-    name: Name
-    identifier: Identifier | None = None
+class _Body(Headed, frozen=True, kw_only=True):
     version_label: VersionLabel
     type: Literal["SecretManager"]
-    description: Line = ""
-    org_identifier: Identifier | None = None
-    project_identifier: Identifier | None = None
-    tags: Tags = {}
     spec: _Spec
 
 
-_IDENTIFIER = "an identifier: letters, digits and _, not beginning with a digit, at most 128"
 _SCRIPT = f"a script of 1 to {LONGEST_SCRIPT:,} characters"
 _VARIABLES = "spec.environmentVariables"
 _LABEL = "a version label: up to 64 characters, beginning with a letter or digit, without spaces, / and &; a number in quotes"
@@ -103,13 +96,8 @@ _FORMS = Forms(
         f"{_VARIABLES}.type": ("String",),
     },
     forms={
-        "name": "a name: up to 128 letters, digits, spaces and the characters - _ .",
-        "identifier": _IDENTIFIER,
+        **HEAD_FORMS,
         "versionLabel": _LABEL,
-        "orgIdentifier": _IDENTIFIER,
-        "projectIdentifier": _IDENTIFIER,
-        "description": "a text of at most 1,024 characters",
-        "tags": "tags as KEY: VALUE, or a list of KEY:VALUE",
         "spec.delegateSelectors": f"a list of at most {MAXIMUM} selectors",
         **{f"spec.{field}.spec.script": _SCRIPT for field in SCRIPTS.values()},
         _VARIABLES: f"a list of at most {MOST_INPUTS}: name, type, value",
@@ -175,13 +163,8 @@ def describe_template(manifest: Manifest) -> TemplateDescription:
     except Refused as why:
         facts: dict[str, Any] = {"allowed": list(why.allowed)} if why.allowed else {}
         raise refused(why.path, why.detail, **facts) from None
-    if body.project_identifier and not body.org_identifier:
-        raise refused("projectIdentifier", "a project is named without its organisation", "add orgIdentifier")
-    identifier = body.identifier or identifier_of(body.name)
-    if not identifier:
-        raise refused("identifier", "no identifier can be made from the name", "give an identifier")
+    place = body.place(refused)
     _check_target(body.spec, refused)
-    place = Reference(Scope(body.org_identifier or "", body.project_identifier or ""), identifier)
     content = _content(body.spec, refused)
     for one in content.secrets:
         try:

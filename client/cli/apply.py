@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from shared.errors import Malformed, PrivySealError
 from shared.names import Reference, Scope
 
 if TYPE_CHECKING:
+    from client.changes import Change
     from client.connectors import ConnectorChange
     from client.manifest import Manifest
     from client.sdk import Client
@@ -95,25 +97,18 @@ def read_manifests(paths: Sequence[str]) -> list[Manifest]:
 def report(run: Session, applied: Applied, *, dry_run: bool) -> None:
     """What was done, or (in a dry run) what would be."""
     if run.out.format != "table":
-        run.out.data(
-            [
-                *(
-                    _template_row(one, applied.made[at].document if applied.made else None)
-                    for at, one in enumerate(applied.templates)
-                ),
-                *(
-                    _row(one, applied.documents[at].document if applied.documents else None)
-                    for at, one in enumerate(applied.changes)
-                ),
-                *(_secret_row(one, dry_run) for one in applied.secrets),
-            ]
-        )
+        rows = [
+            _row(one, now, dry_run, version=one.wanted.version, type="template")
+            for one, now in zip_longest(applied.templates, applied.made)
+        ]
+        for change, now in zip_longest(applied.changes, applied.documents):
+            wanted = change.wanted
+            more = {"type": wanted.type, "keyring": wanted.keyring, "selectors": list(wanted.selectors)}
+            rows.append(_row(change, now, dry_run, **more))
+        rows += [_row(one, None, dry_run, type=one.wanted.type) for one in applied.secrets]
+        run.out.data(rows)
         return
-    every: list[TemplateChange | ConnectorChange | SecretChange] = [
-        *applied.templates,
-        *applied.changes,
-        *applied.secrets,
-    ]
+    every: list[Change[Any, Any]] = [*applied.templates, *applied.changes, *applied.secrets]
     for one in every:
         if not run.quiet or dry_run:
             print(f"{(_WOULD if dry_run else _DONE)[one.action]} {_named_place(one)}")
@@ -125,54 +120,22 @@ def report(run: Session, applied: Applied, *, dry_run: bool) -> None:
         run.out.note(f"without a value yet: {names}; store it with privyseal secret set")
 
 
-def _named_place(change: TemplateChange | ConnectorChange | SecretChange) -> str:
-    from shared.documents.template import TemplateDocument
-
-    wanted = change.wanted
-    if isinstance(wanted, TemplateDocument):
-        return f"{wanted.scope}/{wanted.place_name} (template)"
-    return f"{wanted.scope}/{wanted.identifier} ({wanted.type})"
+def _named_place(change: Change[Any, Any]) -> str:
+    return f"{change.wanted.scope}/{change.place_name} ({getattr(change.wanted, 'type', 'template')})"
 
 
-def _template_row(change: TemplateChange, now: TemplateDocument | None) -> dict[str, Any]:
+def _row(change: Change[Any, Any], now: Verified[Any] | None, dry_run: bool, **more: Any) -> dict[str, Any]:
+    """`now` is the document as it was made, where that is known."""
     wanted, manifest = change.wanted, change.description.manifest
     return {
         "action": change.action,
         "scope": wanted.scope,
         "identifier": wanted.identifier,
-        "version": wanted.version,
-        "type": "template",
-        "file": manifest.source,
-        "line": manifest.line,
-        **({"id": now.id, "revision": now.rev} if now else {"diff": change.diff()}),
-    }
-
-
-def _row(change: ConnectorChange, now: ConnectorDocument | None) -> dict[str, Any]:
-    wanted, manifest = change.wanted, change.description.manifest
-    return {
-        "action": change.action,
-        "scope": wanted.scope,
-        "identifier": wanted.identifier,
-        "type": wanted.type,
-        "keyring": wanted.keyring,
-        "selectors": list(wanted.selectors),
-        "file": manifest.source,
-        "line": manifest.line,
-        **({"id": now.id, "revision": now.rev} if now else {"diff": change.diff()}),
-    }
-
-
-def _secret_row(change: SecretChange, dry_run: bool) -> dict[str, Any]:
-    wanted, manifest = change.wanted, change.description.manifest
-    return {
-        "action": change.action,
-        "scope": wanted.scope,
-        "identifier": wanted.identifier,
-        "type": wanted.type,
+        **more,
         "file": manifest.source,
         "line": manifest.line,
         **({"diff": change.diff()} if dry_run else {}),
+        **({"id": now.document.id, "revision": now.document.rev} if now else {}),
     }
 
 
