@@ -28,7 +28,7 @@ from shared.command import Command
 from shared.documents.jws import Verified
 from shared.documents.order import LONGEST_ORDER_SECONDS, MOST_RUNS, SHORTEST_INTERVAL_SECONDS, OrderDocument
 from shared.documents.usage import TaskUsage
-from shared.errors import Conflict, Malformed, NotFound, PrivySealError, Unavailable
+from shared.errors import Conflict, Malformed, NotFound, PrivySealError, Tampered, Unavailable
 from shared.names import Reference, Scope, check_name, is_opaque
 from shared.orders import next_start, planned, start_of
 from shared.wire import submission_pb2 as pb
@@ -173,7 +173,8 @@ class Orders:
 
     async def all(self, *, everybodys: bool = False) -> list[Ordered]:
         """One's own orders, or everybody's for who administers the account. Raises Tampered for one that isn't as it was seen."""
-        await self._account.sync()
+        # Who was granted something since may have given one.
+        await self._account.sync(force=True)
         reply = await self._account.ask("GET", "orders", query={"all": 1} if everybodys else None, repeatable=True)
         told = _read(reply, _Listing).orders
         own = self._account.identity.kid
@@ -280,12 +281,21 @@ class Orders:
         account.book.draft().admit(compact, account.clock())
         body = pb.Submission(document=compact, inputs=inputs).SerializeToString()
         await account.ask("POST", "orders", data=body, repeatable=True)
-        return self._believed(compact)
+        sent = self._believed(compact)
+        account.state.save()
+        return sent
 
     def _believed(self, compact: str) -> Verified[OrderDocument]:
         found = self._account.believe(compact)
         if not isinstance(found.document, OrderDocument):
             raise Unavailable("manager_faulty", "the manager shows something else as an order", "check the URL")
+        newest = self._account.book.newest(found.document)
+        if newest is not None and newest[1] != found.digest:
+            raise Tampered(
+                "revision_rolled_back",
+                f"the manager shows revision {found.document.rev} of an order; revision {newest[0]} was seen before",
+                "don't trust this manager until you know why",
+            )
         return cast("Verified[OrderDocument]", found)
 
 

@@ -46,6 +46,7 @@ from shared.documents.answer import AnswerDocument
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import parse_as
 from shared.messages import FromDelegate, FromManager, Hello, Need, Result, Task
+from shared.orders import run_id
 from shared.tracing import Untraced
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 from tests.adversary.exchange import Between, Exchange
@@ -136,13 +137,16 @@ class Tap:
         *,
         credentials: Iterable[bytes] = (),
         named: str | None = None,
+        run: int = 0,
     ) -> Result | Need:
-        """Hand over a task and wait for the reply, which the manager's code never hears of."""
+        """Hand over a task, or that run of an order (from 1), and wait for the reply, which the manager's code never hears of."""
         id = named or (digest(compact) if compact.isascii() else "x")
+        if run and not named:
+            id = run_id(id, run - 1)
         reply: asyncio.Future[Result | Need] = asyncio.get_running_loop().create_future()
         self.awaited[id] = reply
         blobs = (tuple(inputs), tuple(stored), tuple(credentials))
-        await self.say(Task(id, 1_000 + self._evil.number(), compact, *blobs))
+        await self.say(Task(id, 1_000 + self._evil.number(), compact, *blobs, run=run))
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await reply
 
@@ -215,9 +219,10 @@ class EvilManager:
         inputs: Iterable[bytes] = (),
         stored: Iterable[bytes] = (),
         credentials: Iterable[bytes] = (),
+        run: int = 0,
     ) -> Result:
         """Hand a task to a delegate; its result. Fails where it asks for documents instead."""
-        reply = await self.tap(name).give(compact, inputs, stored, credentials=credentials)
+        reply = await self.tap(name).give(compact, inputs, stored, credentials=credentials, run=run)
         assert isinstance(reply, Result), "the delegate asked for documents"
         return reply
 

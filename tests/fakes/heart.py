@@ -49,11 +49,15 @@ class Heart:
         zone = Zone(world.keyring, book)
         policy = LocalPolicy.parse("", ["Local"])
         registry = Registry(BUILT_IN, Surroundings(zone, policy, secrets.token_bytes, clock))
-        self._tasks = Tasks(world.delegate, tags, Trust(book, zone, clock, group), registry, policy, clock)
+        self.trust = Trust(book, zone, clock, group)
+        self._tasks = Tasks(world.delegate, tags, self.trust, registry, policy, clock)
 
     async def result(self, compact: str, inputs: Sequence[bytes] = (), stored: Sequence[bytes] = ()) -> Result:
         """What it sends the manager."""
-        message = Task(digest(compact), 1, compact, tuple(inputs), tuple(stored))
+        return await self.given(Task(digest(compact), 1, compact, tuple(inputs), tuple(stored)))
+
+    async def given(self, message: Task) -> Result:
+        """What it sends the manager, whatever it was handed."""
         reply = (await self._tasks.perform(message, _Delivery())).reply
         assert isinstance(reply, Result), reply
         return reply

@@ -6,12 +6,14 @@ order = order_of(world, world.exec([version]).task, runs=3, interval=60)
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from msgspec import structs
 
+from shared.canonical import b64u, encode
 from shared.crypto.identity import Identity
-from shared.documents.jws import Verified
+from shared.documents.jws import Verified, header_bytes
 from shared.documents.order import OrderDocument
 from shared.documents.task import TaskDocument
 from tests.fakes.world import World
@@ -59,3 +61,10 @@ def order_of(
     """A signed order that asks for what the task asks for; `changes` are fields that are other than right."""
     signer = signer or world.administrator
     return world.sign(order_document(world, task, signer, **changes), signer)
+
+
+def crafted(signer: Identity, document: OrderDocument, **changes: Any) -> str:
+    """An order with members that no order can have, well signed: what a granted attacker can make."""
+    payload = encode({**json.loads(encode(document)), **changes})
+    signing_input = f"{b64u(header_bytes('order', signer.kid))}.{b64u(payload)}"
+    return f"{signing_input}.{b64u(signer.sign(signing_input.encode()))}"
