@@ -185,9 +185,13 @@ class Checks:
         result: PrivySealError | None = None
         async with self._places, AsyncExitStack() as stack:
             self._check(one)
+            # Nothing but a task brings credentials here.
+            needs_task = bool(one.connector.document.secrets)
+            if not needs_task and one.code not in {None, "ok"}:
+                # It may be what it found of the delegate's own identity that failed, and has been mended since.
+                self._registry.forget(one.connector)
+            borrowed = self._registry.borrow if needs_task else self._registry.lend
             try:
-                # Nothing but a task brings credentials here.
-                borrowed = self._registry.borrow if one.connector.document.secrets else self._registry.lend
                 manager = await stack.enter_async_context(borrowed(one.connector))
             except PrivySealError as why:
                 result = why

@@ -53,9 +53,15 @@ class Probes:
             return
         for digest in islice(connectors, MOST_PENDING):
             one = self._found(digest)
-            if one is not None and one.connector.document.id not in self.pending and len(self.pending) < MOST_PENDING:
-                self.pending[one.connector.document.id] = one
-                self._asked.put_nowait(one.connector.document.id)
+            if one is None:
+                continue
+            name = one.connector.document.id
+            if name not in self.pending and len(self.pending) < MOST_PENDING:
+                self._asked.put_nowait(name)
+                self.pending[name] = one
+            elif name in self.pending:
+                # Of two revisions that which was asked for last: the newer one, from whom means well.
+                self.pending[name] = one
 
     async def run(self) -> None:
         """For ever; returns at once where nothing is to be tested."""
@@ -87,15 +93,15 @@ class Probes:
         return known
 
     async def _answer(self, name: str) -> None:
-        one = self.pending[name]
         try:
             wait = self._checks.begun(name) + self._pause_seconds - self._clock.monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
             if self._spend():
-                await self._checks.test(one)
+                await self._checks.test(self.pending[name])
         except PrivySealError as why:
-            _log.debug("check.skipped", connector=one.connector.document.identifier, code=why.code)
+            document = self.pending[name].connector.document
+            _log.debug("check.skipped", connector=document.identifier, code=why.code)
         except Exception as bug:  # noqa: BLE001 (one bad test mustn't end those after it)
             _log.error("check.crashed", exc_info=bug)
         finally:

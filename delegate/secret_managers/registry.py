@@ -174,6 +174,12 @@ class Registry:
         with self._using(name, kept):
             yield kept.manager
 
+    def forget(self, connector: Verified[ConnectorDocument]) -> None:
+        """What is kept of that revision goes when its last user does: whoever asks next has it made anew."""
+        name = self._name_of(connector)
+        if name is not None:
+            self._let_go(name)
+
     def hold(self, connectors: Iterable[Verified[ConnectorDocument]]) -> None:
         """What is kept of these counts as used now, the last of them last."""
         for connector in connectors:

@@ -105,6 +105,7 @@ class Stage:
         gate: Gate | None = None,
         policy: str = "",
         endpoints: str = "",
+        check_seconds: float = 0.0,
         welcome: bool = True,
     ) -> Actor:
         """A delegate that runs; by default once the manager has welcomed it and it takes tasks."""
@@ -119,6 +120,7 @@ class Stage:
             group=group,
             endpoints=Endpoints.parse(endpoints, "aws_endpoints"),
             capacity=CAPACITY,
+            check_seconds=check_seconds,
             drain_seconds=2.0,
         )
         daemon, _ = build(configuration, "0", secrets.token_bytes, clock, kinds)

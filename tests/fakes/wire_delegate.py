@@ -50,12 +50,12 @@ class WireDelegate:
                     if isinstance(message, kind):
                         return message
 
-    async def greet(self, certificate: str | None = None) -> None:
+    async def greet(self, certificate: str | None = None, kinds: tuple[str, ...] = ("Local",)) -> None:
         """Challenge, hello, welcome; as the world's delegate."""
         challenge = await self.hear(Challenge)
         compact = certificate or self.world.certificate().compact
         proof = self.world.delegate.sign(hello_message(self.url, challenge.nonce, compact))
-        await self.say(Hello(compact, proof, self.url, "0", ("Local",), (1,), 4))
+        await self.say(Hello(compact, proof, self.url, "0", kinds, (1,), 4))
         await self.hear(Welcome)
 
     async def end(self) -> tuple[str, str]:
@@ -68,14 +68,16 @@ class WireDelegate:
 
 
 @contextlib.asynccontextmanager
-async def wire_delegate(world: World, url: str, *, greet: bool = True) -> AsyncIterator[WireDelegate]:
+async def wire_delegate(
+    world: World, url: str, *, greet: bool = True, kinds: tuple[str, ...] = ("Local",)
+) -> AsyncIterator[WireDelegate]:
     """A stream to the manager at `url`; small flow-control windows, so that not reading is soon felt."""
     options = [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
     async with grpc.aio.insecure_channel(url.removeprefix("http://"), options=options) as channel:
         stub = delegate_pb2_grpc.DelegatesStub(channel)  # type: ignore[no-untyped-call]
         one = WireDelegate(world, url, stub.Connect())
         if greet:
-            await one.greet()
+            await one.greet(kinds=kinds)
         try:
             yield one
         finally:

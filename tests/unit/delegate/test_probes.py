@@ -205,3 +205,15 @@ async def test_a_flood_of_connectors_is_tested_in_part_a_few_at_once_and_no_more
         await until(lambda: not scene.probes.pending)
     assert len(scene.probe.tried) == MOST_A_MINUTE + 1
     assert 1 < scene.probe.most <= 4
+
+
+async def test_after_a_failure_the_delegates_own_identity_is_looked_for_anew() -> None:
+    scene = Scene()
+    one = scene.connector()
+    made = []
+    for failure in (None, None, Denied("kms_denied", "the role may not use the key"), None, None):
+        scene.probe.failure = failure
+        await answered(scene, one.digest)
+        made.append(scene.registry.misses)
+    assert made == [1, 1, 1, 2, 2]
+    await scene.registry.close()
