@@ -83,6 +83,9 @@ class Passport:
 
     def hello(self, origin: str, nonce: bytes) -> Hello:
         """The answer to a manager's challenge, of use to that manager and for that stream alone."""
+        # The clock may have been set since, while there was no stream.
+        if self.is_half_spent:
+            self.renew()
         proof = self._identity.sign(hello_message(origin, nonce, self.certificate))
         numbers = self._keyring.numbers
         return Hello(self.certificate, proof, origin, self._version, self._kinds, numbers, self._capacity)

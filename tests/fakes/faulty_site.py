@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from client.dev import DevEnvironment
-from client.program import Program
+from client.program import Program, command
 from client.sdk import Client
 from tests.fakes.faulty_link import FaultyLink
 
@@ -39,7 +40,10 @@ class FaultySite(DevEnvironment):
         manager_options: Sequence[str],
         delegate_options: Sequence[str],
         database: str = "",
+        *,
+        stepped: bool = False,
     ) -> None:
+        self._stepped = stepped
         self.front = front
         self.links = dict(links)
         self._database = database
@@ -63,6 +67,29 @@ class FaultySite(DevEnvironment):
     def dialled(self) -> str:
         """Where delegates would dial without a link between."""
         return f"127.0.0.1:{self._layout.grpc}"
+
+    def step(self, name: str, seconds: int) -> None:
+        """Sets the wall clock of `manager`, or of a delegate, so far ahead of this machine's (behind: negative)."""
+        written = self._clock(name).with_suffix(".new")
+        written.write_text(str(seconds))
+        written.replace(self._clock(name))
+
+    def _clock(self, name: str) -> Path:
+        return self.folder / f"clock-{name}"
+
+    def _manager(self) -> Program:
+        program = super()._manager()
+        return self._with_clock(program, "manager", command("privyseal-manager", "manager.main"), "manager.main")
+
+    def _delegate(self, at: int, name: str) -> Program:
+        program = super()._delegate(at, name)
+        return self._with_clock(program, name, command("privyseal-delegate", "delegate.main"), "delegate.main")
+
+    def _with_clock(self, program: Program, name: str, usual: Sequence[str], module: str) -> Program:
+        if self._stepped:
+            entry = [sys.executable, "-m", "tests.fakes.stepped", str(self._clock(name)), module]
+            program.argv[: len(usual)] = entry
+        return program
 
     def _database_url(self) -> str:
         return self._database or super()._database_url()
@@ -94,12 +121,16 @@ async def faulty_site(
     manager_options: Sequence[str] = (),
     delegate_options: Sequence[str] = (),
     database: str = "",
+    stepped: bool = False,
 ) -> AsyncIterator[FaultySite]:
-    """The installation, ready; with `database` as its URL where that isn't SQLite in the folder."""
+    """The installation, ready; with `database` as its URL where that isn't SQLite in the folder.
+
+    `stepped`: its programs' wall clocks can be set (`tests.fakes.stepped`); their PYTHONPATH must have this repository.
+    """
     async with AsyncExitStack() as stack:
         front = await stack.enter_async_context(FaultyLink())
         links = {name: await stack.enter_async_context(FaultyLink()) for name in "abcdefgh"[:delegates]}
-        site = FaultySite(folder, front, links, manager_options, delegate_options, database)
+        site = FaultySite(folder, front, links, manager_options, delegate_options, database, stepped=stepped)
         await stack.enter_async_context(site)
         # What was broken to the end mustn't hold up the ending.
         stack.callback(site.mend)

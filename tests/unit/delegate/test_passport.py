@@ -113,6 +113,18 @@ def test_it_is_renewed_at_half_its_life_for_the_same_identity() -> None:
     assert first != second
 
 
+@pytest.mark.parametrize("seconds", [-3_600, LIFETIME_SECONDS])
+def test_who_dials_after_its_clock_was_set_shows_a_certificate_that_counts_now(seconds: int) -> None:
+    """Else it would be refused until somebody looks at the certificate's age."""
+    world = World()
+    made = passport(world)
+    world.now += seconds
+    hello = made.hello("https://manager.example", b"n" * 32)
+    document = parse_as(CertificateDocument, hello.certificate).document
+    assert document.iat == world.now
+    assert made.hello("https://manager.example", b"n" * 32).certificate == hello.certificate
+
+
 def test_a_manager_that_does_not_know_the_newest_generation_is_shown_older_ones_in_turn() -> None:
     world = World()
     ahead = world.keyring.rotated(world.seed("generation 2")).rotated(world.seed("generation 3"))
