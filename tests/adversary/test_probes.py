@@ -89,7 +89,7 @@ async def test_a_manager_cannot_spend_more_of_a_connectors_budget_than_its_owner
     one, another = gated(stage, "one"), gated(stage, "another")
     await ready(stage, provider, f"{POLICY}\n[calls_per_minute]\ndefault = 0\nconnectors = {{ another = 5 }}")
     await stage.evil.tap("alpha").say(Probe((one.digest, another.digest)))
-    await until(lambda: told(stage), "the allowed one to be tested")
+    await until(lambda: bool(told(stage)), "the allowed one to be tested")
     assert told(stage) == [another.digest]
     assert provider.asked == 1
 
@@ -125,7 +125,7 @@ async def test_a_manager_cannot_have_a_delegate_test_what_it_may_not_use(stage: 
     await tap.say(Probe((theirs.digest, *(one.digest for one in lies.values()), "x", "", "y" * 100_000)))
     # The stream is in order: what it may test is tested after all of these.
     await tap.say(Probe((new.digest,)))
-    await until(lambda: told(stage), "the new revision to be tested")
+    await until(lambda: bool(told(stage)), "the new revision to be tested")
     assert told(stage) == [new.digest]
     assert provider.asked == 1
 
@@ -139,7 +139,7 @@ async def test_a_manager_that_hides_a_new_revision_has_the_older_one_tested_for_
     new = stage.world.revise(old, name="renamed")
     tap = stage.evil.tap("alpha")
     await tap.say(Probe((new.digest, old.digest)))
-    await until(lambda: told(stage), "the older one to be tested")
+    await until(lambda: bool(told(stage)), "the older one to be tested")
     await tap.say(Documents((new.compact,)))
     await tap.say(Probe((old.digest,)))
     await tap.say(Probe((gated(stage, "late").digest, new.digest)))
