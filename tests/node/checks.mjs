@@ -2,7 +2,7 @@
 import { deepStrictEqual as same } from "node:assert";
 import { createPublicKey, verify } from "node:crypto";
 import { Book, checkCertificate, covers } from "./trust.mjs";
-import { isFor, warrant } from "./warrant.mjs";
+import { due, isFor, runId, runWarrant, warrant } from "./warrant.mjs";
 import { holds, parseCondition, written } from "./conditions.mjs";
 import { accountId, parse, parseAs, verified } from "./documents.mjs";
 import * as sealing from "./sealing.mjs";
@@ -239,6 +239,11 @@ function take(file, book, step) {
     same(scopes.length === 0 || step.scopes.every((one) => scopes.some((above) => covers(above, one))), step.takes);
   }
   else if (step.do === "owns") same(book.owned(parseAs("certificate", file.documents[step.certificate]).payload), step.tags);
+  else if (step.do === "run") {
+    const compact = file.documents[step.order];
+    same([runId(digest(compact), step.n), due(parseAs("order", compact).payload, now)], [step.id, step.due]);
+    same(runWarrant(book, compact, step.n, now).selectors, step.selectors);
+  }
   else throw new Error(`a step of another kind: ${step.do}`);
 }
 
@@ -255,7 +260,7 @@ function outcomeOf(act) {
 export const CHECKS = {
   aad: aads, accounts: stories, aead: aeads, audit, base64url, canonical, certificates: stories,
   choices: stories, commands: stories, conditions, credentials: stories, documents, fetches: stories, framing,
-  grants: stories, groups: stories, hello, inputs, keyring_files: keyringFiles, keyrings, logins: stories, oidc, outcomes, output, padding, records, references, revisions: stories,
+  grants: stories, groups: stories, hello, inputs, keyring_files: keyringFiles, keyrings, logins: stories, oidc, orders: stories, outcomes, output, padding, records, references, revisions: stories,
   sealed, statuses: stories, streams, tasks: stories, templates: stories, tokens,
   usages: stories,
 };

@@ -170,6 +170,8 @@ export class Book {
   #mayBeSigned({ kind, kid, payload }, now) {
     if (kind === "keyring" || kind === "group") {
       if (!this.isAdministrator(kid)) refuse("denied", "no administrator");
+    } else if (kind === "order") {
+      if (kid !== payload.owner && !(payload.deleted && this.isAdministrator(kid))) refuse("denied", "owner");
     } else if (kind === "grant") this.#grantIsFounded({ kid, payload }, now);
     else if (kind === "scope") this.chain(kid, "admin", payload.scope, undefined, now);
     else if (kind === "template") {
@@ -241,6 +243,7 @@ const FIXED = {
 function follows({ kind, payload }, before) {
   const old = before.payload;
   if (kind in FIXED && payload.scope !== old.scope) refuse("conflict", "scope");
+  if (kind === "order" && payload.owner !== old.owner) refuse("conflict", "owner");
   if (payload.rev < old.rev) refuse("conflict", "older");
   if (payload.rev === old.rev || (payload.rev === old.rev + 1 && payload.prev !== before.digest)) refuse("tampered", "fork");
   if ((FIXED[kind] ?? []).some((name) => JSON.stringify(payload[name]) !== JSON.stringify(old[name]))) refuse("conflict", "fixed");

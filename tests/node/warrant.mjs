@@ -1,6 +1,6 @@
 // The warrant of a task: docs/formats.md section 11, step by step.
 import { parseAs } from "./documents.mjs";
-import { b64u, encode, refuse, sha256 } from "./bytes.mjs";
+import { b64u, encode, lp, refuse, sha256, uint64 } from "./bytes.mjs";
 import { holds, parseCondition } from "./conditions.mjs";
 import { isPath } from "./kinds.mjs";
 import { allows, covers, resourceOf } from "./trust.mjs";
@@ -15,8 +15,37 @@ const isLogin = (secret) => secret?.payload.type === "SSHKey";
 /** What a task that may be acted on comes to: its effective selectors, sorted, and the credentials by connector id. */
 export function warrant(book, compact, now) {
   const task = book.verify(parseAs("task", compact));
+  inTime(task.payload, now); // (1)
+  return judged(book, task, now);
+}
+
+/** Section 23: what a run is called. */
+export const runId = (order, n) => b64u(sha256(lp("privyseal/v1/run", order, uint64(n))));
+
+/** The run whose time it is. */
+export function due({ iat, exp, interval, runs, deleted }, now) {
+  if (deleted || now < iat || now >= exp) return null;
+  const n = interval ? Math.floor((now - iat) / interval) : 0;
+  return n < runs ? n : null;
+}
+
+/** What run n of an order that may be acted on comes to. */
+export function runWarrant(book, compact, n, now) {
+  const order = book.verify(parseAs("order", compact));
+  if (book.newestOf(order)?.digest !== order.digest) refuse("conflict", "a newer order");
+  const { iat, exp, interval, runs, deleted, owner } = order.payload;
+  const start = iat + n * interval;
+  if (deleted) refuse("conflict", "cancelled");
+  if (n >= runs || start >= exp) refuse("denied", "no such run");
+  if (start > now + 120) refuse("denied", "early");
+  if (exp <= now) refuse("expired", "order");
+  if ((interval ? Math.min(start + interval, exp) : exp) + 120 <= now) refuse("expired", "late");
+  if (order.kid !== owner) refuse("denied", "owner");
+  return judged(book, order, now);
+}
+
+function judged(book, task, now) {
   const asked = task.payload;
-  inTime(asked, now); // (1)
   const status = liveStatus(book, asked, now); // (2)
   const pinned = pins(book, asked); // (3)
   const keyring = pinned.one("keyring", asked.keyring);

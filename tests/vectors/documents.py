@@ -18,6 +18,7 @@ from shared.documents.fields import Payload
 from shared.documents.grant import PERMISSIONS, Principal
 from shared.documents.group import GroupDocument
 from shared.documents.jws import header_bytes, kind_of
+from shared.documents.order import OrderDocument
 from shared.documents.output import OutputDocument
 from shared.documents.task import KnownStatus, Pin, Target, TaskDocument, WantedSelector
 from shared.documents.usage import TaskUsage, Usage
@@ -48,6 +49,30 @@ def _task(**changes: Any) -> TaskDocument:
         jti=a.opaque("task"),
         iat=a.NOW,
         exp=a.NOW + 86_400,
+    )
+    return structs.replace(plain, **changes)
+
+
+def _order(**changes: Any) -> OrderDocument:
+    plain = OrderDocument(
+        v=1,
+        acct=a.ACCOUNT,
+        id=a.opaque("order nightly"),
+        owner=a.EDITOR.kid,
+        name="nightly 1.0-x_",
+        rev=1,
+        keyring=a.KEYRING,
+        gen=1,
+        op="check",
+        targets=(Target(connector=a.opaque("connector local")),),
+        pins=(Pin("account", "account", 1, _DIGESTS[1]),),
+        status=KnownStatus(1, _DIGESTS[2]),
+        reader=b64u(a.READER_KEY.public.raw),
+        jti=a.opaque("order"),
+        iat=a.NOW,
+        exp=a.NOW + 86_400,
+        interval=3_600,
+        runs=24,
     )
     return structs.replace(plain, **changes)
 
@@ -195,6 +220,30 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
                 usage=TaskUsage(application="orders", environment="production"),
             ),
         ),
+        "order": (a.EDITOR, _order()),
+        "order, full": (
+            a.EDITOR,
+            _order(
+                op="exec",
+                rev=2,
+                prev=_DIGESTS[0],
+                targets=(
+                    Target(secret=a.opaque("secret password"), n=3, version=_DIGESTS[0], latest=True),
+                    Target(connector=a.opaque("connector local"), reference=f"{_TEXT}#a.b", metadata=_TAGS),
+                ),
+                credentials=(Target(secret=a.opaque("secret key"), n=1, version=_DIGESTS[2], latest=True),),
+                selectors=(WantedSelector("linux", "step"), WantedSelector("eu", "pipeline")),
+                where="not t=test",
+                input=(_DIGESTS[3],),
+                seconds=86_400,
+                usage=TaskUsage(application="orders", environment="production"),
+                exp=a.NOW + 90 * 86_400,
+                interval=60,
+                runs=129_600,
+                deleted=True,
+            ),
+        ),
+        "order, once": (a.EDITOR, _order(interval=0, runs=1, exp=a.NOW + 1)),
         "task, a command": (
             a.READER,
             _task(
@@ -314,7 +363,7 @@ def _broken() -> Iterator[tuple[str, str, str]]:
         "a kid with stray bits": header.replace(kid.encode(), kid[:-1].encode() + b"B"),
         "a kid that is too long": header.replace(kid.encode(), kid.encode() + b"A"),
     }
-    for reserved in ("binding", "definition", "order"):
+    for reserved in ("binding", "definition"):
         headers[f"the reserved kind {reserved}"] = header.replace(b"secret", reserved.encode())
     for name, changed in headers.items():
         yield name, "malformed", a.forged(signer, "secret", raw, changed)

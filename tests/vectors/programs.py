@@ -17,6 +17,7 @@ from shared.documents.template import TemplateInput, TemplateUse
 from tests.vectors import actors as a
 from tests.vectors.limits import LIMITS as PLAIN
 from tests.vectors.limits import Edit, nested
+from tests.vectors.orders import LIMITS as ORDER
 
 _ID = a.opaque("some id")
 _DIGEST = b64u(a.fixed("digest of a content"))
@@ -217,6 +218,7 @@ _NEW: Mapping[str, Mapping[str, Edit]] = {
     },
 }
 LIMITS: Mapping[str, Mapping[str, Edit]] = {
-    kind: {**PLAIN.get(kind, {}), **_NEW.get(kind, {})} for kind in PLAIN.keys() | _NEW.keys()
+    **{kind: {**PLAIN.get(kind, {}), **_NEW.get(kind, {})} for kind in PLAIN.keys() | _NEW.keys()},
+    "order": ORDER,
 }
 """All edits, by kind."""

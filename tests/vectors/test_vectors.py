@@ -41,7 +41,7 @@ from shared.trust.book import Book
 from shared.trust.certificate import check_certificate
 from shared.trust.warrant import warrant
 from shared.values import Reference, Sealed, Wrapped
-from tests.vectors import choices, conditions, generate, groups, streams, tokens
+from tests.vectors import choices, conditions, generate, groups, orders, streams, tokens
 
 HERE = Path(__file__).parent
 OUTCOMES = {
@@ -285,6 +285,8 @@ def _step(file: File, book: Book, step: Case) -> None:
             choices.check(book, documents, step)
         case "owns":
             groups.check(book, documents, step)
+        case "run":
+            orders.check(book, documents, step)
         case other:
             raise AssertionError(other)
 
@@ -317,6 +319,7 @@ CHECKS: dict[str, Check] = {
     "padding": padding,
     "records": records,
     "references": references,
+    "orders": stories,
     "revisions": stories,
     "sealed": sealed,
     "statuses": stories,
