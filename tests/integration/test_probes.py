@@ -34,6 +34,14 @@ connector:
     region: us-east-1
     secretNamePrefix: {prefix}
 """
+WITH_A_KEY = """
+connector:
+  name: keyed
+  type: AwsSecretManager
+  spec:
+    credential: {{type: ManualConfig, spec: {{accessKeyPlainText: {id}, secretKey: account.awsKey}}}}
+    region: us-east-1
+"""
 UNKNOWN = ("AKIAUNKNOWNUNKNOWN00", "x" * 40)
 SETTLED_SECONDS = 6.0
 """A test that is no older isn't made again."""
@@ -230,3 +238,20 @@ async def test_when_all_have_failed_a_task_waits_for_new_tests_and_goes_to_one_t
             keys.give(name, keys.good)
         await settled(client, via)
         assert await by(client, via) in {"a", "b"}
+
+
+async def test_a_new_value_of_a_secret_that_the_connector_names_ends_what_failed_with_the_old_one(
+    environment: DevEnvironment, keys: Keys
+) -> None:
+    async with environment.client() as client:
+        await client.store("account.awsKey", UNKNOWN[1].encode())
+        changes = await client.connectors.plan(parse(WITH_A_KEY.format(id=keys.good[0]).encode(), "here"))
+        await client.connectors.apply(changes)
+        via = "account.keyed"
+        for name in ("a", "b"):
+            assert await by(client, via, name) not in {"a", "b"}
+            await until(lambda name=name: is_passed_over(client, via, name))  # type: ignore[misc]
+        await client.store("account.awsKey", keys.good[1].encode())
+        assert not await is_passed_over(client, via, "a")
+        assert {await by(client, via) for _ in range(2)} == {"a", "b"}
+        assert {one["code"] for one in (await shown(environment, via)).values()} == {"ok"}

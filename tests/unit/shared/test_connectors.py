@@ -15,6 +15,8 @@ from shared.connectors.fields import Forms, Refused, read
 from shared.connectors.kinds import KINDS, settings
 from shared.connectors.local import LocalSettings
 from shared.connectors.model import Model
+from shared.documents.template import TemplateUse
+from shared.documents.usage import Usage
 from shared.errors import Malformed
 from shared.selectors import MAXIMUM
 from tests.fakes.world import World
@@ -278,3 +280,20 @@ def test_a_document_says_whether_it_is_a_default_and_tested_in_both_spellings() 
     ):
         document = world.connector_document("one", spec=spec)
         assert (document.is_default, document.is_tested) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"spec": {"ignoreTestConnection": True}}, False),
+        ({"secrets": ("account.key",)}, False),
+        ({"usage": Usage(applications=("shop",))}, False),
+        ({"type": "CustomSecretManager", "template": TemplateUse(id="a" * 26, content="x" * 43)}, False),
+    ],
+    ids=str,
+)
+def test_a_document_says_whether_it_may_be_tested_though_no_task_brought_it(
+    changes: dict[str, Any], expected: bool
+) -> None:
+    assert World().connector_document("one", **changes).needs_no_task is expected
