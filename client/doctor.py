@@ -15,8 +15,9 @@ from client.home import Home
 from client.sdk import Client
 from shared.documents.grant import DAY
 from shared.documents.status import WARNING_SECONDS
-from shared.errors import Denied, PrivySealError
+from shared.errors import Denied, NotReady, PrivySealError
 from shared.trust.authority import SKEW_SECONDS
+from shared.trust.group import check_group
 
 Level = Literal["ok", "warn", "fail"]
 GRANT_WARNING_SECONDS = 14 * DAY
@@ -63,13 +64,19 @@ async def examine(client: Client) -> list[Finding]:
     if client.account.refused:
         count = len(client.account.refused)
         findings.append(
-            Finding("warn", "trust", f"{count} grants stand on nobody and were left out", "privyseal grant list --all")
+            Finding(
+                "warn",
+                "trust",
+                f"{count} grants or groups stand on nobody and were left out",
+                "privyseal grant list --all",
+            )
         )
     checks: list[tuple[str, Callable[[Client], Awaitable[list[Finding]]]]] = [
         ("clock", _clock),
         ("status", _status),
         ("grants", _grants),
         ("keyrings", _keyrings),
+        ("groups", _groups),
         ("delegates", _delegates),
         ("audit", _audit),
     ]
@@ -147,6 +154,21 @@ async def _keyrings(client: Client) -> list[Finding]:
             found.append(Finding("fail", name, detail, f"privyseal keyring rotate {document.id} with the newest file"))
         else:
             found.append(Finding("ok", name, f"generation {document.gen}, floor {floor}"))
+    return found
+
+
+async def _groups(client: Client) -> list[Finding]:
+    status, known = client.publisher.status().document, client.account.book.groups
+    found = []
+    for name in sorted({*status.groups, *known}):
+        try:
+            check_group(name, known, status)
+        except NotReady:
+            detail = "its newest document isn't shown, or stands on no administrator: delegates of it take no tasks"
+            found.append(Finding("fail", f"group {name}", detail, f"privyseal group set {name} --tag TAG"))
+        else:
+            tags = ", ".join(known[name].document.tags) if name in known else ""
+            found.append(Finding("ok", f"group {name}", f"gives its delegates: {tags or 'its name alone'}"))
     return found
 
 

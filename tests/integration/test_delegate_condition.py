@@ -13,6 +13,7 @@ from delegate.daemon import Daemon
 from delegate.health import HealthServer
 from delegate.policy import LocalPolicy
 from shared.documents.certificate import LIFETIME_SECONDS
+from shared.documents.group import GroupDocument
 from shared.messages import Drain
 from tests.fakes.delegates import WorldClock, running
 from tests.fakes.kinds import Gate
@@ -84,6 +85,17 @@ async def test_a_revoked_identity_is_told(world: World) -> None:
         await until(lambda: daemon.ready()[0])
         await link.give([world.revise_status(keys=(link.kid,)).compact])
         await until(lambda: parts(daemon) == {"certificate": "delegate_revoked"})
+
+
+async def test_a_group_of_which_the_status_knows_more_is_told_until_it_comes(world: World) -> None:
+    async with FakeManager(world) as manager, running(world, manager.url, group="builders") as daemon:
+        link = await manager.connection()
+        await until(lambda: daemon.ready()[0])
+        await link.give([world.revise_status(groups={"builders": 1}).compact])
+        await until(lambda: parts(daemon) == {"group": "group_stale"})
+        made = GroupDocument(v=1, acct=world.id, id="builders", rev=1, iat=world.now, tags=("gpu",))
+        await link.give([world.publish(made).compact])
+        await until(lambda: parts(daemon) == {})
 
 
 async def test_an_excluded_keyring_is_told(world: World) -> None:

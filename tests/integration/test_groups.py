@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from client.choice import Choice
 from client.dev import DevEnvironment
+from client.doctor import examine
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotFound, NotReady
 
@@ -60,12 +61,12 @@ async def test_tags_that_a_group_gets_or_loses_count_from_the_next_task_on(envir
             assert done == [Plaintext(b"value")] * 6
             await client.store("account.tagged", b"x", selectors=[tag])
             if turn:
-                assert await reasons(environment, Choice([gone])) == dict.fromkeys("abc", ["selectors_missing"])
+                assert await reasons(environment, Choice([gone])) == {key: ["selectors_missing"] for key in "abc"}
             assert (await reasons(environment, Choice([f"{tag}", "c"])))["c"] == ["selectors_missing"]
             # Who isn't of the group can do what nobody of it may.
             assert await client.reveal("account.token", selectors=Choice(where=f"not {tag}")) == Plaintext(b"value")
             told = await reasons(environment, Choice(where=f"not {tag} and not c"))
-            assert told == dict.fromkeys("abc", ["condition_unmet"])
+            assert told == {key: ["condition_unmet"] for key in "abc"}
 
 
 async def test_a_command_goes_to_one_of_the_group_whom_the_client_itself_finds_by_its_tags(
@@ -118,6 +119,22 @@ async def test_tags_are_added_and_removed_one_by_one_and_a_group_is_deleted_and_
         assert await client.reveal("account.token", selectors=["two"]) == Plaintext(b"value")
         with pytest.raises(Malformed):
             await client.groups.set("builders", [f"t{number}" for number in range(65)])
+
+
+async def test_the_doctor_tells_what_each_group_gives(environment: DevEnvironment) -> None:
+    async with environment.client() as client:
+        await client.groups.set("builders", ["disk:fast"])
+        found = {one.subject: one for one in await examine(client)}
+        assert (found["group builders"].level, found["group builders"].detail) == (
+            "ok",
+            "gives its delegates: disk:fast",
+        )
+        del client.account.book.groups["builders"]
+        found = {one.subject: one for one in await examine(client)}
+        assert (found["group builders"].level, found["group builders"].remedy) == (
+            "fail",
+            "privyseal group set builders --tag TAG",
+        )
 
 
 async def test_a_delegate_that_comes_later_has_the_groups_tags_at_once(environment: DevEnvironment) -> None:

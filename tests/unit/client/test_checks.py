@@ -10,6 +10,7 @@ from client.checks import read_tests
 from shared.crypto.identity import Identity
 from shared.crypto.keyring import Keyring
 from shared.documents.checked import CheckedDocument
+from shared.documents.group import GroupDocument
 from tests.fakes.world import World
 
 DAY = 86_400
@@ -48,6 +49,19 @@ class Stage:
 def test_a_delegates_signed_test_counts() -> None:
     stage = Stage()
     assert stage.read(stage.told(code="denied")) == [("denied", stage.world.now, "delegate")]
+
+
+def test_a_test_counts_by_the_tags_that_its_delegates_group_has_now() -> None:
+    stage = Stage()
+    world = stage.world
+    told = stage.told(certificate={"tags": ("delegate",), "group": "builders"})
+    assert stage.read(told) == []
+    first = world.publish(GroupDocument(v=1, acct=world.id, id="builders", rev=1, iat=world.now, tags=("eu",)))
+    assert [code for code, _, _ in stage.read(told)] == ["ok"]
+    world.revise_status(groups={"builders": 2})
+    assert stage.read(told) == []
+    world.revise(first, tags=("us",))
+    assert stage.read(told) == []
 
 
 def test_of_each_delegate_the_newest_counts_and_the_newest_of_all_comes_first() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from delegate.checks import MOST_AT_ONCE, WATCHED_SECONDS
+from shared.documents.group import GroupDocument
 from shared.errors import Denied
 from tests.fakes.checking import SECONDS, Scene
 
@@ -87,6 +88,28 @@ async def test_a_connector_whose_condition_this_delegate_meets_is_tested() -> No
     scene = Scene()
     await scene.use(scene.connector(where="delegate and not elsewhere"))
     assert [one.code for one in await scene.later()] == ["ok"]
+
+
+@pytest.mark.parametrize("changes", [{"selectors": ("gpu",)}, {"where": "gpu"}, {"selectors": ("builders",)}])
+async def test_a_connector_for_this_delegates_group_is_tested_while_the_group_is_known_in_its_newest_form(
+    changes: Any,
+) -> None:
+    scene = Scene()
+    scene.trust.group = "builders"
+    first = scene.world.publish(
+        GroupDocument(v=1, acct=scene.world.id, id="builders", rev=1, iat=scene.world.now, tags=("gpu",))
+    )
+    await scene.use(scene.connector(**changes))
+    assert [one.code for one in await scene.later()] == ["ok"]
+    scene.world.revise_status(groups={"builders": 2})
+    scene.learn()
+    assert await scene.later() == []
+    second = scene.world.revise(first, tags=("fast", "gpu"))
+    scene.learn()
+    assert [one.code for one in await scene.later()] == ["ok"]
+    scene.world.revise(second, tags=())
+    scene.learn()
+    assert [one.code for one in await scene.later()] == (["ok"] if changes == {"selectors": ("builders",)} else [])
 
 
 async def test_a_revoked_author_ends_the_tests_of_his_connectors() -> None:
