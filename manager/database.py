@@ -22,7 +22,10 @@ from shared.errors import Conflict, Malformed, Unavailable
 # The first eight bytes of SHA-256("privyseal/v1/store"), signed: PostgreSQL's advisory locks are plain numbers.
 _ADVISORY_LOCK = -6397153096727594853
 
-_SQLITE_COMMON = ("PRAGMA busy_timeout=5000", "PRAGMA trusted_schema=OFF")
+LOCK_MILLISECONDS = 5_000
+"""How long a lock that somebody else holds on the database is waited for; then requests end as unavailable instead of never."""
+
+_SQLITE_COMMON = (f"PRAGMA busy_timeout={LOCK_MILLISECONDS}", "PRAGMA trusted_schema=OFF")
 _SQLITE_WRITER = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -145,7 +148,9 @@ class Database:
     def _engine(self, pragmas: tuple[str, ...], begin: str, **options: Any) -> Engine:
         # Parameters are kept out of exceptions: an error must never repeat a value.
         if not self.sqlite:
-            return create_engine(self._url, hide_parameters=True, connect_args=_POSTGRESQL, **options)
+            engine = create_engine(self._url, hide_parameters=True, connect_args=_POSTGRESQL, **options)
+            event.listen(engine, "connect", _bound_locks)
+            return engine
         engine = create_engine(self._url, hide_parameters=True, paramstyle="named", **options)
 
         def connected(connection: Any, _record: Any) -> None:
@@ -162,6 +167,13 @@ class Database:
         event.listen(engine, "connect", connected)
         event.listen(engine, "begin", began)
         return engine
+
+
+def _bound_locks(connection: Any, _record: Any) -> None:
+    # Else for ever. Outside of a transaction, with which it would be rolled back; and libpq's `options` belong to the URL.
+    connection.autocommit = True
+    connection.execute(f"SET lock_timeout = {LOCK_MILLISECONDS}")
+    connection.autocommit = False
 
 
 def _parse(url: str) -> URL:
