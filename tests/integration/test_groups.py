@@ -9,8 +9,11 @@ import pytest
 import pytest_asyncio
 
 from client.choice import Choice
+from client.context import Contexts
 from client.dev import DevEnvironment
 from client.doctor import examine
+from client.orders import Timing
+from client.sdk import Client
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotFound, NotReady
 
@@ -149,3 +152,26 @@ async def test_a_delegate_that_comes_later_has_the_groups_tags_at_once(environme
         await environment.delegates["a"].start()
         assert await client.reveal("account.token", selectors=["night", "a"]) == Plaintext(b"value")
         assert await client.reveal("account.token", selectors=["night", "b"]) == Plaintext(b"value")
+
+
+async def test_what_came_of_a_run_by_a_groups_tag_opens_also_when_the_group_has_other_tags_since(
+    environment: DevEnvironment,
+) -> None:
+    _, context = Contexts(environment.home).find(environment.name)
+    async with Client.of_context(context, environment.home) as client:
+        await client.groups.set("builders", ["nightly"])
+        order = await client.orders.check(
+            "nightly", Timing(0, 3_600), ["account.harnessSecretManager"], selectors=["nightly"]
+        )
+
+        async def over() -> bool:
+            _, runs = await client.orders.runs("nightly")
+            return any(one.finished_at is not None for one in runs)
+
+        async with asyncio.timeout(20):
+            while not await over():
+                await asyncio.sleep(0.05)
+        opened = await client.orders.open("nightly")
+        assert opened.opened.name in {"a", "b"} and order.document.selectors
+        await client.groups.set("builders", ["weekly"])
+        assert (await client.orders.open("nightly")).opened.delegate == opened.opened.delegate
