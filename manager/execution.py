@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from manager.assignment import Assignment, assigned
@@ -51,7 +51,7 @@ class Submitted:
     """A task as it arrived: the signed task, its sealed inputs, and new documents to be published with its outcome.
 
     `priority` is how it is served among those that wait, and `may_wait` says that it may do so in the queue where no delegate
-    can take it; `span` is the manager's part of its trace.
+    can take it; `span` is the manager's part of its trace. `task` is the digest that names it, empty for what can't be one.
     """
 
     compact: str
@@ -60,6 +60,11 @@ class Submitted:
     span: Span = UNRECORDED
     priority: Priority = "normal"
     may_wait: bool = False
+    task: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Once: a task of a thousand targets has half a megabyte.
+        object.__setattr__(self, "task", digest(self.compact) if self.compact.isascii() else "")
 
 
 class Execution:
@@ -117,13 +122,13 @@ class Execution:
         arrived = self._clock.monotonic()
         unverified = parse_as(TaskDocument, submitted.compact)
         document = unverified.document
-        submitted.span.tell(op=document.op, task=digest(submitted.compact))
+        submitted.span.tell(op=document.op, task=submitted.task)
         if unverified.kid != caller.kid:
             raise await self._foreign(caller, document, submitted, arrived)
-        kept = self._outcomes.find(caller, digest(submitted.compact))
+        kept = self._outcomes.find(caller, submitted.task)
         if kept is not None:
             return kept
-        task = digest(submitted.compact)
+        task = submitted.task
         if resumed is None and (waiting := self._deferred.find(caller, task)) is not None:
             return await self._deferred.told(waiting, 0)
         try:
@@ -315,7 +320,7 @@ class Execution:
         await self._deferred.keep(
             caller,
             document,
-            digest(submitted.compact),
+            submitted.task,
             Submission(submitted.compact, submitted.inputs, submitted.documents),
             submitted.priority,
             wanted=assignment.wanted if assignment is not None else None,

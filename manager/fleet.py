@@ -220,9 +220,11 @@ class Fleet:
         """Who can't have the task now; of a large fleet only some are looked at, and the others are counted."""
         online = self._online.get(account, {})
         gone: OrderedDict[str, Delegate] = self._gone.get(account, OrderedDict())
-        some = [one.candidate(now, task) for one in islice(chain(online.values(), gone.values()), MOST_TOLD)]
+        looked_at = islice(chain(online.values(), gone.values()), MOST_TOLD)
+        # The chosen one isn't passed over: as a rule it is most of the fleet, or all of it.
+        some = [one.candidate(now, task) for one in looked_at if one.kid != chosen]
         counted: dict[str, int] = {}
-        if len(online) + len(gone) > len(some):
+        if len(online) + len(gone) > MOST_TOLD:
             selection = self._selections.get(account)
             counted = {**(selection.tally(wanted) if selection is not None else {}), "offline": len(gone)}
         return passed_over(some, wanted, counted, chosen)
@@ -253,6 +255,10 @@ class Fleet:
     def candidates(self, account: str, now: int, task: str = "") -> list[Candidate]:
         """What routing may know of all that are known, for the task of that id."""
         return [one.candidate(now, task) for one in self.known(account, now)]
+
+    def __len__(self) -> int:
+        """How many are connected, of all accounts."""
+        return sum(map(len, self._online.values()))
 
     def __iter__(self) -> Iterator[Delegate]:
         for account in list(self._online.values()):

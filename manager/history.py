@@ -265,6 +265,8 @@ def _places(targets: Sequence[Target]) -> str:
 def _place(target: Target) -> str:
     """Its id; and what else it names: the path and version that a connector reads, or the host that an SSHKey logs in to."""
     id = target.secret or target.connector or ""
+    if not target.reference and not target.metadata:
+        return id
     told = f"/{quote(target.reference, safe='/')}" if target.reference else ""
     version = target.metadata.get("version", "")
     return f"{id}{told}?version={quote(version, safe='')}" if version else f"{id}{told}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import sys
@@ -15,6 +16,8 @@ from shared.errors import Malformed, PrivySealError
 from shared.settings import Settings
 
 TOKEN_SECONDS = 3_600
+GARBAGE = 10_000, 20, 20
+"""Thresholds of the collector of cycles."""
 
 _COMMANDS = """
 commands
@@ -119,6 +122,9 @@ def _serve(settings: Settings) -> int:
     configure("manager", json, settings.get("log_level", str), colours=not json and "NO_COLOR" not in os.environ)
     sys.excepthook = uncaught
     os.umask(0o077)
+    # Hardly anything that a task leaves behind is in a cycle, and a full pass over all documents and delegates takes as long as
+    # some tasks.
+    gc.set_threshold(*GARBAGE)
     uvloop.run(serve(_configuration(settings)))
     return 0
 

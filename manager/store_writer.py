@@ -175,14 +175,16 @@ class GroupCommit:
         cursor = connection.connection.cursor()
         for write in batch:
             transaction = Transaction(connection, cursor, self._statements)
-            if not alone:
+            # What changes nothing but the audit has nothing that it could leave half done.
+            is_guarded = not alone and write.run is not None
+            if is_guarded:
                 cursor.execute("SAVEPOINT one")
             try:
                 value = None if write.run is None else write.run(transaction)
             except Exception as error:
                 if self._is_database(error):
                     raise
-                if not alone:
+                if is_guarded:
                     cursor.execute("ROLLBACK TO SAVEPOINT one")
                     cursor.execute("RELEASE SAVEPOINT one")
                 # The driver's own words could repeat a value.
@@ -190,7 +192,7 @@ class GroupCommit:
                 continue
             if write.audit:
                 self._chains.append(cursor, write.account, write.audit)
-            if not alone:
+            if is_guarded:
                 cursor.execute("RELEASE SAVEPOINT one")
             effects += transaction.effects
             outcomes.append((write, value, None))

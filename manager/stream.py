@@ -145,7 +145,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             self._weigh(delegate, SILENT)
             self._dispatcher.lost(delegate)
             self._metrics.closed.inc()
-            self._metrics.delegates.set(sum(1 for _ in self._fleet))
+            self._metrics.delegates.set(len(self._fleet))
             _log.info("stream.closed", account=delegate.account, delegate=delegate.name)
 
     async def _greet(self, stream: Peer) -> Delegate:
@@ -199,7 +199,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         if again != trust:
             await stream.send(Documents(tuple(again)))
         self._metrics.opened.inc()
-        self._metrics.delegates.set(sum(1 for _ in self._fleet))
+        self._metrics.delegates.set(len(self._fleet))
         _log.info("stream.opened", account=book.id, delegate=delegate.name, version=delegate.version)
         return delegate
 

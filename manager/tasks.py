@@ -19,7 +19,6 @@ from manager.metrics import ManagerMetrics
 from manager.outcomes import Finished, Outcomes
 from manager.queue import Entry
 from manager.store import Store
-from shared.canonical import digest
 from shared.documents.jws import parse_as
 from shared.documents.task import TaskDocument
 from shared.task import State
@@ -49,7 +48,7 @@ class Tasks:
 
         Raises what is wrong with it before it runs. The asyncio task must be shielded from a submitter who leaves.
         """
-        name = (caller.account, caller.kid, digest(submitted.compact) if submitted.compact.isascii() else "")
+        name = (caller.account, caller.kid, submitted.task)
         under_way = self._running.get(name)
         if under_way is None:
             under_way = asyncio.create_task(self._execution.run(caller, submitted), name=f"task {name[2]}")
@@ -67,7 +66,7 @@ class Tasks:
         Raises what is wrong with it, Overloaded where too many wait, and Unavailable where it isn't kept.
         """
         running = await self.submit(caller, submitted)
-        task = digest(submitted.compact)
+        task = submitted.task
         if not running.done():
             accepting = asyncio.create_task(self._execution.accepted(caller, task).wait())
             try:

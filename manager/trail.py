@@ -74,6 +74,9 @@ class Trail:
         """Who couldn't have it when the last step happened; only counted where there is too much to tell already."""
         if not self.steps:
             return
+        if not passed_over.refused:
+            self.steps[-1].passed_over = passed_over
+            return
         kept, others = [], Counter(passed_over.others)
         for one in passed_over.refused:
             size = sum(map(len, one.delegates)) + sum(len(said.detail) + len(said.remedy) for said in one.reasons)

@@ -52,6 +52,7 @@ _ERRORS = 10
 _EVENT = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\Z")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}\Z")
 _VARIABLE = re.compile(r"""(["'`<]).*?(["'`>]|\Z)|\S{41,}""")
+_encode = json_text.JSONEncoder(separators=(",", ":")).encode
 _COLOURS = {"debug": 90, "info": 32, "warning": 33, "error": 31, "critical": 35}
 
 
@@ -175,13 +176,14 @@ class Allowed:
         allowed: Line = {
             key: value for key, value in line.items() if key == "exc_info" or (key in KEYS and _is_plain(key, value))
         }
+        if len(allowed) == len(line):
+            return allowed
         # Key names come from code, but a mapping may have been spread into the call.
         dropped = sorted(key if _WORD.match(key) else "(no name)" for key in line.keys() - allowed.keys())
-        if dropped:
-            if self._strict:
-                raise TypeError("a log line may not carry, at least not with this type: " + ", ".join(dropped))
-            allowed.setdefault("event", "log.malformed")
-            allowed["dropped"] = dropped
+        if self._strict:
+            raise TypeError("a log line may not carry, at least not with this type: " + ", ".join(dropped))
+        allowed.setdefault("event", "log.malformed")
+        allowed["dropped"] = dropped
         return allowed
 
 
@@ -204,7 +206,7 @@ def _is_plain(key: str, value: object) -> bool:
 
 def as_json(_logger: Any, _method: str, line: Line) -> str:
     """One line of ASCII JSON."""
-    return json_text.dumps(line, separators=(",", ":"))
+    return _encode(line)
 
 
 class Pretty:

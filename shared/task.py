@@ -59,16 +59,15 @@ class Life:
     def dispatched(self, delegate: str) -> Life:
         """Sent to `delegate` (a thumbprint)."""
         self._must_be(State.QUEUED)
-        return replace(
-            self, state=State.LEASED, attempt=self.attempt + 1, delegate=delegate, tried=self.tried | {delegate}
-        )
+        return Life(self.repeat, State.LEASED, self.attempt + 1, delegate, self.tried | {delegate}, self.code)
 
     def answered(self, code: str, *, others: bool) -> Life:
         """Its delegate answered `code`; `others` says whether a delegate that wasn't tried could take it."""
         self._must_be(State.LEASED)
         if code in RETRYABLE_CODES and self.repeat == "any" and others and self.attempt < MOST_ATTEMPTS:
             return replace(self, state=State.QUEUED, delegate="", code=code)
-        return replace(self, state=State.DONE if code in {"ok", "partial"} else State.FAILED, code=code)
+        state = State.DONE if code in {"ok", "partial"} else State.FAILED
+        return Life(self.repeat, state, self.attempt, self.delegate, self.tried, code)
 
     def lost(self) -> Life:
         """Its delegate was cut off before it answered."""

@@ -29,7 +29,7 @@ from manager.policy import must_administer, not_found
 from manager.rows import TaskRow
 from manager.services import Services
 from manager.tasks import Submitted
-from shared.canonical import digest, is_digest
+from shared.canonical import is_digest
 from shared.documents.task import MOST_TARGETS
 from shared.errors import Denied, Malformed, PrivySealError
 from shared.task import State
@@ -86,7 +86,7 @@ async def submit(request: Request) -> Response:
     if may_wait:
         return _standing(await parts.tasks.submit_lasting(caller, submitted, wait))
     running = await parts.tasks.submit(caller, submitted)
-    return await _outcome(running, wait, digest(submission.document))
+    return await _outcome(running, wait, submitted.task)
 
 
 async def submission_of(request: Request) -> pb.Submission:

@@ -8,7 +8,7 @@ tasks it has run) it checks itself afterwards.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from shared.condition import Condition, parsed
 from shared.documents.connector import CUSTOM, ConnectorDocument
@@ -34,38 +34,50 @@ class Warrant:
     """A task that may be acted on, and exactly what it may touch.
 
     `credentials` are the uses that the secrets of each connector and SSHKey stand for: its id, reference, use; `templates` are
-    what connectors run, by the connectors' ids.
+    what connectors run, by the connectors' ids. The other fields follow from these.
     """
 
     task: Verified[TaskDocument]
     keyring: Verified[KeyringDocument]
     uses: tuple[Use, ...]
-    selectors: frozenset[str]
     credentials: Mapping[str, Mapping[str, Use]]
     templates: Mapping[str, Verified[TemplateDocument]]
 
-    @property
-    def connectors(self) -> tuple[Verified[ConnectorDocument], ...]:
-        """All that are used, those that hold credentials included, each once."""
+    connectors: tuple[Verified[ConnectorDocument], ...] = field(init=False)
+    """All that are used, those that hold credentials included, each once."""
+
+    selectors: frozenset[str] = field(init=False)
+    """What a delegate has to carry, all of it."""
+
+    conditions: tuple[Condition, ...] = field(init=False)
+    """What a delegate's tags have to fulfil besides: of the task, and of every connector that is used."""
+
+    scopes: frozenset[str] = field(init=False)
+    """Where what it is about lives."""
+
+    kinds: frozenset[str] = field(init=False)
+    """What a delegate has to know. An SSHKey is for the hosts of custom secret managers."""
+
+    def __post_init__(self) -> None:
+        document = self.task.document
         held = (use for secrets in self.credentials.values() for use in secrets.values())
-        return tuple({one.connector.digest: one.connector for one in (*self.uses, *held) if not one.is_login}.values())
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """What a delegate's tags have to fulfil besides: of the task, and of every connector that is used."""
-        texts = {self.task.document.where, *(one.document.where for one in self.connectors)} - {""}
-        return tuple(parsed(text) for text in sorted(texts))
-
-    @property
-    def scopes(self) -> frozenset[str]:
-        """Where what it is about lives."""
-        return frozenset((use.secret or use.connector).document.scope for use in self.uses)
-
-    @property
-    def kinds(self) -> frozenset[str]:
-        """What a delegate has to know. An SSHKey is for the hosts of custom secret managers."""
+        used = {one.connector.digest: one.connector for one in (*self.uses, *held) if not one.is_login}
+        connectors = tuple(used.values())
+        selectors = effective(
+            ((wanted.selector, wanted.origin) for wanted in document.selectors),
+            (selector for connector in connectors for selector in connector.document.selectors),
+        )
+        texts = {document.where, *(one.document.where for one in connectors)} - {""}
         logins = {CUSTOM for use in self.uses if use.is_login}
-        return frozenset({connector.document.type for connector in self.connectors} | logins)
+        found = {
+            "connectors": connectors,
+            "selectors": selectors,
+            "conditions": tuple(parsed(text) for text in sorted(texts)),
+            "scopes": frozenset((use.secret or use.connector).document.scope for use in self.uses),
+            "kinds": frozenset({connector.document.type for connector in connectors} | logins),
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
 
 def warrant(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
@@ -111,12 +123,7 @@ def _judged(book: Book, task: Verified[TaskDocument], now: int) -> Warrant:
     if (document.seconds is None) == (document.op == "exec"):
         raise Malformed("task_malformed", "a time limit is for a command, and a command has one")
     credentials = Credentials(judge, uses).found  # (10)
-    granted = Warrant(task, keyring, uses, frozenset(), credentials, judge.templates)
-    selectors = effective(
-        ((wanted.selector, wanted.origin) for wanted in document.selectors),
-        (selector for connector in granted.connectors for selector in connector.document.selectors),
-    )
-    return replace(granted, selectors=selectors)
+    return Warrant(task, keyring, uses, credentials, judge.templates)
 
 
 def _check_time(task: TaskDocument, now: int) -> None:
