@@ -13,7 +13,7 @@ import yaml
 
 from client.dev import DevEnvironment
 from shared.errors import NotFound
-from tests.fakes.aws_secrets import KEY, KEY_ID
+from tests.fakes.aws_store import KEY, KEY_ID
 from tests.fakes.command_line import privyseal
 from tests.servers.emulators import Moto
 from tests.servers.openbao import OpenBao

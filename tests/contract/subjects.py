@@ -20,7 +20,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -316,11 +316,6 @@ def installed(kind: str) -> Kind:
     """A kind by its entry point, as the delegate has it: one of another package is guarded."""
     found: Kind = installed_kinds()[kind].load()
     return found
-
-
-def whole(secret: SecretVersion) -> SecretVersion:
-    """All versions of it, as a delete has it."""
-    return replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))
 
 
 def connector(world: World, kind: str, spec: Mapping[str, Any], *named: str) -> ConnectorDocument:

@@ -16,8 +16,9 @@ from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError, Tampered
 from shared.values import Wrapped
-from tests.contract.subjects import EVERY, READERS, SUBJECTS, Servers, Subject, whole
+from tests.contract.subjects import EVERY, READERS, SUBJECTS, Servers, Subject
 from tests.contract.test_secret_managers import VALUES
+from tests.fakes.versions import whole
 from tests.fakes.world import World
 
 

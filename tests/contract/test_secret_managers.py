@@ -18,7 +18,8 @@ from shared.crypto.keyring import Keyring
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Denied, Malformed, NotFound, NotReady, PrivySealError, Tampered
 from shared.values import Stored, Wrapped
-from tests.contract.subjects import SUBJECTS, Servers, Subject, whole
+from tests.contract.subjects import SUBJECTS, Servers, Subject
+from tests.fakes.versions import whole
 from tests.fakes.world import World
 
 VALUES = {

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from aiobotocore.session import get_session
-
-from delegate.endpoints import Endpoints
-from delegate.policy import LocalPolicy
 from delegate.secret_managers.aws_parameter_store import AwsParameterStore
-from delegate.secret_managers.interface import SecretVersion, Surroundings
-from delegate.zone import Zone
-from shared.canonical import digest
-from shared.crypto.plaintext import Plaintext
-from shared.documents.connector import ConnectorDocument
-from tests.fakes.aws_secrets import KEY, KEY_ID, REGION
-from tests.fakes.world import World
+from tests.fakes.aws_store import KEY, KEY_ID, AwsStage, tools
 
 
 class Console:
@@ -57,70 +46,16 @@ class Console:
         await self.client.delete_parameter(Name=f"{self.path}/{name}")
 
 
-class Stage:
+class Stage(AwsStage[Console]):
     """One connector and the server that it calls."""
 
-    def __init__(self, url: str, console: Console) -> None:
-        self.url = url
-        self.console = console
-        self.world = World()
-        self.key = (KEY_ID, KEY)
-        self.opened: list[AwsParameterStore] = []
-
-    def connector(self, **spec: Any) -> ConnectorDocument:
-        credential = {
-            "type": "ManualConfig",
-            "spec": {"accessKeyPlainText": self.key[0], "secretKey": "account.awsSecret"},
-        }
-        given = {"credential": credential, "region": REGION, "parameterPathPrefix": self.console.path, **spec}
-        return self.world.connector_document(
-            "aws", type="AwsParameterStore", spec=given, secrets=("account.awsSecret",)
-        )
-
-    def manager(
-        self,
-        url: str = "",
-        seconds: float = 15.0,
-        policy: str = "",
-        urls: Mapping[str, str] | None = None,
-        **spec: Any,
-    ) -> AwsParameterStore:
-        surroundings = Surroundings(
-            Zone(self.world.keyring, self.world.book()),
-            LocalPolicy.parse(policy, ["AwsParameterStore"]),
-            secrets.token_bytes,
-            endpoints=Endpoints(urls or {"*": url or self.url}),
-            call_seconds=seconds,
-        )
-        access, secret = (Plaintext(half.encode()) for half in self.key)
-        halves = {"account.awsAccess": access, "account.awsSecret": secret}
-        made = AwsParameterStore(self.connector(**spec), surroundings, halves)
-        self.opened.append(made)
-        return made
-
-    def version(
-        self, identifier: str = "db", n: int = 1, scope: str = "org/acme", tag: str = "", **changes: Any
-    ) -> SecretVersion:
-        connector = self.connector()
-        secret = self.world.secret_document(identifier, scope=scope, connector=connector.id, **changes)
-        signed = self.world.sign(secret, self.world.administrator)
-        aad = replace(
-            self.world.place(signed, n, digest(f"{tag} {secret.id} {n}") if n else ""), connector=connector.id
-        )
-        return SecretVersion(secret, connector, n, aad)
+    made = AwsParameterStore
+    setting = "parameterPathPrefix"
 
 
 @asynccontextmanager
 async def staged(url: str, key: tuple[str, str] = (KEY_ID, KEY)) -> AsyncIterator[Stage]:
     """A stage before the server there, under a path of its own; the console's key is `key`."""
-    async with get_session().create_client(
-        "ssm",
-        region_name=REGION,
-        endpoint_url=url,
-        aws_access_key_id=key[0],
-        aws_secret_access_key=key[1],
-    ) as client:
-        made = Stage(url, Console(client, "/test-" + secrets.token_hex(8)))
+    place = "/test-" + secrets.token_hex(8)
+    async with tools("ssm", url, key) as client, aclosing(Stage(url, Console(client, place), place)) as made:
         yield made
-        for manager in made.opened:
-            await manager.close()

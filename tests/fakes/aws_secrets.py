@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from aiobotocore.session import get_session
-
-from delegate.endpoints import Endpoints
-from delegate.policy import LocalPolicy
 from delegate.secret_managers.aws_secret_manager import AwsSecretManager
-from delegate.secret_managers.interface import SecretVersion, Surroundings
-from delegate.zone import Zone
-from shared.canonical import digest
-from shared.crypto.plaintext import Plaintext
-from shared.documents.connector import ConnectorDocument
-from tests.fakes.world import World
-
-REGION = "us-east-1"
-KEY_ID, KEY = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
+from tests.fakes.aws_store import KEY, KEY_ID, AwsStage, tools
 
 
 class Console:
@@ -51,72 +38,16 @@ class Console:
         return str(added["VersionId"])
 
 
-class Stage:
+class Stage(AwsStage[Console]):
     """One connector and the server that it calls."""
 
-    def __init__(self, url: str, console: Console) -> None:
-        self.url = url
-        self.console = console
-        self.world = World()
-        self.key = (KEY_ID, KEY)
-        self.opened: list[AwsSecretManager] = []
-
-    def connector(self, **spec: Any) -> ConnectorDocument:
-        credential = {
-            "type": "ManualConfig",
-            "spec": {"accessKeyPlainText": self.key[0], "secretKey": "account.awsSecret"},
-        }
-        given = {"credential": credential, "region": REGION, "secretNamePrefix": self.console.prefix, **spec}
-        return self.world.connector_document("aws", type="AwsSecretManager", spec=given, secrets=("account.awsSecret",))
-
-    def manager(
-        self,
-        url: str = "",
-        seconds: float = 15.0,
-        policy: str = "",
-        urls: Mapping[str, str] | None = None,
-        **spec: Any,
-    ) -> AwsSecretManager:
-        surroundings = Surroundings(
-            Zone(self.world.keyring, self.world.book()),
-            LocalPolicy.parse(policy, ["AwsSecretManager"]),
-            secrets.token_bytes,
-            endpoints=Endpoints(urls or {"*": url or self.url}),
-            call_seconds=seconds,
-        )
-        access, secret = (Plaintext(half.encode()) for half in self.key)
-        halves = {"account.awsAccess": access, "account.awsSecret": secret}
-        made = AwsSecretManager(self.connector(**spec), surroundings, halves)
-        self.opened.append(made)
-        return made
-
-    def version(
-        self, identifier: str = "db", n: int = 1, scope: str = "org/acme", tag: str = "", **changes: Any
-    ) -> SecretVersion:
-        connector = self.connector()
-        secret = self.world.secret_document(identifier, scope=scope, connector=connector.id, **changes)
-        signed = self.world.sign(secret, self.world.administrator)
-        aad = replace(
-            self.world.place(signed, n, digest(f"{tag} {secret.id} {n}") if n else ""), connector=connector.id
-        )
-        return SecretVersion(secret, connector, n, aad)
-
-
-def whole(secret: SecretVersion) -> SecretVersion:
-    return replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))
+    made = AwsSecretManager
+    setting = "secretNamePrefix"
 
 
 @asynccontextmanager
 async def staged(url: str, key: tuple[str, str] = (KEY_ID, KEY)) -> AsyncIterator[Stage]:
     """A stage before the server there, under a prefix of its own; the console's key is `key`."""
-    async with get_session().create_client(
-        "secretsmanager",
-        region_name=REGION,
-        endpoint_url=url,
-        aws_access_key_id=key[0],
-        aws_secret_access_key=key[1],
-    ) as client:
-        made = Stage(url, Console(client, "test-" + secrets.token_hex(8)))
+    place = "test-" + secrets.token_hex(8)
+    async with tools("secretsmanager", url, key) as client, aclosing(Stage(url, Console(client, place), place)) as made:
         yield made
-        for manager in made.opened:
-            await manager.close()

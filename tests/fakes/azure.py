@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from delegate.clock import Clock
@@ -15,9 +15,9 @@ from delegate.secret_managers.azure_key_vault_key import AzureKeys, AzureKeyVaul
 from delegate.secret_managers.interface import SecretManager, SecretVersion, Surroundings
 from delegate.tokens import Tokens
 from delegate.zone import Zone
-from shared.canonical import digest
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
+from tests.fakes.versions import version
 from tests.fakes.world import World
 from tests.servers.azure import CLIENT, CLIENT_SECRET, TENANT, Azure
 
@@ -74,16 +74,8 @@ class Stage:
         self.opened.append(made)
         return made
 
-    def version(
-        self, identifier: str = "db", n: int = 1, scope: str = "org/acme", tag: str = "", **changes: Any
-    ) -> SecretVersion:
-        connector = self.connector()
-        secret = self.world.secret_document(identifier, scope=scope, connector=connector.id, **changes)
-        signed = self.world.sign(secret, self.world.administrator)
-        aad = replace(
-            self.world.place(signed, n, digest(f"{tag} {secret.id} {n}") if n else ""), connector=connector.id
-        )
-        return SecretVersion(secret, connector, n, aad)
+    def version(self, identifier: str = "db", n: int = 1, **document: Any) -> SecretVersion:
+        return version(self.world, self.connector(), identifier, n, **document)
 
     async def close(self) -> None:
         for one in self.opened:
@@ -91,8 +83,3 @@ class Stage:
 
 
 IDENTITY = {"secretKey", "certificate", "useOidc", "useManagedIdentity"}
-
-
-def whole(secret: SecretVersion) -> SecretVersion:
-    """All versions of it, as a delete has it."""
-    return replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))

@@ -16,12 +16,12 @@ from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.tokens import Tokens
 from delegate.zone import Zone
 from shared.aad import Aad
-from shared.canonical import digest
 from shared.connectors.kinds import settings
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 from tests.fakes.google import NUMBER, PROJECT, Google
 from tests.fakes.issuers import ISSUER_KEYS
+from tests.fakes.versions import version
 from tests.fakes.world import World
 
 ROBOT = f"robot@{PROJECT}.iam.gserviceaccount.com"
@@ -40,16 +40,6 @@ USE_SECRETS = tuple(
 )
 POOL = {"workloadPoolId": "pool-1", "providerId": "privyseal", "gcpProjectId": NUMBER}
 OWN = {"assumeCredentialsOnDelegate": True, "delegateSelectors": ["d1"]}
-
-
-class SetClock(Clock):
-    """A clock that a test sets."""
-
-    def __init__(self, seconds: int) -> None:
-        self.seconds = seconds
-
-    def now(self) -> int:
-        return self.seconds
 
 
 @dataclass
@@ -111,10 +101,7 @@ class Stage:
 
     def version(self, identifier: str = "password", n: int = 1, task: str = "", **document: Any) -> SecretVersion:
         """Version `n` of a secret of the last connector; `task` names its store task."""
-        secret = self.world.secret_document(identifier, "org/acme", connector=self.connected.id, **document)
-        signed = self.world.sign(secret, self.world.administrator)
-        aad = self.world.place(signed, n, digest(task or f"{secret.id} {n}"))
-        return SecretVersion(secret, self.connected, n, aad)
+        return version(self.world, self.connected, identifier, n, task=task, **document)
 
     def place(self, n: int = 1, **changes: Any) -> Aad:
         """Where version `n` of a secret belongs."""
@@ -127,8 +114,3 @@ class Stage:
         """Closes all that was made."""
         for one in self.opened:
             await one.close()
-
-
-def whole(secret: SecretVersion) -> SecretVersion:
-    """All versions of it, as a delete has it."""
-    return replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))

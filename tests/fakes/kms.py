@@ -27,16 +27,6 @@ STS = {"type": "AssumeSTSRole", "spec": {"delegateSelectors": ["d1"], "roleArn":
 OIDC = {"type": "OidcAuthentication", "spec": {"iamRoleArn": ROLE}}
 
 
-class SetClock(Clock):
-    """A clock that a test sets."""
-
-    def __init__(self, seconds: int) -> None:
-        self.seconds = seconds
-
-    def now(self) -> int:
-        return self.seconds
-
-
 @dataclass
 class Kms:
     """What a test's connectors are made with."""

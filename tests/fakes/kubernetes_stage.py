@@ -17,10 +17,10 @@ from delegate.policy import LocalPolicy
 from delegate.secret_managers.interface import SecretVersion, Surroundings
 from delegate.secret_managers.kubernetes_secrets import KubernetesSecrets
 from delegate.zone import Zone
-from shared.canonical import digest
 from shared.crypto.plaintext import Plaintext
 from shared.errors import PrivySealError
 from tests.fakes.kubernetes import Kubernetes
+from tests.fakes.versions import version
 from tests.fakes.world import World
 
 ALL = ("get", "create", "update", "delete")
@@ -87,10 +87,7 @@ class Stage:
 
     def version(self, identifier: str = "db", n: int = 1, **document: Any) -> SecretVersion:
         """Version `n` of a secret of the organisation `acme`."""
-        secret = self.world.secret_document(identifier, "org/acme", **document)
-        signed = self.world.sign(secret, self.world.administrator)
-        place = self.world.place(signed, n, digest(f"task of {secret.id} {n}"))
-        return SecretVersion(secret, self.world.connector.document, n, place)
+        return version(self.world, self.world.connector.document, identifier, n, **document)
 
     async def stored(self, value: bytes = b"hunter2", n: int = 1) -> tuple[SecretVersion, Any]:
         """That version of `db`, and its record."""

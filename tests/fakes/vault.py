@@ -25,9 +25,9 @@ from delegate.secret_managers.interface import SecretManager, SecretVersion, Sur
 from delegate.secret_managers.vault import Vault
 from delegate.secret_managers.vault_transit import VaultTransit
 from delegate.zone import Zone
-from shared.canonical import digest
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
+from tests.fakes.versions import version
 from tests.fakes.world import World
 
 KINDS: Mapping[str, Callable[..., SecretManager]] = {"Vault": Vault, "VaultTransit": VaultTransit}
@@ -81,12 +81,7 @@ class VaultWorld:
 
     def version(self, identifier: str = "password", n: int = 1, task: str = "", **document: Any) -> SecretVersion:
         """Version `n` of a secret at a Vault connector, stored by the task of that name."""
-        connector = self.connector()
-        made = self.world.secret_document(identifier, scope="org/acme", connector=connector.id, **document)
-        aad = self.world.place(
-            self.world.sign(made, self.world.administrator), n, digest(task or f"the store task of {identifier} {n}")
-        )
-        return SecretVersion(made, connector, n, aad)
+        return version(self.world, self.connector(), identifier, n, task=task, **document)
 
     async def close(self) -> None:
         """Close every manager."""

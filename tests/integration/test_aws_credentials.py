@@ -19,7 +19,8 @@ from delegate.secret_managers.aws_kms import AwsKeys
 from shared.documents.connector import ConnectorDocument
 from shared.errors import Denied, Expired, Malformed, NotReady, PrivySealError, Unavailable
 from tests.fakes.aws import Aws, answer, refuse
-from tests.fakes.kms import ACCESS_KEY, OIDC, OWN, ROLE, STS, Kms, SetClock
+from tests.fakes.clocks import SetClock
+from tests.fakes.kms import ACCESS_KEY, OIDC, OWN, ROLE, STS, Kms
 from tests.fakes.world import NOW, World
 
 AMBIENT = "AKIADELEGATEDELEGATE"

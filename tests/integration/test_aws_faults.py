@@ -26,7 +26,8 @@ from shared.errors import (
 )
 from tests.fakes.authority import Authority
 from tests.fakes.aws import Aws, answer, refuse, stall
-from tests.fakes.kms import ACCESS_KEY, MANUAL, OIDC, OWN, SECRET_KEY, STS, Kms, SetClock
+from tests.fakes.clocks import SetClock
+from tests.fakes.kms import ACCESS_KEY, MANUAL, OIDC, OWN, SECRET_KEY, STS, Kms
 from tests.fakes.world import NOW, World
 
 

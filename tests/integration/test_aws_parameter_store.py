@@ -20,9 +20,9 @@ from msgspec import structs
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError, Unavailable
 from shared.values import Reference
-from tests.contract.subjects import whole
 from tests.fakes.aws_parameters import Stage, staged
-from tests.fakes.aws_secrets import KEY
+from tests.fakes.aws_store import KEY
+from tests.fakes.versions import whole
 from tests.servers.emulators import ROOT, MiniStack, Moto
 
 
@@ -357,7 +357,7 @@ async def test_no_error_repeats_a_value_or_a_key(stage: Stage) -> None:
 async def test_two_writers_each_keep_their_own_version(stage: Stage) -> None:
     manager = stage.manager()
     await manager.store(stage.version(), Plaintext(b"first"))
-    one, other = stage.version(n=2, tag="one"), stage.version(n=2, tag="other")
+    one, other = stage.version(n=2, task="one"), stage.version(n=2, task="other")
     stored = [await manager.store(one, Plaintext(b"one")), await manager.store(other, Plaintext(b"other"))]
     assert [(await manager.fetch(v, s)).reveal() for v, s in zip((one, other), stored, strict=True)] == [
         b"one",
@@ -456,7 +456,7 @@ async def test_a_secret_made_anew_does_not_read_as_the_old_one(stage: Stage) -> 
     manager, old = stage.manager(), stage.version()
     before = await manager.store(old, Plaintext(b"old"))
     await manager.delete(whole(old), None)
-    new = stage.version(tag="again", id=stage.world.opaque("a new secret"))
+    new = stage.version(task="again", id=stage.world.opaque("a new secret"))
     new = replace(new, aad=replace(new.aad, secret=new.secret.id))
     await manager.store(new, Plaintext(b"new"))
     with pytest.raises(NotFound):

@@ -22,11 +22,11 @@ from shared.errors import (
     PrivySealError,
     Unavailable,
 )
-from tests.contract.subjects import whole
 from tests.fakes.aws import Asked, Aws, answer, refuse, stall
 from tests.fakes.aws_parameters import Stage, staged
-from tests.fakes.aws_secrets import KEY_ID
+from tests.fakes.aws_store import KEY_ID
 from tests.fakes.faulty_aws import FaultyAws
+from tests.fakes.versions import whole
 from tests.servers.emulators import Moto
 
 

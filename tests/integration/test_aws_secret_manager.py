@@ -29,7 +29,9 @@ from shared.errors import (
     Unavailable,
 )
 from shared.values import Reference
-from tests.fakes.aws_secrets import KEY, Stage, staged, whole
+from tests.fakes.aws_secrets import Stage, staged
+from tests.fakes.aws_store import KEY
+from tests.fakes.versions import whole
 from tests.servers.emulators import ROOT, MiniStack, Moto
 
 
@@ -301,7 +303,7 @@ async def test_a_name_in_its_recovery_window_is_restored_and_belongs_to_the_new_
     manager, old = stage.manager(usePutSecret=put), stage.version()
     await manager.store(old, Plaintext(b"old"))
     await manager.delete(whole(old), None)
-    new = replace(stage.version(tag="again", id=stage.world.opaque("a new secret")))
+    new = replace(stage.version(task="again", id=stage.world.opaque("a new secret")))
     new = replace(new, aad=replace(new.aad, secret=new.secret.id))
     stored = await manager.store(new, Plaintext(b"new"))
     assert "DeletedDate" not in await stage.console.described("acme.db")
@@ -352,7 +354,7 @@ async def test_no_error_repeats_a_value_or_a_key(stage: Stage) -> None:
 async def test_concurrent_writers_each_keep_their_own_version(stage: Stage) -> None:
     manager = stage.manager()
     await manager.store(stage.version(), Plaintext(b"first"))
-    one, other = stage.version(n=2, tag="one"), stage.version(n=2, tag="other")
+    one, other = stage.version(n=2, task="one"), stage.version(n=2, task="other")
     stored = [await manager.store(one, Plaintext(b"one")), await manager.store(other, Plaintext(b"other"))]
     assert [(await manager.fetch(v, s)).reveal() for v, s in zip((one, other), stored, strict=True)] == [
         b"one",

@@ -23,8 +23,10 @@ from shared.errors import (
     Unavailable,
 )
 from tests.fakes.aws import Asked, Aws, answer, refuse, stall
-from tests.fakes.aws_secrets import KEY_ID, Stage, staged, whole
+from tests.fakes.aws_secrets import Stage, staged
+from tests.fakes.aws_store import KEY_ID
 from tests.fakes.faulty_aws import FaultyAws
+from tests.fakes.versions import whole
 from tests.servers.emulators import Moto
 
 

@@ -12,7 +12,7 @@ from client.manifest import parse
 from client.sdk import Client
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Conflict, Malformed, NotFound
-from tests.fakes.aws_secrets import KEY, KEY_ID
+from tests.fakes.aws_store import KEY, KEY_ID
 from tests.servers.emulators import Moto
 
 CONNECTOR = f"""

@@ -18,7 +18,8 @@ from delegate.credentials.azure_http import LARGEST_ANSWER
 from delegate.secret_managers.ownership import tags_of
 from shared.crypto.plaintext import Plaintext
 from shared.errors import NotFound, PrivySealError, Unavailable
-from tests.fakes.azure import Stage, whole
+from tests.fakes.azure import Stage
+from tests.fakes.versions import whole
 from tests.servers.azure import CLIENT, VAULT, Azure
 
 MACHINE = {

@@ -18,7 +18,8 @@ from shared.crypto.plaintext import Plaintext
 from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, Tampered, Unavailable
 from shared.values import Reference
 from tests.architecture.source import ROOT
-from tests.fakes.azure import Stage, whole
+from tests.fakes.azure import Stage
+from tests.fakes.versions import whole
 from tests.servers.azure import CLIENT, Azure
 
 
@@ -100,7 +101,7 @@ async def test_a_repeat_is_found_among_many_pages_of_versions(stage: Stage) -> N
 async def test_writers_at_once_each_keep_their_own_version(stage: Stage) -> None:
     manager = stage.manager()
     await manager.store(stage.version(), Plaintext(b"zero"))
-    rivals = [stage.version(n=2, tag=f"writer {at}") for at in range(5)]
+    rivals = [stage.version(n=2, task=f"writer {at}") for at in range(5)]
     stored = await asyncio.gather(*(manager.store(one, Plaintext(b"%d" % at)) for at, one in enumerate(rivals)))
     assert len(stage.azure.vault.secrets["acme-0db"]) == 6
     for at, (one, kept) in enumerate(zip(rivals, stored, strict=True)):

@@ -16,8 +16,9 @@ from delegate.endpoints import Endpoints
 from delegate.policy import LocalPolicy
 from shared import oidc
 from shared.errors import Denied, Malformed, NotReady, Overloaded, PrivySealError, Unavailable
+from tests.fakes.clocks import SetClock
 from tests.fakes.google import NUMBER, PROJECT, Google
-from tests.fakes.google_stage import OWN, POOL, ROBOT, USE_KEYS, SetClock, Stage
+from tests.fakes.google_stage import OWN, POOL, ROBOT, USE_KEYS, Stage
 from tests.fakes.google_tokens import CLOUD_PLATFORM, Provider
 from tests.fakes.issuers import ISSUER, ISSUER_KEYS, speak
 from tests.fakes.world import NOW

@@ -31,7 +31,8 @@ from shared.errors import (
 )
 from shared.values import Reference
 from tests.fakes.google import NUMBER, PROJECT, Google, change, refuse, stall
-from tests.fakes.google_stage import OWN, ROBOT, USE_SECRETS, Stage, whole
+from tests.fakes.google_stage import OWN, ROBOT, USE_SECRETS, Stage
+from tests.fakes.versions import whole
 
 NAME = f"projects/{PROJECT}/secrets/acme-password"
 THEIRS = f"projects/{PROJECT}/secrets/theirs"

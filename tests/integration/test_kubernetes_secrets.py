@@ -17,9 +17,9 @@ from shared.errors import (
     NotFound,
     Tampered,
 )
-from tests.contract.subjects import whole
 from tests.fakes.kubernetes import Kubernetes
 from tests.fakes.kubernetes_stage import ALL, Stage
+from tests.fakes.versions import whole
 from tests.servers.https import Reply, Request, told
 
 

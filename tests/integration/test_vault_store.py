@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, Privy
 from shared.values import Reference, Stored
 from tests.architecture.source import ROOT
 from tests.fakes.vault import VaultWorld
+from tests.fakes.versions import whole
 from tests.servers.openbao import OpenBao
 
 TWO, ONE = "two", "one"
@@ -54,10 +54,6 @@ def kept(bao: OpenBao, vaults: VaultWorld, name: str = "acme.password") -> dict[
 
 def put(bao: OpenBao, path: str, **data: Any) -> None:
     bao.root.secrets.kv.v2.create_or_update_secret(path, data, mount_point=TWO)
-
-
-def whole(secret: SecretVersion) -> SecretVersion:
-    return replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))
 
 
 def version_of(stored: Stored) -> str:

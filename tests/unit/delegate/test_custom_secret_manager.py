@@ -22,9 +22,9 @@ from shared.errors import Denied, Malformed, NotFound, PrivySealError
 from shared.expressions import OPENING
 from shared.ssh import pack
 from shared.template_inputs import HOST
-from tests.contract.subjects import whole
 from tests.fakes.custom import ALLOWED, Custom, files
 from tests.fakes.refusal import refused
+from tests.fakes.versions import whole
 
 TOKEN = '<+secrets.getValue("account.token")>'
 NEAR = '<+secrets.getValue("near")>'

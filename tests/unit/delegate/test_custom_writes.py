@@ -16,9 +16,9 @@ from delegate.secret_managers.interface import stored_bytes, stored_value
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Conflict, Denied, Malformed, NotFound, PrivySealError, Tampered
 from shared.values import Reference
-from tests.contract.subjects import whole
 from tests.fakes.custom import Custom, files
 from tests.fakes.refusal import refused
+from tests.fakes.versions import whole
 
 
 async def test_a_template_without_a_script_that_writes_only_reads() -> None:

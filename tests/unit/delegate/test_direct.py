@@ -27,6 +27,7 @@ from shared.crypto.reference import make
 from shared.errors import Conflict, Denied, Malformed, NotFound, NotReady, Tampered
 from shared.values import Wrapped
 from tests.fakes.shelf import Shelf
+from tests.fakes.versions import whole
 from tests.fakes.world import World
 
 
@@ -49,10 +50,6 @@ def version(world: World, identifier: str = "db", n: int = 1, scope: str = "org/
     signed = world.sign(secret, world.administrator)
     aad = world.place(signed, n, digest(f"the store task of {identifier} {n}") if n else "")
     return SecretVersion(secret, world.connector.document, n, aad)
-
-
-def whole(secret: SecretVersion) -> SecretVersion:
-    return replace(secret, n=0, aad=replace(secret.aad, n=0, version=""))
 
 
 # ---- inline secrets
