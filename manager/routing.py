@@ -270,7 +270,11 @@ def remedy(code: str, candidate: Candidate, wanted: Wanted) -> str:
         case "selectors_missing":
             lacking = missing(wanted.selectors, candidate.tags)
             give = f"give it the tags (--tags {','.join(lacking[:MOST_LISTED])})"
-            group = f" or add them to its group (privyseal group set {candidate.group} --add TAG)" if candidate.group else ""
+            group = (
+                f" or add them to its group (privyseal group set {candidate.group} --add TAG)"
+                if candidate.group
+                else ""
+            )
             return f"{give}{group}, or ask for others: --delegate, delegateSelectors"
         case "condition_unmet":
             group = f" or its group's (privyseal group set {candidate.group})" if candidate.group else ""
