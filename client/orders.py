@@ -21,6 +21,7 @@ from client.drafts import new_id, next_revision
 from client.meanings import NOTHING, Meaning, meaning
 from client.order_keys import Kept, OrderKeys
 from client.run_outcomes import OpenedRun, Run, open_run
+from client.run_transport import submission
 from client.sources import sources_of
 from client.tasks import Draft, Subject, draft_task
 from client.transport import Reply
@@ -31,7 +32,6 @@ from shared.documents.usage import TaskUsage
 from shared.errors import Conflict, Malformed, NotFound, PrivySealError, Tampered, Unavailable
 from shared.names import Reference, Scope, check_name, is_opaque
 from shared.orders import next_start, planned, start_of
-from shared.wire import submission_pb2 as pb
 
 DAY = 86_400
 DEFAULT_DAYS = 30
@@ -279,8 +279,7 @@ class Orders:
         compact = account.identity.sign_document(order)
         # First by our own rules: what we wouldn't believe ourselves is not sent.
         account.book.draft().admit(compact, account.clock())
-        body = pb.Submission(document=compact, inputs=inputs).SerializeToString()
-        await account.ask("POST", "orders", data=body, repeatable=True)
+        await account.ask("POST", "orders", data=submission(compact, inputs), repeatable=True)
         sent = self._believed(compact)
         account.state.save()
         return sent

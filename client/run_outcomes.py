@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import msgspec
-from google.protobuf.message import DecodeError
 
 from client.account import Account
 from client.order_keys import Kept
 from client.outcomes import Opened, Outcome, open_outcome
 from client.run_outputs import Printed, read_output
+from client.run_transport import outcome_of
 from client.tasks import SignedTask
-from client.transport import Reply
 from shared.command import Finished, finished_from
 from shared.documents.answer import AnswerDocument
 from shared.documents.jws import Verified, parse_as
@@ -24,7 +23,6 @@ from shared.documents.order import OrderDocument
 from shared.errors import NotReady, PrivySealError, Tampered, Unavailable
 from shared.orders import start_of, task_of
 from shared.trust.authority import SKEW_SECONDS
-from shared.wire import submission_pb2 as pb
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -55,7 +53,7 @@ async def open_run(account: Account, kept: Kept, order: Verified[OrderDocument],
     """What came of it. Raises NotReady for one that is under way, Tampered, or the error that it ended with."""
     task = _task(kept, order, run)
     place = f"orders/{order.document.id}/runs/{run.run}"
-    outcome = _outcome(await account.ask("GET", f"{place}/outcome", repeatable=True))
+    outcome = outcome_of((await account.ask("GET", f"{place}/outcome", repeatable=True)).body)
     if not outcome.answer:
         raise _unanswered(run)
     try:
@@ -104,14 +102,6 @@ def _opened(account: Account, order: Verified[OrderDocument], run: Run, task: Si
         # What its group gave it then isn't known any more: that it is of the zone has to do.
         anybody = replace(task, selectors=frozenset(), conditions=frozenset())
         return open_outcome(outcome, anybody, keyring, status, min(at, now), book.groups)
-
-
-def _outcome(reply: Reply) -> Outcome:
-    try:
-        told = pb.Outcome.FromString(reply.body)
-    except DecodeError:
-        raise Unavailable("manager_faulty", "the manager's outcome of a run is none", "check the URL") from None
-    return Outcome(told.task, told.state, told.code, told.answer, told.certificate, told.sealed)
 
 
 def _unanswered(run: Run) -> PrivySealError:

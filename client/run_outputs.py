@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
+from client.dispatch import Part
+from client.run_transport import parts_of
 from client.tasks import SignedTask
 from shared.canonical import blob_digest
 from shared.command import Finished
@@ -17,8 +17,7 @@ from shared.crypto.stream import OutputOpener
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import VerifyingKey, parse_as
 from shared.documents.output import OutputDocument
-from shared.errors import Tampered, Unavailable
-from shared.wire import submission_pb2 as pb
+from shared.errors import Tampered
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,10 @@ class Printed:
 
 def read_output(body: bytes, task: SignedTask, certificate: str, finished: Finished) -> Printed:
     """What is kept of a run's output; `certificate` is that of its verified answer. Raises Tampered for what isn't that run's."""
-    try:
-        page = pb.OutputPage.FromString(body)
-    except DecodeError:
-        raise Unavailable("manager_faulty", "the manager's page of output is none", "check the URL") from None
+    parts = parts_of(body)
     written: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
     opener: OutputOpener | None = None
-    for at, chunk in enumerate(page.chunks):
+    for at, chunk in enumerate(parts):
         if chunk.index != at:
             raise Tampered("output_cut", "a part of the run's output is missing, or not in order")
         if opener is None:
@@ -47,13 +43,13 @@ def read_output(body: bytes, task: SignedTask, certificate: str, finished: Finis
         stream, data, is_last = opener.open(chunk.data)
         if not is_last:
             written[stream] += data
-    count = len(page.chunks)
+    count = len(parts)
     if count > finished.chunks or (opener is not None and opener.is_over and count != finished.chunks):
         raise Tampered("output_cut", "the run's output has more or fewer parts than its delegate counted")
     return Printed(bytes(written[1]), bytes(written[2]), count == finished.chunks)
 
 
-def _opener(chunk: pb.OutputChunk, task: SignedTask, certificate: str) -> OutputOpener:
+def _opener(chunk: Part, task: SignedTask, certificate: str) -> OutputOpener:
     key = parse_as(CertificateDocument, certificate).document.key
     opening = parse_as(OutputDocument, chunk.opening).verified_by(VerifyingKey.of(key)).document
     account = task.document.acct

@@ -26,7 +26,7 @@ from manager.ledger import Ledger
 from manager.metrics import ManagerMetrics
 from manager.records import Records, check_inputs
 from manager.rows import RunRow
-from manager.runs import REFUSED, RUNNING, ended, pack_output
+from manager.runs import REFUSED, RUNNING, ended, kept_output
 from manager.store import Store
 from manager.stream import Streams
 from shared.canonical import digest
@@ -280,7 +280,7 @@ class Orders:
             if assignment.life.state not in FINAL:
                 # A fault of ours, or our end, and no reason to keep quiet about what may have happened.
                 assignment.life = replace(assignment.life, state=State.UNKNOWN, code="interrupted")
-            output = await pack_output(self._dispatcher.outputs, assignment) if document.seconds else b""
+            output = await kept_output(self._dispatcher.outputs, assignment) if document.seconds else b""
             over = ended(row, assignment, result, output, self._clock.now())
             entry = {**self._history.entry(caller, assignment, document), **about}
             written = self.ledger.put_run(one.account, over, self._history.row(caller, assignment, document), [entry])

@@ -150,7 +150,7 @@ class OrderRow(msgspec.Struct, frozen=True):
 class RunRow(msgspec.Struct, frozen=True):
     """Run `n` of a revision of an order; `skipped` counts those right before it that nobody began; `size` is of what is kept.
 
-    `outcome` is an Outcome and `output` an OutputPage as a client gets them; both are None in lists, and where there is none.
+    `outcome` and `output` are as `manager.runs` packs them; both are None in lists, and where there is none.
     """
 
     order: str

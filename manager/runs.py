@@ -6,24 +6,29 @@ counted under encryption. Must not look into any of it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 
 from manager.assignment import Assignment
+from manager.outcomes import Finished
 from manager.outputs import Outputs
 from manager.rows import RunRow
 from shared.messages import Output, Result
-from shared.wire import submission_pb2 as pb
 
 RUNNING = "running"
 REFUSED = "refused"
 """States of a run besides those of a task: sent, and refused by the manager before any delegate saw it."""
 
+_chunks = msgspec.msgpack.Decoder(list[tuple[int, bytes, str]])
+_finished = msgspec.msgpack.Decoder(Finished)
+
 OUTPUT_BYTES = 1024 * 1024
 """Of a command's output, that are kept of one run."""
 
 
-async def pack_output(outputs: Outputs, assignment: Assignment) -> bytes:
-    """What the command has written, as an OutputPage."""
+async def kept_output(outputs: Outputs, assignment: Assignment) -> bytes:
+    """What the command has written, as far as it is kept."""
     kept: list[Output] = []
     held, first, over = 0, 0, False
     while not over:
@@ -37,17 +42,28 @@ async def pack_output(outputs: Outputs, assignment: Assignment) -> bytes:
             if held <= OUTPUT_BYTES:
                 kept.append(chunk)
         first = page.chunks[-1].index + 1
-    chunks = [pb.OutputChunk(index=one.index, data=one.data, opening=one.opening) for one in kept]
-    return pb.OutputPage(chunks=chunks, over=True).SerializeToString()
+    return msgspec.msgpack.encode([(one.index, one.data, one.opening) for one in kept])
+
+
+def output_of(row: RunRow) -> list[tuple[int, bytes, str]]:
+    """Index, data and opening of each chunk."""
+    return [] if row.output is None else _chunks.decode(row.output)
+
+
+def finished_of(row: RunRow) -> Finished:
+    """What was signed and sealed, relayed; of a run that has no outcome its state alone."""
+    return Finished(row.run, row.state, row.code) if row.outcome is None else _finished.decode(row.outcome)
 
 
 def ended(row: RunRow, assignment: Assignment, result: Result | None, output: bytes, now: int) -> RunRow:
     """The run's row when it is over, with all that its owner can open."""
     life = assignment.life
-    outcome = pb.Outcome(task=row.run, state=life.state.value, code=life.code)
+    finished = Finished(row.run, life.state.value, life.code)
     if result is not None:
-        outcome.answer, outcome.certificate, outcome.sealed = result.answer, assignment.certificate, result.sealed
-    whole = outcome.SerializeToString()
+        finished = replace(
+            finished, answer=result.answer, certificate=assignment.certificate, sealed=result.sealed
+        )  # fmt: skip
+    whole = msgspec.msgpack.encode(finished)
     return msgspec.structs.replace(
         row,
         state=life.state.value,

@@ -11,6 +11,7 @@ from manager.api.tasks import submission_of
 from manager.authentication import Caller
 from manager.policy import must_administer, not_found
 from manager.rows import OrderRow, RunRow
+from manager.runs import finished_of, output_of
 from manager.services import Services
 from shared.canonical import is_digest
 from shared.errors import Denied, Malformed
@@ -99,15 +100,23 @@ async def runs(request: Request) -> Response:
 
 async def outcome(request: Request) -> Response:
     """What came of a run, sealed to the order's reader."""
-    run = await _run(request)
-    empty = pb.Outcome(task=run.run, state=run.state, code=run.code).SerializeToString()
-    return Response(run.outcome or empty, media_type=PROTOBUF)
+    finished = finished_of(await _run(request))
+    outcome = pb.Outcome(
+        task=finished.task,
+        state=finished.state,
+        code=finished.code,
+        answer=finished.answer,
+        certificate=finished.certificate,
+        sealed=finished.sealed,
+    )
+    return Response(outcome.SerializeToString(), media_type=PROTOBUF)
 
 
 async def output(request: Request) -> Response:
     """What a run's command has written, as far as it is kept."""
-    run = await _run(request)
-    return Response(run.output or pb.OutputPage(over=True).SerializeToString(), media_type=PROTOBUF)
+    kept = output_of(await _run(request))
+    chunks = [pb.OutputChunk(index=index, data=data, opening=opening) for index, data, opening in kept]
+    return Response(pb.OutputPage(chunks=chunks, over=True).SerializeToString(), media_type=PROTOBUF)
 
 
 async def _run(request: Request) -> RunRow:

@@ -43,6 +43,7 @@ EXITS = {
     "delegate/ssh_login.py": "a private key or a password logs in at a host",
     "deploy/examples/plugin/privyseal_encrypted_file/kind.py": "an example: values and the passphrase of its own encryption",
     "client/commands.py": "reads how a command ended: its exit status, no value",
+    "client/run_outcomes.py": "the same of a command of an order",
     "client/cli/reveal.py": "shows a value to the person who may see it",
 }
 # `x.reveal` that is another thing's verb: named, never called without arguments.
