@@ -55,11 +55,11 @@ class State:
         """Raises Tampered when a newer revision than `new` was seen. Account and status come with earlier ones: see below."""
         document = new.document
         if isinstance(document, Revisioned) and new.kind not in {"account", "status"}:
-            self._check_revision(_key(new.kind, document), new.kind, document.rev)
+            self._check_revision(_key(document), new.kind, document.rev)
 
     def check_head(self, new: Verified[Revisioned]) -> None:
         """Raises Tampered when the newest account or status document that is shown is older than one that was seen."""
-        self._check_revision(_key(new.kind, new.document), new.kind, new.document.rev)
+        self._check_revision(_key(new.document), new.kind, new.document.rev)
 
     def _check_revision(self, key: str, kind: str, rev: int) -> None:
         known = self.seen.revisions.get(key)
@@ -72,7 +72,7 @@ class State:
 
     def take(self, new: Verified[Revisioned]) -> None:
         """Remembers a document that was believed. Raises Tampered for a fork or a secret put in a newer one's place."""
-        key, entry = _key(new.kind, new.document), (new.document.rev, new.digest)
+        key, entry = _key(new.document), (new.document.rev, new.digest)
         self._merge_revision(self.seen.revisions, key, entry)
         if isinstance(new.document, SecretDocument):
             self._take_place(new.document)
@@ -217,5 +217,5 @@ def _version_forked(secret: str, n: int) -> Tampered:
     )
 
 
-def _key(kind: str, document: Revisioned) -> str:
+def _key(document: Revisioned) -> str:
     return f"{kind_of(document)} {name_of(document)}"

@@ -24,9 +24,6 @@ from shared import logs
 from shared.errors import PrivySealError
 from shared.settings import Settings
 
-BUG = 70
-"""EX_SOFTWARE of sysexits.h."""
-
 
 def main() -> None:
     """The console script."""

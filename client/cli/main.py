@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, cast
 
 import click
 
-from client.cli.output import Output
 from client.cli.session import Session, options
 from shared.errors import Malformed, PrivySealError
 
@@ -141,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as bug:  # noqa: BLE001 (the last resort; tracebacks only on demand)
-        _explain(session.out, bug)
+        _explain(bug)
         return 1
     return result if isinstance(result, int) else 0
 
@@ -173,7 +172,7 @@ def _usage(why: click.UsageError) -> Malformed:
     return Malformed("usage", f"the command is incomplete or unknown: {command}", hint)
 
 
-def _explain(out: Output, bug: Exception) -> None:
+def _explain(bug: Exception) -> None:
     if os.environ.get("PRIVYSEAL_DEBUG"):
         import traceback
 

@@ -110,7 +110,7 @@ class CustomStore:
                 "additionalMetadata, or a version, means nothing to a template's script",
                 "make an input of it",
             )
-        found = await self._run(self._template.content.script, locator, secret)
+        found = await self._run(self._template.content.script, locator)
         if isinstance(found, Absence):
             raise NotFound(
                 "secret_empty",
@@ -138,7 +138,7 @@ class CustomStore:
                 "the value is empty or the text null, which mean that there is none where a script reads",
                 "store another value",
             )
-        await self._run(self._template.content.write, locator, secret, value)
+        await self._run(self._template.content.write, locator, value)
         return fingerprint(self._surroundings.zone, secret.aad, locator, value)
 
     async def remove(self, locator: str, secret: SecretVersion, version: str) -> None:
@@ -155,14 +155,12 @@ class CustomStore:
                 f"the template {self._template.identifier}@{self._template.version} has no script that removes",
                 "give the template one in a new version, and sign the connector anew: privyseal template reconcile",
             )
-        await self._run(self._template.content.remove, locator, secret)
+        await self._run(self._template.content.remove, locator)
 
     async def close(self) -> None:
         """Nothing stays open."""
 
-    async def _run(
-        self, script: str, locator: str, secret: SecretVersion, value: Plaintext | None = None
-    ) -> Plaintext | Absence:
+    async def _run(self, script: str, locator: str, value: Plaintext | None = None) -> Plaintext | Absence:
         self._surroundings.policy.check_scripts()
         content, given = self._template.content, read_inputs(locator)
         texts = merged(content, self._settings, given)
