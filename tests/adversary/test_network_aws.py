@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,11 @@ from shared.documents.jws import Verified
 from shared.errors import Conflict, Denied, NotFound, PrivySealError, Tampered, Unauthenticated
 from shared.messages import Result, Task
 from tests.adversary.aws_stage import (
-    IDENTITY,
     NAMED,
     OTHER_VALUE,
     VALUE,
     Case,
     acting_on,
-    casting,
     change_tasks,
     new_key,
     refused,
@@ -33,21 +30,6 @@ from tests.adversary.aws_stage import (
 )
 from tests.adversary.evil_manager import code_of
 from tests.fakes.kms import ACCESS_KEY, ROLE, SECRET_KEY
-from tests.servers.emulators import Moto
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    with Moto() as one:
-        yield one
-
-
-@pytest.fixture
-async def case(tmp_path: Path, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
-    for name, text in IDENTITY.items():
-        monkeypatch.setenv(name, text)
-    async with casting(tmp_path, moto) as one:
-        yield one
 
 
 async def test_a_value_in_kms_is_stored_and_revealed_over_the_real_protocol(case: Case) -> None:

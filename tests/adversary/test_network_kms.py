@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,33 +12,15 @@ import pytest
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Tampered, Unavailable
 from tests.adversary.aws_stage import (
-    IDENTITY,
     OTHER_VALUE,
     VALUE,
     Case,
-    casting,
     change_tasks,
     refused,
     second,
     task_of,
 )
 from tests.fakes.world import pins_of
-from tests.servers.emulators import Moto
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Moto]:
-    with Moto() as one:
-        yield one
-
-
-@pytest.fixture
-async def case(tmp_path: Path, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
-    for name, text in IDENTITY.items():
-        monkeypatch.setenv(name, text)
-    async with casting(tmp_path, moto) as one:
-        yield one
-
 
 # ---- a record of one connector, opened through another
 
