@@ -7,18 +7,22 @@ older than one that was seen. Must not send a value anywhere; sealing and openin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
 
 from client.clock import Clock
+from client.patience import Patience
 from client.state import State
 from client.transport import Reply, Transport, whole_number
 from shared.canonical import digest
 from shared.crypto.identity import Identity
 from shared.documents.account import AccountDocument
 from shared.documents.fields import Revisioned
+from shared.documents.group import GroupDocument
 from shared.documents.jws import Verified, parse
 from shared.documents.status import StatusDocument
 from shared.errors import Conflict, Malformed, NotFound, NotReady, PrivySealError, Tampered, Unavailable
@@ -30,6 +34,8 @@ from shared.trust.status import live
 TRUST_SECONDS = 60
 """How old the trust documents may be before a long-lived client asks for newer ones."""
 
+
+_NONE = Patience()
 
 MOST_PAGES = 10_000
 LONGEST_CURSOR = 1_024
@@ -63,9 +69,12 @@ class Account:
         self.skew_seconds = 0
         self.refused: list[PrivySealError] = []
         """Grants and groups that the manager showed and that nobody founded."""
+        self.unfounded: dict[str, tuple[int, str]] = {}
+        """Groups among them by name, as (revision, digest): whoever takes one over goes on from there."""
         self.tracer: Tracer = Untraced()
         self.traceparent = ""
         """The span that everything done here belongs to, if there is one."""
+        self._patience: ContextVar[Patience] = ContextVar("patience")
         self._synced_at: float | None = None
         self._syncing = asyncio.Lock()
         self._chain: dict[int, str] = {}
@@ -172,6 +181,8 @@ class Account:
         book = self.book
         status = [book.status.compact] if book.status else []
         ordered = [
+            if why.code == "group_unfounded" and isinstance(left := parse(compact).document, GroupDocument):
+                self.unfounded[left.id] = (left.rev, digest(compact))
             *(self._chain[rev] for rev in sorted(self._chain)),
             *([self._status_base] if self._status_base else []),
             *status,

@@ -70,7 +70,7 @@ class Groups:
         def make(now: int) -> list[Signable]:
             first = GroupDocument(v=1, acct=account.id, id=name, rev=1, iat=now)
             # Of one whose signer is no administrator any more the tags don't count, but it has to be followed all the same.
-            rev, prev = account.book.newest(first) or (0, None)
+            rev, prev = account.book.newest(first) or account.unfounded.get(name) or (0, None)
             known = account.book.groups.get(name)
             tags = change(known.document.tags if known is not None else ()) if change is not None else ()
             document = GroupDocument(

@@ -13,7 +13,9 @@ from client.context import Contexts
 from client.dev import DevEnvironment
 from client.doctor import examine
 from client.orders import Timing
+from client.rootkeys import load_root
 from client.sdk import Client
+from shared.crypto.identity import Identity
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotFound, NotReady
 
@@ -175,3 +177,32 @@ async def test_what_came_of_a_run_by_a_groups_tag_opens_also_when_the_group_has_
         assert opened.opened.name in {"a", "b"} and order.document.selectors
         await client.groups.set("builders", ["weekly"])
         assert (await client.orders.open("nightly")).opened.delegate == opened.opened.delegate
+
+
+async def test_who_removes_an_administrator_adopts_his_groups_and_who_revokes_his_key_stops_their_delegates(
+    environment: DevEnvironment,
+) -> None:
+    root = load_root(environment.root_key, lambda _: None)
+    async with environment.client() as client:
+        for ends in ("removed", "revoked"):
+            other, account = Identity.generate(), client.account
+            await client.administrators.add(ends, other.key, root)
+            async with Client(environment.url, account.id, other) as theirs:
+                made = await theirs.groups.set("builders", [ends])
+            assert (await client.reveal("account.token", selectors=[ends])) == Plaintext(b"value")
+            if ends == "removed":
+                assert await client.administrators.remove(ends, root) >= 1
+                adopted = await client.groups.get("builders")
+                assert (adopted.document.tags, adopted.document.prev) == ((ends,), made.digest)
+                assert (await client.reveal("account.token", selectors=[ends])) == Plaintext(b"value")
+            else:
+                await client.publisher.revoke_key(other.kid)
+                with pytest.raises(NotReady):
+                    await client.reveal("account.token", selectors=[ends])
+                # One that has never seen what he signed while it counted.
+                async with Client(environment.url, account.id, client.account.identity) as fresh:
+                    found = {one.subject: one.level for one in await examine(fresh)}
+                    assert found["group builders"] == "fail"
+                    again = await fresh.groups.set("builders", [ends])
+                assert again.document.prev == made.digest
+                assert (await client.reveal("account.token", selectors=[ends])) == Plaintext(b"value")
