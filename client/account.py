@@ -7,15 +7,12 @@ older than one that was seen. Must not send a value anywhere; sealing and openin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from client.clock import Clock
-from client.patience import Patience
 from client.state import State
 from client.transport import Reply, Transport, whole_number
 from shared.canonical import digest
@@ -34,8 +31,6 @@ from shared.trust.status import live
 TRUST_SECONDS = 60
 """How old the trust documents may be before a long-lived client asks for newer ones."""
 
-
-_NONE = Patience()
 
 MOST_PAGES = 10_000
 LONGEST_CURSOR = 1_024
@@ -74,7 +69,6 @@ class Account:
         self.tracer: Tracer = Untraced()
         self.traceparent = ""
         """The span that everything done here belongs to, if there is one."""
-        self._patience: ContextVar[Patience] = ContextVar("patience")
         self._synced_at: float | None = None
         self._syncing = asyncio.Lock()
         self._chain: dict[int, str] = {}
