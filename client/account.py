@@ -7,12 +7,15 @@ older than one that was seen. Must not send a value anywhere; sealing and openin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
 
 from client.clock import Clock
+from client.patience import Patience
 from client.state import State
 from client.transport import Reply, Transport, whole_number
 from shared.canonical import digest
@@ -31,6 +34,8 @@ from shared.trust.status import live
 TRUST_SECONDS = 60
 """How old the trust documents may be before a long-lived client asks for newer ones."""
 
+
+_NONE = Patience()
 
 MOST_PAGES = 10_000
 LONGEST_CURSOR = 1_024
@@ -69,11 +74,26 @@ class Account:
         self.tracer: Tracer = Untraced()
         self.traceparent = ""
         """The span that everything done here belongs to, if there is one."""
+        self._patience: ContextVar[Patience] = ContextVar("patience")
         self._synced_at: float | None = None
         self._syncing = asyncio.Lock()
         self._chain: dict[int, str] = {}
         self._status_base = ""
         self._remember()
+
+    @property
+    def patience(self) -> Patience:
+        """How long what is asked for here waits for a delegate."""
+        return self._patience.get(_NONE)
+
+    @contextmanager
+    def waiting(self, patience: Patience) -> Iterator[None]:
+        """What is asked for meanwhile, by this asyncio task and those that it starts, waits for a delegate."""
+        token = self._patience.set(patience)
+        try:
+            yield
+        finally:
+            self._patience.reset(token)
 
     def path(self, rest: str) -> str:
         """The path of one of the account's resources."""

@@ -284,6 +284,7 @@ class Connectors:
                 selectors=selectors,
                 credentials=self._directory.credentials([newest]),
                 usage=usage,
+                lasting_seconds=account.patience.lasting_seconds,
             )
 
         began = time.monotonic()

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from client.account import Account
 from client.outcomes import FINAL_STATES, Opened, Outcome, open_outcome
+from client.patience import Detached
 from client.tasks import SignedTask
 from client.transport import PROTOBUF, Reply, expired, is_unsent, pause_after
 from shared.documents.task import TaskDocument
@@ -38,6 +39,8 @@ from shared.wire import submission_pb2 as pb
 SIGNINGS = 4
 POLL_SECONDS = 30
 WAIT_SECONDS = 120.0
+UNREACHED_SECONDS = 60.0
+GIVING_UP_SECONDS = 2.0
 _MOVED_ON = frozenset({"pin_stale", "pin_unknown", "version_exists", "version_newer"})
 _BEHIND = frozenset({"status_behind", "documents_missing", "generation_missing", "group_stale"})
 _BEHIND_PAUSE_SECONDS = 0.3
@@ -61,6 +64,9 @@ async def perform(
     patience = wait_seconds
     for signing in range(1, SIGNINGS + 1):
         task = make()
+        if account.patience.seconds and task.document.repeat == "any":
+            # It may begin at the last moment.
+            wait_seconds = account.patience.seconds + WAIT_SECONDS
         try:
             return task, await (run or submit)(account, task, wait_seconds)
         except (Conflict, StaleRecipient) as why:
@@ -108,18 +114,15 @@ async def submit(account: Account, task: SignedTask, wait_seconds: float) -> Ope
 
 
 async def _submitted(account: Account, task: SignedTask, wait_seconds: float, traceparent: str) -> Opened:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + wait_seconds
-    outcome = await _send(account, task, wait_seconds, traceparent)
-    while outcome.state not in FINAL_STATES:
-        left = until - loop.time()
-        if left <= 0:
-            with suppress(PrivySealError):
-                await account.ask("DELETE", f"tasks/{task.digest}")
-            raise expired(f"the task {task.digest}", wait_seconds)
-        poll = max(1, min(POLL_SECONDS, int(left)))
-        reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": poll}, wait_seconds=poll)
-        outcome = _outcome(reply)
+    until = asyncio.get_running_loop().time() + wait_seconds
+    if account.patience.seconds and task.document.repeat == "any":
+        outcome = await _patiently(account, task, wait_seconds, traceparent)
+    else:
+        outcome = await _polled(account, task, await _send(account, task, wait_seconds, traceparent), until)
+    if outcome.state not in FINAL_STATES:
+        with suppress(PrivySealError):
+            await account.ask("DELETE", f"tasks/{task.digest}")
+        raise expired(f"the task {task.digest}", wait_seconds)
     if not outcome.answer:
         raise unanswered(outcome)
     try:
@@ -134,6 +137,62 @@ async def _submitted(account: Account, task: SignedTask, wait_seconds: float, tr
     except PrivySealError as why:
         why.facts.setdefault("task", task.digest)
         raise
+
+
+async def _polled(account: Account, task: SignedTask, outcome: Outcome, until: float) -> Outcome:
+    """The outcome once there is one, or what it is when the time is over."""
+    while outcome.state not in FINAL_STATES:
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0:
+            return outcome
+        poll = max(1, min(POLL_SECONDS, int(left)))
+        reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": poll}, wait_seconds=poll)
+        outcome = _outcome(reply)
+    return outcome
+
+
+async def _patiently(account: Account, task: SignedTask, wait_seconds: float, traceparent: str) -> Outcome:
+    """The same of a task that may wait in the manager's queue: a manager that is gone for a while is asked again.
+
+    Raises Detached where nobody is to wait here, and Conflict where the world has moved on while it waited.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    until, attempt = began + wait_seconds, 0
+    kept: Outcome | None = None
+    try:
+        while True:
+            attempt += 1
+            try:
+                if kept is None:
+                    kept = await _send(account, task, 1 if account.patience.is_detached else wait_seconds, traceparent)
+                if account.patience.is_detached and kept.state not in FINAL_STATES:
+                    raise Detached(task.digest, kept.state)
+                outcome = await _polled(account, task, kept, until)
+                break
+            except NotFound:
+                if kept is None:
+                    raise
+                # It forgot it, from a backup perhaps: to hand the same signed task in again is harmless.
+                kept = None
+                await asyncio.sleep(_BEHIND_PAUSE_SECONDS)
+            except (Unavailable, Overloaded) as why:
+                pause, now = pause_after(why, min(attempt, 5)), loop.time()
+                # Who never reached it has the wrong address rather than a manager that is gone for a while.
+                if why.code == "tls_failed" or now + pause > (until if kept else began + UNREACHED_SECONDS):
+                    raise
+                await asyncio.sleep(pause)
+    except asyncio.CancelledError:
+        # Whoever gives up here doesn't want it done later.
+        with suppress(PrivySealError, TimeoutError):
+            async with asyncio.timeout(GIVING_UP_SECONDS):
+                await account.ask("DELETE", f"tasks/{task.digest}")
+        raise
+    if not outcome.answer and outcome.code in _MOVED_ON:
+        raise Conflict(outcome.code, "the manager says that the world moved on while the task waited", unsigned=True)
+    if loop.time() - began > POLL_SECONDS:
+        await account.sync()
+    return outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +237,7 @@ async def _send(account: Account, task: SignedTask, wait_seconds: float, tracepa
             "POST",
             "tasks",
             data=body,
-            query={"wait": wait},
+            query={"wait": wait, **_served(account, again)},
             headers={"traceparent": traceparent} if traceparent else None,
             repeatable=again,
             wait_seconds=wait,
@@ -207,6 +266,13 @@ def _untold(task: TaskDocument, is_unknown: bool) -> Unavailable:
         f"the connection broke while the task was sent, and {what}: it may have happened or not, or happen yet",
         f"it can't begin later than {task.exp - task.iat} seconds after it was signed: look then at what it was to change, and try again",
     )
+
+
+def _served(account: Account, again: bool) -> dict[str, str | int]:
+    """What the manager is told of how it may serve the task."""
+    patience = account.patience
+    told: dict[str, str | int] = {} if patience.priority == "normal" else {"priority": patience.priority}
+    return {**told, "queue": 1} if patience.seconds and again else told
 
 
 def unanswered(outcome: Outcome) -> PrivySealError:

@@ -71,6 +71,7 @@ class Logins:
                 selectors=selectors,
                 credentials=self._directory.credentials([], [newest.secret.document]),
                 usage=usage,
+                lasting_seconds=account.patience.lasting_seconds,
             )
 
         began = monotonic()

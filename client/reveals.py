@@ -114,6 +114,7 @@ class Reveals:
                 selectors=selectors,
                 credentials=self._directory.credentials(one.connector for one in subjects),
                 usage=usage,
+                lasting_seconds=self._account.patience.lasting_seconds,
             )
 
         try:
@@ -165,6 +166,7 @@ class Reveals:
                 selectors=selectors,
                 credentials=self._directory.credentials([now_known.connector]),
                 usage=usage,
+                lasting_seconds=self._account.patience.lasting_seconds,
             )
 
         _, opened = await perform(self._account, make, self._directory.learn, WAIT_SECONDS)

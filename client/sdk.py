@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
@@ -41,6 +42,7 @@ from client.meanings import NOTHING
 from client.oidc import Issuers
 from client.order_keys import OrderKeys
 from client.orders import Orders
+from client.patience import LONGEST_SECONDS, Detached, Patience
 from client.publish import Publisher
 from client.readers import Readers
 from client.scopes import Scopes
@@ -58,6 +60,7 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.usage import TaskUsage, Usage
 from shared.errors import Malformed, PrivySealError
 from shared.names import check_account
+from shared.task import Priority
 from shared.tracing import Untraced
 
 __all__ = ["Client", "Plaintext"]
@@ -272,6 +275,33 @@ class Client:
     ) -> None:
         """Deletes a secret with all its versions; `force` although connectors name it. See `Secrets.delete`."""
         await self.secrets.delete(reference, selectors=selectors, force=force, usage=usage)
+
+    def waiting(self, seconds: int, *, priority: Priority = "normal") -> AbstractContextManager[None]:
+        """What is asked for within waits so long, at most a day, for a delegate that can take it, kept by the manager meanwhile.
+
+        `with client.waiting(3_600): value = await client.reveal("account.token")`. It holds for the asyncio task that enters it and
+        those that this one starts; what may happen only once doesn't wait. `seconds` 0 only says how urgent it is.
+        """
+        return self.account.waiting(Patience(seconds, priority))
+
+    async def hand_over(
+        self,
+        act: Callable[[Client], Awaitable[object]],
+        seconds: int = LONGEST_SECONDS,
+        *,
+        priority: Priority = "normal",
+    ) -> str:
+        """The digest of the task that `act` begins, once the manager keeps it; empty where it was done at once.
+
+        `await client.hand_over(lambda one: one.store("token", value))`. Nobody here waits for its outcome, which
+        `privyseal task list` and the audit tell, by the manager's word.
+        """
+        with self.account.waiting(Patience(seconds, priority, is_detached=True)):
+            try:
+                await act(self)
+            except Detached as handed:
+                return handed.task
+        return ""
 
     async def close(self) -> None:
         """Keeps what was seen and ends the connections."""

@@ -161,6 +161,7 @@ class Secrets:
                 credentials=self._directory.credentials([subject.connector]),
                 documents=documents,
                 usage=usage,
+                lasting_seconds=self._account.patience.lasting_seconds,
             )
 
         task, opened = await perform(self._account, make, self._directory.learn, self.wait_seconds)

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 from client.choice import Choice
 from client.drafts import new_id
+from client.patience import LASTING_SECONDS
 from shared.aad import Aad
 from shared.canonical import b64u, blob_digest, digest
 from shared.command import Command, pack
@@ -35,9 +36,6 @@ from shared.trust.book import Book
 from shared.trust.status import live
 from shared.trust.uses import FETCH, PERMISSIONS, TEMPLATE_PERMISSIONS, fetched_resource
 from shared.values import recipient_of_keyring
-
-LASTING_SECONDS = 900
-"""How long a task may wait for its start when nobody says otherwise: its submitter is waiting for it, and gives up."""
 
 Operation = Literal["check", "delete", "exec", "reveal", "store"]
 

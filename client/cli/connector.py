@@ -14,6 +14,7 @@ from client.cli.output import age, left, moment, refusals
 from client.cli.prompts import confirm, interactive
 from client.cli.session import Leaf, Nouns, Session, session
 from client.cli.usage import shown, stated, stating
+from client.cli.waiting import waiting
 from shared.errors import Conflict, Malformed, NotReady, PrivySealError
 from shared.names import ACCOUNT_SCOPE, Scope
 
@@ -202,6 +203,7 @@ def delete(context: click.Context, reference: str, yes: bool) -> None:
 @choosing
 @stating
 @click.pass_context
+@waiting
 def test(
     context: click.Context,
     reference: str,

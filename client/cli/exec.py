@@ -13,6 +13,7 @@ from client.cli.pairs import pairs
 from client.cli.session import Leaf, Session, session
 from client.cli.usage import stated, stating
 from client.cli.variables import variables_of, varying
+from client.cli.waiting import urgent
 from client.meanings import meaning
 from shared.errors import PrivySealError
 
@@ -55,6 +56,7 @@ _SIGNALLED = 128
 @stating
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.pass_context
+@urgent
 def exec_(
     context: click.Context,
     secrets: tuple[str, ...],

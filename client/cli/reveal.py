@@ -13,6 +13,7 @@ from client.cli.delegates import choosing
 from client.cli.session import Leaf, Session, session
 from client.cli.usage import stated, stating
 from client.cli.variables import variables_of, varying
+from client.cli.waiting import waiting
 from client.home import write_private
 from shared.errors import Malformed, PrivySealError
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @varying
 @stating
 @click.pass_context
+@waiting
 def reveal(
     context: click.Context,
     references: tuple[str, ...],

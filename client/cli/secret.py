@@ -17,7 +17,9 @@ from client.cli.prompts import confirm, hidden_value, interactive, read_value_fi
 from client.cli.reveal import reveal
 from client.cli.session import Leaf, Nouns, session
 from client.cli.usage import labels, shown, stated, stating
+from client.cli.waiting import detaching
 from client.limits import too_long
+from client.patience import Detached
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Malformed
 from shared.names import ACCOUNT_SCOPE
@@ -69,6 +71,7 @@ secret.add_command(copy)
 @click.option("--usage-any", is_flag=True, help="all tasks may use it again")
 @stating
 @click.pass_context
+@detaching
 def set_(
     context: click.Context,
     reference: str,
@@ -148,7 +151,15 @@ def set_(
             labels=own if own or usage_any else UNSET,
         )
 
-    stored = run.run(act)
+    try:
+        stored = run.run(act)
+    except Detached as handed:
+        run.out.done(
+            f"the manager keeps it for a delegate: privyseal task show {handed.task}",
+            task=handed.task,
+            state=handed.state,
+        )
+        return
     document = stored.secret.document
     run.out.done(
         f"{'made' if stored.created else 'stored'} {document.identifier} in {document.scope}, version {stored.n}",

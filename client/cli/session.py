@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from client.cli.output import Format, Output
+from client.patience import Patience
 
 if TYPE_CHECKING:
     from client.context import Context
@@ -36,6 +37,8 @@ class Session:
     output: Format | None = None
     quiet: bool | None = None
     ca_file: str | None = None
+    patience: Patience = Patience()  # noqa: RUF009 (frozen)
+    """What the command's options say of waiting; no option of every command."""
 
     @property
     def out(self) -> Output:
@@ -90,7 +93,8 @@ class Session:
         async def acting() -> T:
             async with self.client() as client:
                 try:
-                    return await act(client)
+                    with client.account.waiting(self.patience):
+                        return await act(client)
                 finally:
                     self._warn(client)
 
