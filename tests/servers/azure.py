@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.fakes.azure_vault import ALL_RIGHTS, AzureVault, Refused
 from tests.fakes.entra import App, Entra, Rejected
+from tests.servers.answering import Handler, Server
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 CLIENT = "11111111-2222-4333-8444-555555555555"
@@ -156,22 +156,9 @@ def _hits(where: str, method: str) -> Callable[[str, str], bool]:
     return lambda asked, path: path.startswith(where) and method in {"", asked}
 
 
-def _server(azure: Azure) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 60
-        wbufsize = 65_536  # headers and body in one packet
-
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 (the library's word)
-            pass
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (OSError, ValueError):
-                self.close_connection = True
-
-        def _answer(self) -> None:
+def _server(azure: Azure) -> Server:
+    class Answering(Handler):
+        def respond(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             query = dict(parse_qsl(parts.query))
@@ -186,12 +173,7 @@ def _server(azure: Azure) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(told)
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer  # noqa: N815 (the library's names)
-
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.daemon_threads = True
-    made.block_on_close = False
-    return made
+    return Server(Answering)
 
 
 @contextmanager

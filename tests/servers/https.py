@@ -18,7 +18,6 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -27,6 +26,7 @@ from urllib.parse import parse_qsl, urlsplit
 from cryptography import x509
 
 from tests.fakes.authority import Authority
+from tests.servers.answering import Handler, Server
 
 LONGEST_WAIT = 30.0
 
@@ -151,22 +151,9 @@ def _context(authority: Authority, clients: Authority | None, required: bool) ->
     return context
 
 
-def _server(site: Https) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 60
-        wbufsize = 65_536  # headers and body in one packet
-
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 (the library's word)
-            pass
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (OSError, ValueError):
-                self.close_connection = True
-
-        def _answer(self) -> None:
+def _server(site: Https) -> Server:
+    class Answering(Handler):
+        def respond(self) -> None:
             parts = urlsplit(self.path)
             shown = self.connection.getpeercert(binary_form=True)
             reply = site.answered(
@@ -189,13 +176,4 @@ def _server(site: Https) -> ThreadingHTTPServer:
             self.wfile.write(reply.body)
             self.close_connection = self.close_connection or reply.announced is not None
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer  # noqa: N815 (the library's names)
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        block_on_close = False
-
-        def handle_error(self, *_: Any) -> None:
-            """A client that breaks off, or isn't let in, is no error here."""
-
-    return Server(("127.0.0.1", 0), Handler)
+    return Server(Answering)
