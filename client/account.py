@@ -23,7 +23,6 @@ from shared.crypto.identity import Identity
 from shared.documents.account import AccountDocument
 from shared.documents.fields import Revisioned
 from shared.documents.group import GroupDocument
-from shared.documents.group import GroupDocument
 from shared.documents.jws import Verified, parse
 from shared.documents.status import StatusDocument
 from shared.errors import Conflict, Malformed, NotFound, NotReady, PrivySealError, Tampered, Unavailable
@@ -72,8 +71,6 @@ class Account:
         """Grants and groups that the manager showed and that nobody founded."""
         self.unfounded: dict[str, tuple[int, str]] = {}
         """Groups among them by name, as (revision, digest): whoever takes one over goes on from there."""
-        self.unfounded: dict[str, tuple[int, str]] = {}
-        """Groups among them by name, as (revision, digest): whoever takes one over goes on from there."""
         self.tracer: Tracer = Untraced()
         self.traceparent = ""
         """The span that everything done here belongs to, if there is one."""
@@ -83,6 +80,20 @@ class Account:
         self._chain: dict[int, str] = {}
         self._status_base = ""
         self._remember()
+
+    @property
+    def patience(self) -> Patience:
+        """How long what is asked for here waits for a delegate."""
+        return self._patience.get(_NONE)
+
+    @contextmanager
+    def waiting(self, patience: Patience) -> Iterator[None]:
+        """What is asked for meanwhile, by this asyncio task and those that it starts, waits for a delegate."""
+        token = self._patience.set(patience)
+        try:
+            yield
+        finally:
+            self._patience.reset(token)
 
     def path(self, rest: str) -> str:
         """The path of one of the account's resources."""
@@ -186,8 +197,6 @@ class Account:
         book = self.book
         status = [book.status.compact] if book.status else []
         ordered = [
-            if why.code == "group_unfounded" and isinstance(left := parse(compact).document, GroupDocument):
-                self.unfounded[left.id] = (left.rev, digest(compact))
             *(self._chain[rev] for rev in sorted(self._chain)),
             *([self._status_base] if self._status_base else []),
             *status,
