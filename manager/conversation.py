@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 
 from manager.assignment import Assignment
 from manager.clock import Clock
-from manager.fleet import Delegate
+from manager.fleet import TELL_SECONDS, Delegate
 from shared.documents.fields import Revisioned
 from shared.documents.jws import Verified
 from shared.errors import Conflict
@@ -36,8 +38,13 @@ async def converse(
     is_sent, began = False, 0.0
     try:
         # The sending counts too: a delegate that doesn't read would keep the task for ever.
-        async with asyncio.timeout(seconds):
-            await _give(assignment, delegate)
+        async with asyncio.timeout(seconds) as bound:
+            hurry = partial(_hurry, bound)
+            assignment.reply.add_done_callback(hurry)
+            try:
+                await _give(assignment, delegate)
+            finally:
+                assignment.reply.remove_done_callback(hurry)
             is_sent, began = True, clock.monotonic()
             handed()
             return await assignment.reply
@@ -55,6 +62,15 @@ async def converse(
     finally:
         if is_sent:
             assignment.times.executed += clock.monotonic() - began
+
+
+def _hurry(bound: asyncio.Timeout, _: asyncio.Future[Result | Need]) -> None:
+    """Given up, or lost, before it was all sent: a delegate that doesn't read has as long as for anything that it is told."""
+    before = bound.when()
+    # It may have been sent in the same moment, and the time with it be over.
+    with suppress(RuntimeError):
+        if before is not None:
+            bound.reschedule(min(before, asyncio.get_running_loop().time() + TELL_SECONDS))
 
 
 async def _give(assignment: Assignment, delegate: Delegate) -> None:

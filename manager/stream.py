@@ -273,6 +273,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         if certificate.document.key != delegate.certificate.document.key:
             raise Unauthenticated("certificate_foreign", "the new certificate is of another identity")
         self._fleet.renew(delegate, certificate, book.groups)
+        # With other tags it may fit what waits.
+        self._dispatcher.offer(delegate)
 
     @property
     def look_seconds(self) -> float:

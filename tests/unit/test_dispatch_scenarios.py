@@ -1,0 +1,69 @@
+"""Single stories of the dispatch protocol, on the stage of its state machine: each is one that went wrong, or nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from manager.outcomes import Finished
+from shared.messages import Credit
+from tests.fakes.dispatch_invariants import ALWAYS
+from tests.fakes.dispatch_stage import Stage
+from tests.fakes.lines import ROOM
+
+EU: dict[str, Any] = {"by_ben": False, "selector": "eu", "priority": "normal", "to": 0}
+
+
+@pytest.fixture(name="stage")
+def _stage() -> Iterator[Stage]:
+    stage = Stage()
+    try:
+        yield stage
+        for one in ALWAYS:
+            one(stage)
+    finally:
+        stage.close()
+
+
+def told(stage: Stage) -> list[str]:
+    """What the requests were answered, in their order; "" for those that wait."""
+    return [run.outcomes[0].code if run.outcomes else "" for run in stage.runs]
+
+
+def test_a_delegate_with_a_new_certificate_gets_what_waited_for_one_like_it(stage: Stage) -> None:
+    stage.start_delegate("alpha", 1, ("eu",))
+    stage.gate.is_shut = True
+    stage.start_rogue("mallory", ())
+    rogue = stage.rogues[0]
+    rogue.say(Credit(2))
+    for _ in range(2):
+        stage.submit("check", **EU)
+    assert not rogue.tasks
+    rogue.renew(("eu",))
+    stage.loop.settle()
+    assert len(rogue.tasks) == 1
+
+
+@pytest.mark.parametrize("op", ["check", "exec"])
+def test_who_gives_up_a_task_waits_for_no_delegate_that_does_not_read(stage: Stage, op: Any) -> None:
+    stage.start_rogue("mallory", ("eu",))
+    rogue = stage.rogues[0]
+    rogue.say(Credit(5))
+    stage.loop.settle()
+    assert rogue.line is not None
+    # It doesn't read, and is never silent.
+    rogue.line.down.is_held = True
+    rogue.line.down.under_way.extend([object()] * ROOM)
+    stage.submit(op, **EU)
+    assert told(stage) == [""]
+    began = stage.loop.moment
+    stage.cancel(0)
+    while not stage.runs[0].is_over:
+        stage.advance(1.0)
+        rogue.say(Credit(1))
+    assert told(stage) == ["task_cancelled"]
+    # As long as `Delegate.tell` has patience; then it is cut.
+    assert stage.loop.moment - began <= 31
+    assert not isinstance(stage.runs[0].outcomes[0], Finished)
