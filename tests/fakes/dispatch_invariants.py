@@ -99,7 +99,7 @@ def who_gives_up_waits_no_longer(stage: Stage) -> None:
     for run in stage.runs:
         if run.manager is stage.manager and run.cancelled_at is not None and not run.is_over:
             unread = any(len(line.down.under_way) >= ROOM for line in stage.network.lines)
-            assert stage.loop.moment - run.cancelled_at <= (TELL_SECONDS if unread else 0)
+            assert unread and stage.loop.moment - run.cancelled_at <= TELL_SECONDS
 
 
 def nobody_holds_more_than_its_credits(stage: Stage) -> None:

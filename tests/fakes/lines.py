@@ -26,7 +26,7 @@ import grpc.aio
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 _AbortError: Any = grpc.aio.AbortError
 
-ROOM = 64
+ROOM = 8
 """Messages that are under way in one direction before who writes has to wait."""
 
 MOST_KEPT = 64

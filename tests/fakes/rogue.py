@@ -17,7 +17,18 @@ from shared.codec import ManagerReader, delegate_messages
 from shared.documents.answer import AnswerDocument, Code
 from shared.documents.task import EXEC
 from shared.hello import hello_message
-from shared.messages import Cancel, Challenge, Credit, FromDelegate, FromManager, Hello, Need, Result, Task
+from shared.messages import (
+    Cancel,
+    Challenge,
+    Credit,
+    FromDelegate,
+    FromManager,
+    Hello,
+    Need,
+    NewCertificate,
+    Result,
+    Task,
+)
 from tests.fakes.lines import END, Line, Network
 from tests.fakes.steered import SteeredLoop
 from tests.fakes.world import World
@@ -80,9 +91,7 @@ class Rogue:
     def _hear(self, message: FromManager) -> None:
         match message:
             case Challenge():
-                compact = self._world.certificate(
-                    key=self.identity.key, name=self.name, tags=tuple(sorted({self.name, *self._tags}))
-                ).compact
+                compact = self._certificate()
                 proof = self.identity.sign(hello_message(self._url, message.nonce, compact))
                 self.say(Hello(compact, proof, self._url, "0", ("Local", EXEC), (1,), 4))
             case Task():
@@ -92,6 +101,15 @@ class Rogue:
                 self.begun.append(message.id)
             case Cancel():
                 pass
+
+    def renew(self, tags: tuple[str, ...]) -> None:
+        """Other tags by a new certificate."""
+        self._tags = tags
+        self.say(NewCertificate(self._certificate()))
+
+    def _certificate(self) -> str:
+        tags = tuple(sorted({self.name, *self._tags}))
+        return self._world.certificate(key=self.identity.key, name=self.name, tags=tags).compact
 
     def say(self, message: FromDelegate) -> None:
         """Puts it on its way, however much is there already."""

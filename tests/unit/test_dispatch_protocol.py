@@ -196,7 +196,8 @@ class Protocol(RuleBasedStateMachine):
         if self.stage.delegates:
             one = self.stage.delegates[at % len(self.stage.delegates)]
             line = self.stage.network.of(one.name)
-            old = [wire for each in one.lines for wire in each.down.arrived if wire.WhichOneof("message") == "task"]
+            never = {each.task.digest for each in self.stage.submissions if each.is_never}
+            old = [wire for each in one.lines for wire in each.down.arrived if wire.task.id in never]
             if old and line is not None:
                 line.deliver_again(old[which % len(old)])
                 self.stage.loop.settle()
@@ -239,6 +240,14 @@ class Protocol(RuleBasedStateMachine):
                 rogue.need(rogue.tasks[which % len(rogue.tasks)], ("A" * 43,))
                 rogue.say(Credit(1))
                 self.stage.loop.settle()
+
+    @rule(at=WHICH, tags=TAGS)
+    def a_rogue_is_certified_anew(self, at: int, tags: tuple[str, ...]) -> None:
+        """With other tags."""
+        rogue = self._rogue(at)
+        if rogue is not None:
+            rogue.renew(tags)
+            self.stage.loop.settle()
 
     @rule(
         at=WHICH,
