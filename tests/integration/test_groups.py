@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
@@ -206,3 +207,22 @@ async def test_who_removes_an_administrator_adopts_his_groups_and_who_revokes_hi
                     again = await fresh.groups.set("builders", [ends])
                 assert again.document.prev == made.digest
                 assert (await client.reveal("account.token", selectors=[ends])) == Plaintext(b"value")
+
+
+async def test_a_task_that_waits_for_a_tag_that_nobody_has_runs_as_soon_as_a_group_gets_it(
+    environment: DevEnvironment,
+) -> None:
+    tag = f"awaited-{secrets.token_hex(4)}"
+
+    async def reveal(client: Client) -> Plaintext:
+        with client.waiting(60):
+            return await client.reveal("account.token", selectors=[tag])
+
+    async with environment.client() as client, environment.client() as other:
+        waiting = asyncio.create_task(reveal(client))
+        async with asyncio.timeout(10):
+            while not any(one.get("state") == "queued" for one in await other.views.tasks()):
+                await asyncio.sleep(0.05)
+        await other.groups.set("builders", [tag])
+        async with asyncio.timeout(20):
+            assert await waiting == Plaintext(b"value")
