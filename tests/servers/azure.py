@@ -12,27 +12,21 @@ responses" describes); each request is noted; faults come when they are told to.
 from __future__ import annotations
 
 import json
-import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from tests.fakes.authority import Authority
 from tests.fakes.azure_vault import ALL_RIGHTS, AzureVault, Refused
 from tests.fakes.entra import App, Entra, Rejected
 from tests.servers.answering import Handler, Server
+from tests.servers.https import server_context
 
 TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 CLIENT = "11111111-2222-4333-8444-555555555555"
@@ -82,8 +76,9 @@ class Azure:
         return f"vault={self.url},login={self.url},identity={self.url}"
 
     def __enter__(self) -> Self:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(_certified(self.authority))
+        authority = Authority("Azure on loopback")
+        self.authority.write_bytes(authority.certificate)
+        context = server_context(authority)
         # The handshake is its thread's: somebody who never ends it keeps nobody waiting.
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread.start()
@@ -181,30 +176,3 @@ def trusted(azure: Azure, setenv: Callable[[str, str], None]) -> Iterator[None]:
     """SSL_CERT_FILE is that server's authority."""
     setenv("SSL_CERT_FILE", str(azure.authority))
     yield
-
-
-def _certified(authority: Path) -> Path:
-    """A certificate for 127.0.0.1 that is its own authority; the file with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Azure on loopback")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    authority.write_bytes(pem)
-    both = authority.with_name("server.pem")
-    both.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + pem
-    )
-    return both

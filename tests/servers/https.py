@@ -84,7 +84,7 @@ class Https:
         self._provider = provider
         self._faults: list[_Fault] = []
         self._lock = threading.Lock()
-        self._context = _context(self.authority, clients, required)
+        self._context = server_context(self.authority, clients, required)
         self._server = _server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
@@ -139,7 +139,8 @@ class Https:
         return fault.reply
 
 
-def _context(authority: Authority, clients: Authority | None, required: bool) -> ssl.SSLContext:
+def server_context(authority: Authority, clients: Authority | None = None, required: bool = False) -> ssl.SSLContext:
+    """Of a server with a certificate of `authority`, which asks for one of `clients` where there are some."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory(prefix="https-") as folder:
         both = Path(folder) / "server.pem"
