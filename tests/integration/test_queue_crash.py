@@ -190,3 +190,16 @@ async def test_the_trail_of_a_task_that_died_with_its_manager_says_so(running: K
     (step,) = told["steps"]
     assert (step["what"], step["delegate"], step["code"]) == ("lost", world.delegate.kid, "manager_restarted")
     assert step["why"]
+
+
+async def test_what_waits_is_sealed_in_the_database(running: Killable) -> None:
+    secret = running.world.secret("x")
+    version = running.world.store(secret, b"a value that nobody may read", exp=running.world.now + 3_600)
+    await running.call("POST", "documents", json={"documents": [secret.compact]})
+    status, told = await submit(running, version.task, inputs=(version.input.raw,))
+    assert (status, told.state) == (202, "queued")
+    await running.kill()
+    kept = b"".join(one.read_bytes() for one in running.folder.glob("manager.db*"))
+    # The sealed input is there, and what it seals is not.
+    assert version.input.raw[:64] in kept
+    assert b"a value that nobody may read" not in kept
