@@ -7,14 +7,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from shared.audit import Head, verify
+from shared.audit import Head, Link, verify
 from shared.documents.answer import AnswerDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as
 from shared.documents.task import TaskDocument, WantedSelector
@@ -217,4 +216,4 @@ async def _is_unbroken(running: ManagerProcess) -> None:
         _, page = await running.call("GET", f"audit?after={head.seq}&limit=500")
         if not page["entries"]:
             return
-        head = verify([SimpleNamespace(**one) for one in page["entries"]], head)
+        head = verify([Link(**one) for one in page["entries"]], head)
