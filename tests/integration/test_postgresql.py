@@ -23,6 +23,7 @@ from manager.store import Store
 from manager.tables import metadata
 from shared.audit import verify
 from shared.errors import Conflict, Unavailable
+from tests.contract.ledger_contract import LedgerContract
 from tests.contract.store_contract import ENTRY, A, StoreContract, document, version
 
 DEADLINE_SECONDS = 20
@@ -105,6 +106,10 @@ def url(cluster: Cluster) -> str:
 
 class TestStoreOnPostgresql(StoreContract):
     """The contract that SQLite keeps as well."""
+
+
+class TestLedgerOnPostgresql(LedgerContract):
+    """The same of orders."""
 
 
 async def _until_written(store: Store, name: str) -> int:
