@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from prometheus_client import Histogram
+
 from shared.metrics import OTHER, Described, Figures, Outcome, known
 
 PREFIX: Final = "privyseal_delegate_"
@@ -51,6 +53,7 @@ class DelegateMetrics(Figures):
             self.asked(f"{name}_hits_total", "counter", f"{meaning} that were found in memory")
             self.asked(f"{name}_misses_total", "counter", f"{meaning} that had to be asked for or made")
         self._kinds: set[str] = set()
+        self._timed: dict[tuple[str, Call], Histogram] = {}
 
     def called(self, kind: str, call: Call, seconds: float, error: str = "") -> None:
         """A call of a secret manager ended; `error` is the class of what went wrong, empty for nothing."""
@@ -59,7 +62,11 @@ class DelegateMetrics(Figures):
                 self._kinds.add(kind)
             else:
                 kind = OTHER
-        self.calls.labels(kind, call).observe(seconds)
+        # A task may have a thousand calls, and finding the figure of one takes longer than counting it.
+        timed = self._timed.get((kind, call))
+        if timed is None:
+            timed = self._timed[kind, call] = self.calls.labels(kind, call)
+        timed.observe(seconds)
         if error:
             self.errors.labels(kind, call, error).inc()
 

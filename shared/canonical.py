@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import struct
 from typing import Any, TypeVar
 
 import msgspec
@@ -69,7 +70,7 @@ def blob_digest(blob: bytes) -> str:
 
 def lp(*parts: bytes) -> bytes:
     """LP of each part: its length as four bytes, most significant first, then the part."""
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([_length(len(part)) + part for part in parts])
 
 
 def unlp(data: bytes, count: int) -> list[bytes]:
@@ -86,6 +87,7 @@ def unlp(data: bytes, count: int) -> list[bytes]:
     return parts
 
 
+_length = struct.Struct(">I").pack
 _encoder = msgspec.json.Encoder(order="sorted")
 _path = re.compile(r"`\$[a-z\[\]0-9.]*`")
 
