@@ -358,7 +358,11 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             await asyncio.wait(telling, timeout=PUSH_SECONDS)
 
     def _renewers(self, book: Book, compacts: Collection[str]) -> list[str]:
-        """The grants by which a service has renewed the status, for who must believe that."""
+        """The grants by which a service has renewed the status, or an order was signed, for who must believe that."""
+        orders = [parse_as(OrderDocument, one).document for one in compacts if peek_kind(one) == "order"]
+        pinned = [book.find(pin.digest) for order in orders for pin in order.pins if pin.kind == "grant"]
+        if pinned:
+            return [one.compact for one in pinned if one is not None]
         status = book.status
         if status is None or status.document.base is None or status.compact not in compacts:
             return []

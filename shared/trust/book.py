@@ -34,7 +34,10 @@ from shared.trust.status import accept_status
 P = TypeVar("P", bound=Payload)
 
 CAPACITY = 100_000
-"""Secrets, connectors, templates, scopes and orders that a book remembers; what the account stands on it never forgets."""
+"""Secrets, connectors, templates and scopes that a book remembers; what the account stands on it never forgets."""
+
+MOST_ORDERS = 1_000
+"""Orders of one owner that a book remembers. Anybody with a grant may sign them: they crowd out nobody else's, and nothing else."""
 
 _PASSES = 8
 """Rounds of `admit_all`: a grant chain has four links, and a status may wait for its base and signer."""
@@ -67,6 +70,7 @@ class Book:
         self._newest: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._firm_documents: dict[str, Verified[Revisioned]] = {}
         self._firm_newest: dict[tuple[str, str], _Entry] = {}
+        self._orders: dict[str, OrderedDict[tuple[str, str], _Entry]] = {}
         self._keys: dict[str, VerifyingKey] = {}
         self._capacity = capacity
         self._authority: Authority | None = None
@@ -101,6 +105,7 @@ class Book:
         draft.account, draft.status, draft._last_status = self.account, self.status, self._last_status
         draft.grants, draft.keyrings, draft.groups = dict(self.grants), dict(self.keyrings), dict(self.groups)
         draft._firm_documents, draft._firm_newest = dict(self._firm_documents), dict(self._firm_newest)
+        draft._orders = {owner: OrderedDict(theirs) for owner, theirs in self._orders.items()}
         draft._keys, draft._below = dict(self._keys), self
         return draft
 
@@ -123,7 +128,7 @@ class Book:
 
     def _seen(self, kind: str, document: Revisioned) -> _Entry | None:
         name = (kind, id_of(document))
-        found = self._firm_newest.get(name) if kind in _FIRM else self._newest.get(name)
+        found = self._firm_newest.get(name) if kind in _FIRM or kind == "order" else self._newest.get(name)
         return self._below._seen(kind, document) if found is None and self._below is not None else found
 
     def key(self, kid: str) -> VerifyingKey | None:
@@ -316,6 +321,8 @@ class Book:
             self._authority = None
             self._authorities.clear()
             return new
+        if isinstance(new.document, OrderDocument):
+            return self._take_order(new, name, entry)
         self._newest[name] = entry
         self._newest.move_to_end(name)
         self._documents[new.digest] = new
@@ -323,4 +330,18 @@ class Book:
             self._documents.popitem(last=False)
         if len(self._newest) > self._capacity:
             self._newest.popitem(last=False)
+        return new
+
+    def _take_order(self, new: Verified[Revisioned], name: tuple[str, str], entry: _Entry) -> Verified[Revisioned]:
+        """Apart from the others, each owner's for themselves; only the newest revision of each."""
+        before = self._firm_newest.get(name)
+        if before is not None:
+            self._firm_documents.pop(before.digest, None)
+            self._orders[before.scope].pop(name, None)
+        theirs = self._orders.setdefault(entry.scope, OrderedDict())
+        theirs[name] = self._firm_newest[name] = entry
+        self._firm_documents[new.digest] = new
+        if len(theirs) > MOST_ORDERS:
+            oldest, gone = theirs.popitem(last=False)
+            del self._firm_newest[oldest], self._firm_documents[gone.digest]
         return new

@@ -129,7 +129,7 @@ async def test_an_older_revision_is_refused_once_a_newer_one_was_seen() -> None:
     other = delegate(world)
     assert await other.run(first, 0) == "ok"
     assert await other.run(second, 0) == "ok"
-    assert await other.run(first, 0) == "order_superseded"
+    assert await other.run(first, 0) == "revision_stale"
 
 
 async def test_a_cancelled_order_runs_no_more_once_the_cancellation_was_seen() -> None:
@@ -142,7 +142,7 @@ async def test_a_cancelled_order_runs_no_more_once_the_cancellation_was_seen() -
     assert await heart.run(end, 0) == "order_deleted"
     knowing = delegate(world)
     await knowing.trust.take([order.compact, end.compact])
-    assert await knowing.run(order, 0) == "order_superseded"
+    assert await knowing.run(order, 0) == "revision_stale"
 
 
 async def test_two_revisions_with_one_number_are_a_fork() -> None:

@@ -310,3 +310,40 @@ def test_whether_it_may_be_done_at_all_is_asked_without_a_run() -> None:
     ended.admit(short.compact, world.now)
     with refused(Expired, "run_late"):
         standing(ended, short, None, world.now + 2 * HOUR)
+
+
+def test_many_orders_of_one_owner_crowd_out_nobody_elses_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.trust.book.MOST_ORDERS", 2)
+    world = World()
+    other = world.identity("other")
+    world.grant(other, ["view"])
+    order = check(world)
+    book = world.book()
+    book.admit(order.compact, world.now)
+    end = world.next(order, deleted=True)
+    book.admit(end.compact, world.now)
+    flood = [order_of(world, world.check(world.connector, other), other, name=f"flood {n}") for n in range(5)]
+    for one in flood:
+        book.admit(one.compact, world.now)
+    with refused(Conflict, "revision_stale"):
+        book.admit(order.compact, world.now)
+    assert [book.find(one.digest) is not None for one in flood] == [False, False, False, True, True]
+    assert book.find(world.connector.digest) is not None
+    # In a draft as well, and without reaching the book that it is of.
+    draft = book.draft()
+    draft.admit(world.next(flood[4], other, runs=3).compact, world.now)
+    draft.admit(flood[0].compact, world.now)
+    assert draft.newest(flood[4].document) != book.newest(flood[4].document) == (1, flood[4].digest)
+    assert book.find(flood[0].digest) is None
+
+
+def test_a_revision_is_forgotten_when_the_next_one_comes_and_stays_refused() -> None:
+    world = World()
+    first = check(world)
+    second = world.next(first, runs=5)
+    book = world.book()
+    book.admit(first.compact, world.now)
+    book.admit(second.compact, world.now)
+    assert book.find(first.digest) is None and book.find(second.digest) is not None
+    with refused(Conflict, "revision_stale"):
+        book.admit(first.compact, world.now)
