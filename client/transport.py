@@ -85,10 +85,12 @@ class Transport:
         self._reply_seconds = reply_seconds
         self._token = ("", 0)
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
         self._proxy_headers: dict[str, str] = {}
 
     async def close(self) -> None:
-        """Ends its connections."""
+        """Ends its connections, for good: what is still being asked elsewhere makes none of its own."""
+        self._is_closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -120,7 +122,8 @@ class Transport:
             except PrivySealError as why:
                 pause = pause_after(why, attempt)
                 patience_seconds -= pause
-                if not ((again or is_unsent(why)) and why.retryable) or attempt == ATTEMPTS or patience_seconds < 0:
+                is_over = self._is_closed or attempt == ATTEMPTS or patience_seconds < 0
+                if is_over or not ((again or is_unsent(why)) and why.retryable):
                     raise
             await asyncio.sleep(pause)
         raise AssertionError
@@ -191,6 +194,8 @@ class Transport:
         return b"".join(parts)
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise Unavailable("client_closed", "this client was closed", "open another")
         if self._session is None or self._session.closed:
             secure = self.origin.startswith("https:")
             context: ssl.SSLContext | bool = _verifying(self._ca_file) if secure else True

@@ -108,3 +108,20 @@ async def test_a_task_that_never_left_reaches_a_manager_that_comes_up_meanwhile(
         async with server:
             assert (await refusing).code == "outcome_unknown"
     assert manager.asked.count("POST") == 1
+
+
+async def test_what_is_still_being_asked_when_a_client_closes_opens_no_connection_of_its_own_afterwards(
+    world: World,
+) -> None:
+    """Of two things asked side by side the first refusal ends the whole; the other is asked again when it is lost."""
+    manager = Manager("busy")
+    server = await asyncio.start_server(manager.serve, "127.0.0.1", 0)
+    async with server:
+        async with asking(server.sockets[0].getsockname()[1], world) as account:
+            asked = asyncio.create_task(account.ask("GET", "tasks"))
+            async with asyncio.timeout(10):
+                while not manager.asked:
+                    await asyncio.sleep(0.005)
+        with pytest.raises(Unavailable):
+            await asked
+        assert account.transport._session is None
