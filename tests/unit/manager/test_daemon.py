@@ -30,6 +30,30 @@ class Failing:
     def streams(self) -> Failing:
         return self
 
+    @property
+    def orders(self) -> Failing:
+        return self
+
+    @property
+    def ledger(self) -> Failing:
+        return self
+
+    @property
+    def tasks(self) -> Failing:
+        return self
+
+    @property
+    def deferred(self) -> Failing:
+        return self
+
+    @property
+    def queue(self) -> Failing:
+        return self
+
+    async def prune(self, before: int = 0) -> int:
+        self.asked.append("prune the rest")
+        return 0
+
     async def prune_tasks(self, before: int) -> int:
         self.asked.append("prune")
         if len(self.asked) == 1:
