@@ -16,7 +16,7 @@ from shared.errors import Unavailable
 
 @dataclass
 class Failing:
-    """All parts that are asked, in one: it fails at first and counts how often."""
+    """A store and streams that fail at first and count how often they are asked."""
 
     clock: Clock = field(default_factory=Clock)
     asked: list[str] = field(default_factory=list)
@@ -52,30 +52,6 @@ class Failing:
 
     async def prune(self, before: int = 0) -> int:
         self.asked.append("prune the rest")
-        return 0
-
-    @property
-    def orders(self) -> Failing:
-        return self
-
-    @property
-    def ledger(self) -> Failing:
-        return self
-
-    @property
-    def tasks(self) -> Failing:
-        return self
-
-    @property
-    def deferred(self) -> Failing:
-        return self
-
-    @property
-    def queue(self) -> Failing:
-        return self
-
-    async def prune(self, before: int = 0) -> int:
-        self.asked.append("prune another")
         return 0
 
     async def prune_tasks(self, before: int) -> int:
