@@ -63,6 +63,8 @@ class Assignment:
     reply: asyncio.Future[Result | Need] | None = None
     seat: asyncio.Future[Delegate] | None = None
     tried: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    """Those of them whose stream ended."""
     is_given_up: bool = False
     is_forgiving: bool = False
     """Whether failed tests of its connectors keep no delegate from it any more."""

@@ -172,6 +172,8 @@ class Dispatcher:
         assignment.life = assignment.life.lost()
         assignment.trail.note(self._clock.now(), "lost", delegate.kid, delegate.name, "delegate_lost")
         assignment.tried.add(delegate.kid)
+        if not delegate.online:
+            assignment.gone.add(delegate.kid)
         _log.warning("task.lost", account=assignment.account, task=assignment.id, delegate=delegate.name)
         if assignment.life.state is State.UNKNOWN:
             raise Unavailable(
@@ -210,6 +212,10 @@ class Dispatcher:
 
     async def _seat(self, assignment: Assignment) -> Delegate:
         """A delegate that has the task on its books: one with a free place, at once or when there is one."""
+        if assignment.gone and not self._fleet.could_wait(assignment.account, self._wanted(assignment)):
+            # Nobody else could. One whose line broke is back soon, and goes on with what it has begun.
+            assignment.tried -= assignment.gone
+            assignment.gone.clear()
         now, wanted = self._clock.now(), self._wanted(assignment)
         chosen = self._fleet.choose(assignment.account, wanted, assignment.id)
         self.probes.rescue(assignment.account, wanted, assignment.documents, None)
@@ -217,12 +223,12 @@ class Dispatcher:
             return self._take(assignment, chosen, self._fleet.why(chosen))
         patience: float = max(0, assignment.exp - now)
         # What has begun already is not sent away: it has its place among those that run.
-        is_crowded = not assignment.tried and self._waiting.is_full_for(assignment)
+        is_crowded = not assignment.life.attempt and self._waiting.is_full_for(assignment)
         could_wait = self._fleet.could_wait(assignment.account, wanted)
         if assignment.is_kept and (is_crowded or not could_wait or not assignment.is_patient):
             raise NoPlace
         if not could_wait:
-            if not assignment.tried:
+            if not assignment.life.attempt:
                 assignment.life = assignment.life.refused("no_delegate")
                 raise self._no_delegate(assignment)
             patience = min(patience, self._grace_seconds)
@@ -244,6 +250,8 @@ class Dispatcher:
                 raise Expired(
                     "task_expired", "the task's time to start ran out while it waited", "sign a new one"
                 ) from None
+            if self.could_wait(assignment.account, self._wanted(assignment)):
+                return await self._seat(assignment)  # somebody has come meanwhile, and is busy
             assignment.life = assignment.life.refused("no_delegate")
             raise self._no_delegate(assignment) from None
         finally:

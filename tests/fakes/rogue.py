@@ -16,6 +16,7 @@ from typing import Any
 from shared.codec import ManagerReader, delegate_messages
 from shared.documents.answer import AnswerDocument, Code
 from shared.documents.task import EXEC
+from shared.errors import Malformed
 from shared.hello import hello_message
 from shared.messages import (
     Cancel,
@@ -82,7 +83,12 @@ class Rogue:
         self.tasks, self.credits = [], 0
         reader = ManagerReader()
         while (wire := await line.down.read()) is not END:
-            message = reader.read(wire)
+            try:
+                message = reader.read(wire)
+            except Malformed:
+                # Somebody meddled with the line.
+                line.hang_up()
+                break
             if message is not None and line is self.line:
                 self.heard.append(message)
                 self._hear(message)

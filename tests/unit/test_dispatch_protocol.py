@@ -55,13 +55,21 @@ class Protocol(RuleBasedStateMachine):
 
     # Processes.
 
-    @initialize(capacity=st.integers(1, 2), second=st.booleans(), credits=st.integers(0, 3))
-    def begin(self, capacity: int, second: bool, credits: int) -> None:
-        """Most of what can go wrong comes when somebody is there."""
+    @initialize(
+        capacity=st.integers(1, 2),
+        second=st.booleans(),
+        credits=st.integers(0, 3),
+        tasks=st.lists(TASKS, min_size=2, max_size=5),
+        shut=st.booleans(),
+    )
+    def begin(self, capacity: int, second: bool, credits: int, tasks: list[dict[str, Any]], shut: bool) -> None:
+        """Most of what can go wrong comes when somebody is there and has something to do."""
         self.stage.start_delegate("alpha", capacity, ("eu",))
         if second:
             self.stage.start_delegate("beta", 1, ("us",))
         self.a_rogue_connects("mallory", ("eu",), credits)
+        self.stage.gate.is_shut = shut
+        self.tasks_are_submitted(tasks)
 
     @rule(name=NAMES, capacity=st.integers(1, 3), tags=TAGS)
     def a_delegate_starts(self, name: str, capacity: int, tags: tuple[str, ...]) -> None:

@@ -67,3 +67,60 @@ def test_who_gives_up_a_task_waits_for_no_delegate_that_does_not_read(stage: Sta
     # As long as `Delegate.tell` has patience; then it is cut.
     assert stage.loop.moment - began <= 31
     assert not isinstance(stage.runs[0].outcomes[0], Finished)
+
+
+def test_a_delegate_whose_line_broke_goes_on_with_its_task_where_nobody_else_could(stage: Stage) -> None:
+    stage.start_delegate("alpha", 1, ("eu",))
+    stage.gate.is_shut = True
+    stage.submit("check", **EU)
+    line = stage.line(0)
+    assert line is not None
+    line.sever()
+    stage.advance(3.0)
+    stage.gate.open()
+    stage.advance(1.0)
+    assert told(stage) == ["ok"]
+    assert stage.gate.begun["check", ""] == 1
+
+
+def test_a_lost_task_waits_for_who_is_back_and_busy(stage: Stage) -> None:
+    stage.start_delegate("alpha", 1, ("eu",))
+    stage.gate.is_shut = True
+    stage.submit("check", **EU)
+    line = stage.line(0)
+    assert line is not None
+    line.sever()
+    # It is back soon; what it has begun still takes its only place.
+    stage.advance(9.0)
+    assert told(stage) == [""]
+    stage.gate.open()
+    stage.advance(1.0)
+    assert told(stage) == ["ok"]
+    assert stage.gate.begun["check", ""] == 1
+
+
+def test_another_delegate_takes_what_one_lost_by_a_broken_line(stage: Stage) -> None:
+    stage.start_delegate("alpha", 1, ("eu",))
+    stage.gate.is_shut = True
+    stage.submit("check", **EU)
+    stage.start_delegate("beta", 1, ("eu",))
+    line = stage.line(0)
+    assert line is not None
+    line.sever()
+    stage.loop.settle()
+    assert stage.manager.dispatcher.given[0].name == "beta-1"
+    stage.gate.open()
+    stage.advance(1.0)
+    assert told(stage) == ["ok"]
+
+
+def test_a_line_that_always_breaks_costs_three_attempts(stage: Stage) -> None:
+    stage.start_delegate("alpha", 3, ("eu",))
+    stage.gate.is_shut = True
+    stage.submit("check", **EU)
+    for _ in range(3):
+        line = stage.line(0)
+        assert line is not None
+        line.sever()
+        stage.advance(3.0)
+    assert told(stage) == ["delegate_lost"]
