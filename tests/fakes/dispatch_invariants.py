@@ -318,6 +318,7 @@ REMEMBERED = {
     "Probes._results": "the same",
     "Probes._revisions": "the same",
     "Probes._seconds": "settings",
+    "Lapses._accounts": "when what is remembered of tests lapses",
     "Streams._origins": "settings",
     "Selection._queue": "gaps, closed as delegates come",
     "Selection._last": "what was last chosen among, for the sentence why",
