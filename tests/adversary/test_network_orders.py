@@ -193,6 +193,22 @@ async def test_a_cancellation_reaches_delegates_and_then_the_manager_can_run_it_
     assert code_of(result) == "conflict"
 
 
+async def test_a_cancellation_reaches_a_delegate_that_has_never_heard_of_its_owner(
+    stage: Stage, client: Client
+) -> None:
+    owner = stage.world.identity("owner")
+    stage.world.grant(owner, ["use", "view"])
+    await stage.publish()
+    theirs = stage.client(owner, home=stage.home("theirs"))
+    order = await theirs.orders.check("theirs", HOURLY, [BUILT_IN])
+    beta = await stage.delegate("beta")
+    gone = await theirs.orders.cancel("theirs")
+    await _knows(stage, beta.name)
+    result = await stage.evil.give(beta.name, order.compact, run=1)
+    assert code_of(result) == "conflict"
+    assert beta.daemon.link.state == "open" and gone.document.deleted
+
+
 async def test_a_cancellation_that_is_withheld_stops_nothing_but_a_revoked_grant_does(
     stage: Stage, client: Client
 ) -> None:
