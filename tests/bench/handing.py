@@ -34,7 +34,7 @@ ANSWER_BYTES = 500
 
 async def measure(quick: bool) -> list[Row]:
     """The figure's rows."""
-    rounds = 300 if quick else 2_000
+    rounds = 300 if quick else 1_000
     async with Rig() as rig:
         assert rig.manager is not None
         real, _ = await rig.start_delegate()
