@@ -235,6 +235,10 @@ class Protocol(RuleBasedStateMachine):
         rogue = self._rogue(at)
         if rogue is None:
             return
+        if not rogue.tasks:
+            rogue.say(Credit(1))
+            self.stage.loop.settle()
+            self.stage.submit("check", by_ben=False, selector="", priority="high", to=0)
         theirs = [one.task() for one in self.stage.manager.dispatcher.given[-3:]]
         ids = {task.id for task in rogue.tasks}
         asked = rogue.tasks if attempt else [one for one in (*rogue.past, *theirs) if one.id not in ids]
