@@ -22,6 +22,7 @@ from manager.metrics import ManagerMetrics
 from manager.outputs import Outputs
 from manager.pace import Pace
 from manager.probes import Probes
+from manager.prospects import Prospects, wanted_by
 from manager.routing import Candidate, Wanted, explain, reasons
 from manager.waiting import MOST_WAITING, NoPlace, Waiting, is_full
 from shared.documents.answer import AnswerDocument
@@ -63,7 +64,6 @@ class Dispatcher:
     ) -> None:
         self._fleet = fleet
         self.probes = probes or Probes(fleet, clock, metrics)
-        self.probes.mended = self.offer
         self._clock = clock
         self.outputs = Outputs(clock)
         self._metrics = metrics
@@ -71,6 +71,8 @@ class Dispatcher:
         self._execution_seconds = execution_seconds
         self._running: dict[str, dict[str, Assignment]] = {}
         self._waiting = Waiting(most_waiting)
+        self.prospects = Prospects(fleet, self.probes, self._waiting, grace_seconds, self._take, self._no_delegate)
+        self.probes.mended, self.probes.failed = self.offer, self.prospects.failed
         self._bytes: dict[str, int] = {}
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self.offered: Callable[[str], None] = _nobody
@@ -194,10 +196,7 @@ class Dispatcher:
             raise Unavailable("answer_malformed", "the delegate's answer can't be read", "update the delegate")
         return answer
 
-    def _wanted(self, assignment: Assignment) -> Wanted:
-        if not assignment.tried and not assignment.is_forgiving:
-            return assignment.wanted
-        return replace(assignment.wanted, tried=frozenset(assignment.tried), forgiving=assignment.is_forgiving)
+    _wanted = staticmethod(wanted_by)
 
     def _could_other(self, assignment: Assignment) -> bool:
         wanted = replace(assignment.wanted, tried=frozenset({*assignment.tried, assignment.life.delegate}))
@@ -238,7 +237,7 @@ class Dispatcher:
         self._waiting.enter(assignment)
         assignment.trail.note(now, "waits")
         self._tell(assignment)
-        self._rescue(assignment)
+        self.prospects.rescue(assignment)
         try:
             async with asyncio.timeout(patience):
                 return await assignment.seat
@@ -257,21 +256,6 @@ class Dispatcher:
         finally:
             assignment.seat = None
             self._waiting.leave(assignment)
-
-    def _rescue(self, assignment: Assignment) -> None:
-        """Those who failed a test are asked to test again, where it waits for them."""
-        over = partial(self._forgive, assignment)
-        self.probes.rescue(assignment.account, self._wanted(assignment), assignment.documents, over)
-
-    def _forgive(self, assignment: Assignment) -> None:
-        """Nobody is left whose test passes: one of the others tells what is wrong, better than a refusal could."""
-        seat = assignment.seat
-        if seat is None or seat.done() or self._fleet.has_sound(assignment.account, self._wanted(assignment)):
-            return
-        assignment.is_forgiving = True
-        chosen = self._fleet.choose(assignment.account, self._wanted(assignment), assignment.id)
-        if chosen is not None:
-            seat.set_result(self._take(assignment, chosen, f"no delegate's test passes: {self._fleet.why(chosen)}"))
 
     def _take(self, assignment: Assignment, delegate: Delegate, why: str) -> Delegate:
         """Puts the task on the delegate's books before anything is awaited, so that no other takes the same place."""
@@ -364,23 +348,7 @@ class Dispatcher:
         for assignment in list(self._running.get(delegate.account, {}).values()):
             if assignment.delegate is delegate and assignment.reply is not None and not assignment.reply.done():
                 assignment.reply.set_exception(Lost())
-        for assignment in self._waiting.of(delegate.account):
-            if not self._fleet.could_wait(delegate.account, self._wanted(assignment)):
-                asyncio.get_running_loop().call_later(self._grace_seconds, self._give_up, assignment)
-            else:
-                self._rescue(assignment)
-
-    def _give_up(self, assignment: Assignment) -> None:
-        if (
-            assignment.seat is not None
-            and not assignment.seat.done()
-            and not self._fleet.could_wait(assignment.account, self._wanted(assignment))
-        ):
-            if assignment.is_kept:
-                assignment.seat.set_exception(NoPlace())
-                return
-            assignment.life = assignment.life.refused("no_delegate")
-            assignment.seat.set_exception(self._no_delegate(assignment))
+        self.prospects.narrowed(delegate.account)
 
     async def cancel(self, assignment: Assignment) -> None:
         """Its submitter gave it up. An answer that is here already counts all the same."""

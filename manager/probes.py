@@ -12,14 +12,14 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from heapq import heappop, heappush
-from itertools import count
+from math import inf
 
 import structlog
 
 from manager.clock import Clock
 from manager.conversation import unsent
 from manager.fleet import Delegate, Fleet
+from manager.lapses import Lapses
 from manager.metrics import ManagerMetrics
 from manager.probed import Probed, failures
 from manager.routing import Wanted
@@ -89,9 +89,10 @@ class Probes:
         self._seconds = {True: failure_seconds, False: success_seconds}
         self.mended: Callable[[Delegate], None] = lambda _: None
         """Called with a connected delegate against whom less speaks than before."""
+        self.failed: Callable[[str, str], None] = lambda _account, _connector: None
+        """Called with an account and the digest of a connector that one delegate less may have tasks of."""
         self._results: dict[_Name, _Result] = {}
-        self._ends: list[tuple[float, int, _Name, Probed]] = []
-        self._numbers = count()
+        self._lapses: Lapses[_Name] = Lapses()
         self._revisions: dict[tuple[str, str], dict[str, str]] = {}
         """Which revision of a connector (account, id) a delegate's newest test was of."""
         self._named: dict[tuple[str, str], set[_Name]] = {}
@@ -100,6 +101,7 @@ class Probes:
         self._asked: set[_Name] = set()
         self._telling: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._alarm = inf
 
     @property
     def failing(self) -> int:
@@ -116,16 +118,19 @@ class Probes:
         seconds = self._seconds[code != "ok"]
         probed = Probed(connector.identifier, code, now, now + int(seconds), connector.id, secrets)
         before = self._revisions.get((delegate.account, connector.id), {}).get(delegate.kid)
-        if before is not None:
-            self._drop((*name[:2], before))
+        doubted = self._drop((*name[:2], before)) if before is not None else None
         if seconds > 0:
             self._keep(delegate, name, probed, self._clock.monotonic() + seconds)
         for one in self._rounds.pop(name, ()):
             one.awaited.discard(name)
             if not one.awaited:
                 self._end(one)
-        if name not in self._results or not probed.has_failed:
-            self.mended(delegate)
+        has_failed = name in self._results and probed.has_failed
+        if doubted is not None and not has_failed:
+            # Not the stream that said so, where the same identity has a newer one.
+            self.mended(doubted)
+        elif has_failed and (doubted is None or before != digest):
+            self.failed(delegate.account, digest)
 
     def answered(
         self, delegate: Delegate, wanted: Wanted, documents: Iterable[Verified[Revisioned]], code: str
@@ -161,7 +166,7 @@ class Probes:
     def rescue(
         self, account: str, wanted: Wanted, documents: Collection[Verified[Revisioned]], over: Callable[[], None] | None
     ) -> bool:
-        """Has those test again whom failed tests alone keep from a task, where hardly another is left; whether it is so.
+        """Has those test again whom failed tests alone keep from a task, where hardly another is left; whether any is awaited.
 
         `over` is called soon: when all have, or in `WAIT_SECONDS`. Who doesn't answer by then is taken for one that wasn't tested.
         """
@@ -177,7 +182,7 @@ class Probes:
             awaited.update((account, delegate.kid, digest) for digest in stale)
         if doubted and over is not None:
             self._await(awaited, over)
-        return bool(doubted)
+        return bool(awaited)
 
     # The tests that are asked for.
 
@@ -255,18 +260,11 @@ class Probes:
             for reference in probed.secrets:
                 self._named.setdefault((account, reference), set()).add(name)
         self._fleet.mark(delegate, digest, probed)
-        heappush(self._ends, (until, next(self._numbers), name, probed))
+        self._lapses.set(account, name, until)
         while len(self._results) > MOST_RESULTS:
-            self._forget(self._first())
-        self._arm()
-
-    def _first(self) -> _Name:
-        """What would lapse first."""
-        while True:
-            _, _, name, probed = heappop(self._ends)
-            known = self._results.get(name)
-            if known is not None and known.probed is probed:
-                return name
+            self._forget(self._lapses.surplus())
+        if until < self._alarm:
+            self._arm()
 
     def _forget(self, name: _Name) -> None:
         """It counts no longer, and nothing does in its place: whoever waits for its delegate gets it."""
@@ -280,6 +278,7 @@ class Probes:
         if result is None:
             return None
         account, kid, digest = name
+        self._lapses.drop(account, name)
         probed = result.probed
         revisions = self._revisions[account, probed.id]
         del revisions[kid]
@@ -298,19 +297,17 @@ class Probes:
         return delegate if probed.has_failed else None
 
     def _arm(self) -> None:
-        if self._timer is None and self._ends:
-            seconds = max(0.0, self._ends[0][0] - self._clock.monotonic())
+        """Sees to it that `tidy` is called when the first one lapses."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._alarm = self._lapses.next()
+        if self._alarm < inf:
+            seconds = max(0.0, self._alarm - self._clock.monotonic())
             self._timer = asyncio.get_running_loop().call_later(seconds, self.tidy)
 
     def tidy(self) -> None:
         """Forgets what counts no longer by now; it calls itself when there is something."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        now = self._clock.monotonic()
-        while self._ends and self._ends[0][0] <= now:
-            _, _, name, probed = heappop(self._ends)
-            known = self._results.get(name)
-            if known is not None and known.probed is probed:
-                self._forget(name)
+        for name in self._lapses.due(self._clock.monotonic()):
+            self._forget(name)
         self._arm()

@@ -253,7 +253,9 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                     await self._renew(delegate, message.certificate)
                 case Heartbeat():
                     self._weigh(delegate, message)
-                case Drain() | Hello():
+                case Drain():
+                    self._dispatcher.prospects.narrowed(delegate.account, ends=False)
+                case Hello():
                     pass
 
     def _weigh(self, delegate: Delegate, told: Heartbeat) -> None:
@@ -273,8 +275,9 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         if certificate.document.key != delegate.certificate.document.key:
             raise Unauthenticated("certificate_foreign", "the new certificate is of another identity")
         self._fleet.renew(delegate, certificate, book.groups)
-        # With other tags it may fit what waits.
+        # With other tags it may fit what waits, or no longer.
         self._dispatcher.offer(delegate)
+        self._dispatcher.prospects.narrowed(delegate.account)
 
     @property
     def look_seconds(self) -> float:
@@ -351,6 +354,10 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 telling.append(asyncio.create_task(delegate.tell(NOTHING)))
         for delegate in regrouped:
             self._dispatcher.offer(delegate)
+            # Where many wait, each takes a while.
+            await asyncio.sleep(0)
+        if regrouped:
+            self._dispatcher.prospects.narrowed(account)
         if telling:
             self._telling.update(telling)
             for task in telling:

@@ -1,0 +1,102 @@
+"""What the manager remembers of tests ends in time by itself, takes no more room than there are tests, and wakes who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+import manager.probes
+import manager.prospects
+from shared.errors import NotReady
+from tests.unit.manager.test_dispatch import WORLD, Desk, Simulated, until
+from tests.unit.manager.test_probes import VAULT, Scene, asked
+
+
+async def test_a_failure_lapses_in_its_own_time_though_a_success_that_lasts_longer_came_before_it() -> None:
+    scene = Scene(failure=0.05)
+    one, two = Simulated(scene, "one"), Simulated(scene, "two")
+    scene.tells(two, "ok")
+    scene.tells(one, "denied")
+    scene.clock.at += 0.05
+    await until(lambda: not scene.probes.failing)
+    assert set(two.row.probed) == {VAULT.digest}
+
+
+async def test_who_waits_for_the_last_one_whose_test_passed_has_the_others_tested_when_that_fails_too() -> None:
+    scene = Scene()
+    one, busy = Simulated(scene, "one"), Simulated(scene, "busy", credits=0)
+    scene.tells(one, "denied")
+    running = scene.run(scene.task())
+    await until(lambda: scene.dispatcher.waiting)
+    await asyncio.sleep(0)
+    scene.later(6)
+    scene.tells(busy, "unavailable")
+    await until(lambda: asked(one))
+    scene.tells(one, "ok")
+    await until(one.tasks)
+    one.answer()
+    await running
+
+
+async def test_a_test_that_passes_as_the_one_before_it_offers_nothing_anew() -> None:
+    scene = Scene()
+    one = Simulated(scene, "one", credits=0)
+    offered: list[object] = []
+    scene.probes.mended = offered.append
+    for code in ("ok", "ok", "denied", "denied", "ok", "ok"):
+        scene.tells(one, code)
+    assert offered == [one.row]
+
+
+async def test_an_account_that_has_many_tests_pushes_out_its_own_and_not_those_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager.probes, "MOST_RESULTS", 10)
+    scene = Scene()
+    one, theirs = Simulated(scene, "one"), Simulated(scene, "theirs")
+    scene.fleet.leave(theirs.row, 0)
+    theirs.row.account, theirs.row.online = WORLD.opaque("another account"), True
+    scene.fleet.join(theirs.row)
+    scene.tells(one, "denied")
+    for number in range(30):
+        scene.tells(theirs, "ok", WORLD.sign(WORLD.connector_document(f"c{number}"), WORLD.administrator))
+    assert scene.probes.failing == 1
+    assert (set(one.row.probed), len(theirs.row.probed)) == ({VAULT.digest}, 9)
+
+
+async def test_a_task_that_waits_for_tags_that_its_delegate_loses_is_told_that_nobody_has_them() -> None:
+    desk = Desk(grace_seconds=0.02)
+    busy = Simulated(desk, "busy", credits=0, tags=frozenset({"disk:fast"}))
+    assignment = desk.assignment()
+    assignment.wanted = replace(assignment.wanted, selectors=frozenset({"disk:fast"}))
+    running = desk.run(assignment)
+    await until(lambda: desk.dispatcher.waiting)
+    desk.fleet.renew(busy.row, busy.row.certificate)
+    desk.dispatcher.prospects.narrowed(WORLD.id)
+    with pytest.raises(NotReady) as why:
+        await running
+    (row,) = why.value.facts["delegates"]
+    assert [reason["code"] for reason in row["reasons"]] == ["selectors_missing", "busy"]
+
+
+async def test_a_line_is_looked_through_a_few_times_a_second_however_often_fewer_may_have_what_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(manager.prospects, "LOOK_SECONDS", 0.05)
+    scene = Scene()
+    one, busy = Simulated(scene, "one"), Simulated(scene, "busy", credits=0)
+    scene.tells(one, "denied")
+    running = scene.run(scene.task())
+    await until(lambda: scene.dispatcher.waiting)
+    await asyncio.sleep(0)
+    looks = []
+    monkeypatch.setattr(scene.dispatcher.prospects, "_look", lambda account, ends: looks.append(ends))
+    for _ in range(100):
+        for code in ("unavailable", "ok"):
+            scene.tells(busy, code)
+    assert looks == [False]
+    await until(lambda: len(looks) == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
