@@ -23,7 +23,7 @@ from manager.outputs import Outputs
 from manager.pace import Pace
 from manager.probes import Probes
 from manager.prospects import Prospects, wanted_by
-from manager.routing import Candidate, Wanted, explain, reasons
+from manager.routing import Candidate, Wanted, explain, fits
 from manager.waiting import MOST_WAITING, NoPlace, Waiting, is_full
 from shared.documents.answer import AnswerDocument
 from shared.documents.jws import parse_as
@@ -325,12 +325,17 @@ class Dispatcher:
     def offer(self, delegate: Delegate) -> None:
         """A delegate has free places: those that wait and may have them get them, in turn."""
 
+        as_it_is: Candidate | None = None
+
         def give(assignment: Assignment) -> bool:
-            if assignment.seat is None or assignment.seat.done():
+            nonlocal as_it_is
+            if assignment.seat is None or assignment.seat.done() or assignment.id in delegate.session.outstanding:
                 return False
-            if reasons(delegate.candidate(self._clock.now(), assignment.id), self._wanted(assignment)):
+            as_it_is = as_it_is or delegate.candidate(self._clock.now())
+            if not fits(as_it_is, self._wanted(assignment)):
                 return False
             assignment.seat.set_result(self._take(assignment, delegate, "the first to have room while it waited"))
+            as_it_is = None
             return True
 
         places = delegate.session.credits if delegate.session.takes_tasks else 0

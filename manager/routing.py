@@ -93,6 +93,24 @@ def takes(owned: tuple[str, ...], scopes: frozenset[str]) -> bool:
     return not above or all(any(one.covers(Scope.parse(scope)) for one in above) for scope in scopes)
 
 
+def fits(candidate: Candidate, wanted: Wanted) -> bool:
+    """Whether there are no `reasons`: a whole line is asked of each delegate that becomes free, so that none is worded here."""
+    return (
+        candidate.free
+        and candidate.online
+        and not candidate.draining
+        and wanted.to in {None, candidate.delegate}
+        and candidate.keyring == wanted.keyring
+        and wanted.generation in candidate.generations
+        and wanted.selectors <= candidate.tags
+        and wanted.kinds <= candidate.kinds
+        and candidate.delegate not in wanted.tried
+        and all(one.holds(candidate.tags) for one in wanted.conditions)
+        and takes(candidate.scopes, wanted.scopes)
+        and (wanted.forgiving or not failures(candidate.probed, wanted.connectors))
+    )
+
+
 def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
     """Every rule that says no; empty when it may have the task now."""
     found = []

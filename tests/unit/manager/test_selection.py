@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from manager.probed import Probed
-from manager.routing import Candidate, Wanted
+from manager.routing import Candidate, Wanted, fits, reasons
 from manager.selection import FEW, STEPS, Selection
 from shared.condition import parsed
 from shared.documents.task import EXEC
@@ -157,6 +157,7 @@ class Fleets(RuleBasedStateMachine):
         everybody = self.candidates.values()
         assert self.selection.could_wait(wanted) == could_wait(everybody, wanted)
         assert self.selection.has_sound(wanted) == has_sound(everybody, wanted)
+        assert [fits(one, wanted) for one in everybody] == [not reasons(one, wanted) for one in everybody]
         found = self.selection.doubted(wanted, 100)
         assert set(found) == doubted(everybody, wanted) and len(set(found)) == len(found)
         assert self.selection.doubted(wanted, 1) == found[:1]
