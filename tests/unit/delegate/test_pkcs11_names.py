@@ -93,5 +93,5 @@ def test_a_wrong_pin_is_remembered_for_its_token_alone() -> None:
 def test_what_a_library_says_of_a_pin_is_known_before_a_second_try() -> None:
     # A token that locks can't be had here: its words are those of the standard.
     told = {name: pkcs11._REFUSALS[name] for name in ("PinIncorrect", "PinLocked", "PinExpired", "FinalTry")}
-    assert {one.kind for one in told.values()} == {Denied}
+    assert {one.error for one in told.values()} == {Denied}
     assert not set(told) & pkcs11._LOST
