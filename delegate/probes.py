@@ -93,19 +93,26 @@ class Probes:
         return known
 
     async def _answer(self, name: str) -> None:
+        tested: Watched | None = None
         try:
-            wait = self._checks.begun(name) + self._pause_seconds - self._clock.monotonic()
-            if wait > 0:
-                await asyncio.sleep(wait)
-            if self._spend():
-                await self._checks.test(self.pending[name])
-        except PrivySealError as why:
-            document = self.pending[name].connector.document
-            _log.debug("check.skipped", connector=document.identifier, code=why.code)
-        except Exception as bug:  # noqa: BLE001 (one bad test mustn't end those after it)
-            _log.error("check.crashed", exc_info=bug)
+            # A newer revision may be asked for while an older one is tested.
+            while tested is not self.pending[name]:
+                wait = self._checks.begun(name) + self._pause_seconds - self._clock.monotonic()
+                if wait > 0:
+                    await asyncio.sleep(wait)
+                tested = self.pending[name]
+                await self._test(tested)
         finally:
             del self.pending[name]
+
+    async def _test(self, one: Watched) -> None:
+        try:
+            if self._spend():
+                await self._checks.test(one)
+        except PrivySealError as why:
+            _log.debug("check.skipped", connector=one.connector.document.identifier, code=why.code)
+        except Exception as bug:  # noqa: BLE001 (one bad test mustn't end those after it)
+            _log.error("check.crashed", exc_info=bug)
 
     def _spend(self) -> bool:
         """One of those that a minute has."""

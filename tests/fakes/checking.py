@@ -29,12 +29,16 @@ DONE = Plaintext(b"")
 
 
 class Probe:
-    """A kind whose connectors work until `failure` is set; `tried` says which were tried, `most` how many at once."""
+    """A kind whose connectors work until `failure` is set; `tried` says which were tried, `most` how many at once.
+
+    Tests end when the `gate` is opened, where there is one.
+    """
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self.tried: list[str] = []
         self.running = self.most = 0
+        self.gate: asyncio.Event | None = None
 
     def load(self) -> Any:
         return self.kind
@@ -49,7 +53,7 @@ class Probe:
                 probe.tried.append(connector.identifier)
                 probe.running += 1
                 probe.most = max(probe.most, probe.running)
-                await asyncio.sleep(0)
+                await (asyncio.sleep(0) if probe.gate is None else probe.gate.wait())
                 probe.running -= 1
                 if probe.failure is not None:
                     raise probe.failure

@@ -217,3 +217,19 @@ async def test_after_a_failure_the_delegates_own_identity_is_looked_for_anew() -
         made.append(scene.registry.misses)
     assert made == [1, 1, 1, 2, 2]
     await scene.registry.close()
+
+
+async def test_a_revision_that_is_asked_for_while_an_older_one_is_tested_is_tested_after_it() -> None:
+    scene = Scene()
+    old = scene.connector()
+    scene.probe.gate = asyncio.Event()
+    async with listening(scene):
+        scene.probes.ask([old.digest])
+        await until(lambda: scene.probe.running == 1)
+        new = scene.world.revise(old, name="renamed")
+        scene.learn()
+        scene.probes.ask([new.digest])
+        scene.probe.gate.set()
+        await until(lambda: not scene.probes.pending)
+    assert [one.revision for one in scene.read()] == [old.digest, new.digest]
+    await scene.registry.close()
