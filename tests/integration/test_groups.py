@@ -157,6 +157,18 @@ async def test_a_delegate_that_comes_later_has_the_groups_tags_at_once(environme
         assert await client.reveal("account.token", selectors=["night", "b"]) == Plaintext(b"value")
 
 
+async def test_a_client_that_last_asked_before_a_group_changed_raises_no_alarm_about_its_delegates(
+    environment: DevEnvironment,
+) -> None:
+    async with environment.client() as client, environment.client() as other:
+        await client.views.delegates()
+        await other.groups.set("builders", [f"fresh-{secrets.token_hex(4)}"])
+        listed = await client.views.delegates()
+    assert {one["name"]: one["certified"] for one in listed if one["state"] == "connected"} == dict.fromkeys(
+        "abc", "yes"
+    )
+
+
 async def test_what_came_of_a_run_by_a_groups_tag_opens_also_when_the_group_has_other_tags_since(
     environment: DevEnvironment,
 ) -> None:
