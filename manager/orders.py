@@ -54,6 +54,19 @@ _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
+class Course:
+    """A run that is under way, whatever revisions of its order come meanwhile; `assignment` is None until it is sent."""
+
+    task: asyncio.Task[None] | None = None
+    assignment: Assignment | None = None
+    is_cancelled: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.task is not None and self.task.done()
+
+
+@dataclass(slots=True)
 class Standing:
     """An order that may be due. `last` is the last run of this revision that was begun, refused, or due before it was published."""
 
@@ -63,8 +76,12 @@ class Standing:
     refusal: RunRow | None = None
     """The last run, where the manager itself refused it: the next that is refused alike takes its place."""
     again: int = 0
-    running: asyncio.Task[None] | None = None
-    assignment: Assignment | None = None
+    course: Course | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run of it is under way."""
+        return self.course is not None and not self.course.is_over
 
 
 class Orders:
@@ -111,6 +128,10 @@ class Orders:
         try:
             if unverified.kid != caller.kid:
                 raise Denied("order_of_another", "the order is signed by another key than the request", "send your own")
+            kept = self._standing.get((caller.account, unverified.document.id))
+            if kept is not None and kept.order.compact == compact:
+                # Who didn't hear that it is kept asks again; what has begun since isn't begun once more.
+                return kept.order
             stale = [] if unverified.document.deleted else await self._books.complete(book, unverified.document.pins)
             draft, (published,) = await self._books.examine(book, [compact])
             assert isinstance(published.document, OrderDocument)
@@ -130,8 +151,10 @@ class Orders:
         self._books.take(caller.account, [order])
         before = self._standing.pop((caller.account, order.document.id), None)
         if order.document.deleted:
-            if before is not None and before.assignment is not None:
-                await self._dispatcher.cancel(before.assignment)
+            if before is not None and before.course is not None:
+                before.course.is_cancelled = True
+                if before.course.assignment is not None:
+                    await self._dispatcher.cancel(before.course.assignment)
         else:
             self._stand(caller.account, order, now, None, before)
         if order.document.rev > 1:
@@ -170,9 +193,9 @@ class Orders:
         one = Standing(account, order, begun)
         if last is not None and last.state == REFUSED:
             one.refusal = last
-        if before is not None and before.running is not None and not before.running.done():
+        if before is not None and before.is_running:
             # What runs by the revision before goes on, and no other run beside it.
-            one.running, one.assignment = before.running, before.assignment
+            one.course = before.course
         self._standing[account, order.document.id] = one
 
     # What is due.
@@ -190,7 +213,7 @@ class Orders:
         """Begins every run that is due now and isn't under way; what it began."""
         now, begun = self._clock.now(), []
         for name, one in list(self._standing.items()):
-            if one.running is not None and not one.running.done():
+            if one.is_running:
                 continue
             if now >= one.order.document.exp:
                 del self._standing[name]
@@ -198,14 +221,16 @@ class Orders:
             n = due(one.order.document, now)
             if n is None or n <= one.last or now < one.again or self.is_draining:
                 continue
-            one.running = asyncio.create_task(self._guarded(one, n), name=f"order {one.order.document.id} {n}")
-            begun.append(one.running)
+            course = one.course = Course()
+            course.task = asyncio.create_task(self._guarded(one, n, course), name=f"order {one.order.document.id} {n}")
+            begun.append(course.task)
         return begun
 
     async def drain(self) -> None:
         """Begins nothing more and waits for what is under way; cancelled, it ends that as unknown, and writes it down."""
         self.is_draining = True
-        waiting = {one.running for one in self._standing.values() if one.running is not None and not one.running.done()}
+        courses = [one.course for one in self._standing.values() if one.course is not None and not one.course.is_over]
+        waiting = {one.task for one in courses if one.task is not None}
         try:
             if waiting:
                 await asyncio.wait(waiting)
@@ -223,9 +248,9 @@ class Orders:
         n = due(one.order.document, self._clock.now())
         return 0 if n is None else max(0, n - one.last - 1)
 
-    async def _guarded(self, one: Standing, n: int) -> None:
+    async def _guarded(self, one: Standing, n: int, course: Course) -> None:
         try:
-            await self._run(one, n)
+            await self._run(one, n, course)
         except PrivySealError as why:
             one.again = self._clock.now() + RETRY_SECONDS
             _log.warning("order.failed", account=one.account, id=one.order.document.id, code=why.code)
@@ -233,9 +258,9 @@ class Orders:
             one.again = self._clock.now() + RETRY_SECONDS
             _log.error("order.crashed", account=one.account, id=one.order.document.id, exc_info=bug)
         finally:
-            one.assignment = None
+            course.assignment = None
 
-    async def _run(self, one: Standing, n: int) -> None:
+    async def _run(self, one: Standing, n: int, course: Course) -> None:
         caller = Caller(one.account, one.order.kid)
         async with self._places:
             try:
@@ -249,6 +274,8 @@ class Orders:
             # While nobody is there its time goes by, and the row of the next run tells.
             one.again = self._clock.now() + RETRY_SECONDS
             return
+        if course.is_cancelled:
+            return
         order, document = one.order.document, allowed.task.document
         about: dict[str, str | int] = {"kind": "order", "id": order.id, "rev": order.rev}
         now, skipped = self._clock.now(), n - one.last - 1
@@ -257,7 +284,9 @@ class Orders:
         await self.ledger.put_run(one.account, row, self._history.row(caller, assignment, document), [entry])
         if skipped:
             _log.warning("order.skipped", account=one.account, id=order.id, count=skipped)
-        one.last, one.refusal, one.assignment = n, None, assignment
+        one.last, one.refusal, course.assignment = n, None, assignment
+        # Cancelled while it was written down, it is ended instead of sent.
+        assignment.is_given_up = course.is_cancelled
         await self._performed(one, caller, allowed, assignment, row, about)
 
     async def _performed(

@@ -430,3 +430,67 @@ async def test_the_same_order_twice_is_kept_once_and_another_with_its_number_is_
     with pytest.raises(Exception) as caught:
         await desk.give(fork)
     assert getattr(caught.value, "code", "") == "revision_forked"
+
+
+async def test_an_order_that_is_sent_again_begins_no_run_again(desk: Desk) -> None:
+    delegate, order = Simulated(desk, "alpha"), checking(desk)
+    await desk.give(order)
+    running = desk.orders.look()
+    await until(lambda: delegate.tasks)
+    delegate.answer(sealed=b"sealed")
+    await ended(running)
+    # A client that didn't hear the answer asks again.
+    await desk.give(order)
+    assert desk.orders.look() == [] and len(delegate.tasks) == 1
+    (row,) = await desk.rows(order)
+    whole = await desk.orders.ledger.run(desk.world.id, order.document.id, row.run)
+    assert whole is not None and finished_of(whole).sealed == b"sealed"
+    desk.world.now += HOUR
+    running = desk.orders.look()
+    await until(lambda: len(delegate.tasks) == 2)
+    assert delegate.tasks[1].run == 2
+    delegate.answer()
+    await ended(running)
+
+
+async def test_what_is_cancelled_while_a_run_is_written_down_is_sent_to_nobody(desk: Desk) -> None:
+    delegate, order = Simulated(desk, "alpha"), checking(desk)
+    await desk.give(order)
+    running = desk.orders.look()
+    while not await desk.rows(order):
+        await asyncio.sleep(0)
+    # It is durable, and may not have been noticed yet.
+    again = checking(desk, name="another")
+    await desk.give(again)
+    put_run, cancelled = desk.orders.ledger.put_run, asyncio.Event()
+
+    async def slowly(*row: Any) -> None:
+        await put_run(*row)
+        await cancelled.wait()
+
+    desk.orders.ledger.put_run = slowly  # type: ignore[method-assign, assignment]
+    running += desk.orders.look()
+    async with asyncio.timeout(5):
+        while not await desk.rows(again):
+            await asyncio.sleep(0.001)
+    await desk.give(desk.world.next(again, deleted=True))
+    cancelled.set()
+    await until(lambda: delegate.tasks)
+    delegate.answer()
+    await ended(running)
+    assert [one.document for one in delegate.tasks] == [order.compact]
+    (row,) = await desk.rows(again)
+    assert (row.state, row.code) == ("cancelled", "cancelled")
+
+
+async def test_a_renewed_order_that_is_cancelled_takes_back_the_run_of_the_revision_before(desk: Desk) -> None:
+    delegate, order = Simulated(desk, "alpha"), checking(desk)
+    await desk.give(order)
+    running = desk.orders.look()
+    renewed = desk.world.next(order, runs=5)
+    await desk.give(renewed)
+    await until(lambda: delegate.tasks)
+    await desk.give(desk.world.next(renewed, deleted=True))
+    await ended(running)
+    (row,) = await desk.rows(order)
+    assert row.state == "cancelled"
