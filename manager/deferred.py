@@ -82,12 +82,17 @@ class Deferred:
     def returned(self, caller: Caller, task: str) -> None:
         """A task of the caller's is under way no more; where it is kept and that wasn't its end, it waits again."""
         entry = self.find(caller, task)
-        if entry is None:
+        if entry is None or entry.closing.locked():
             return
         if entry.ended_at is None:
             self._standby.enter(entry)
         else:
             self._standby.leave(entry)
+
+    def is_open(self, caller: Caller, task: str) -> bool:
+        """Whether the caller's task is kept and has no end yet."""
+        entry = self.find(caller, task)
+        return entry is not None and entry.ended_at is None
 
     def ending(self, caller: Caller, finished: Finished) -> Callable[[Transaction], None] | None:
         """What writes down the end of a task that is kept, None for any other; then `has_ended`."""
@@ -114,7 +119,12 @@ class Deferred:
         return await self.queue.outcome(entry)
 
     async def end(self, entry: Entry, state: State, code: str) -> None:
-        """Ends one that waits and isn't being tried. Raises Unavailable, and then it waits on."""
+        """Ends one that waits and isn't being tried, unless it has ended. Raises Unavailable, and then it waits on."""
+        async with entry.closing:
+            if entry.ended_at is None:
+                await self._end(entry, state, code)
+
+    async def _end(self, entry: Entry, state: State, code: str) -> None:
         self._standby.leave(entry)
         try:
             submission = await self.queue.submission(entry)

@@ -10,7 +10,7 @@ queue is checked anew like any other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -165,14 +165,23 @@ class Execution:
             raise
         # (4) It is over when it is written.
         with self._endings.settling(caller, assignment, document, result):
-            if access is not None:
-                await access
-                self._history.ended(caller, assignment, document)
-            else:
+            is_told = access is not None and await self._has_told(caller, assignment, document, access)
+            if not is_told:
                 await self._write(caller, assignment, allowed, result, answer, fresh)
         finished = _relayed(assignment, result)
         self._outcomes.keep(caller, finished)
         return finished
+
+    async def _has_told(
+        self, caller: Caller, assignment: Assignment, document: TaskDocument, access: Awaitable[None]
+    ) -> bool:
+        """Whether that a task has read is durable and no more need be; not so where it is kept by now, since its end is, too."""
+        await access
+        if self._deferred.is_open(caller, assignment.id):
+            return False
+        self._ending.add((caller, assignment.id))
+        self._history.ended(caller, assignment, document)
+        return True
 
     async def _foreign(self, caller: Caller, document: TaskDocument, submitted: Submitted, arrived: float) -> Denied:
         why = Denied("task_of_another", "the task is signed by another key than the request", "submit your own")

@@ -67,6 +67,8 @@ class Entry:
     """Done when it is durable, or with what keeps it from being so; None for one from before."""
 
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by who ends it while it waits: the second who would finds that it has ended."""
 
 
 class Queue:

@@ -206,3 +206,29 @@ async def test_another_signers_outcome_is_not_to_be_had(running: Manager) -> Non
     async with serving(running):
         assert (await outcome(running, task.digest))[1].state == "done"
     assert (await outcome(running, task.digest, name="somebody", wait=0))[0] == 404
+
+
+async def test_what_begins_to_be_kept_while_it_runs_has_ended_when_it_has(running: Manager) -> None:
+    task = await check(running)
+    async with serving(running) as one:
+        one.is_answering.clear()
+        status, told = await submit(running, task, query="wait=0")
+        assert (status, told.state) == (202, "running")
+        status, told = await submit(running, task, query="queue=1&wait=0")
+        assert (status, told.state) == (202, "running")
+        one.is_answering.set()
+        status, told = await outcome(running, task.digest)
+        assert (status, told.state) == (200, "done")
+        assert await metric(running, "tasks_queued") == 0
+    assert await states(running) == {task.digest: "done"}
+    assert one.given == [task.digest]
+
+
+async def test_two_who_cancel_one_task_end_it_once(running: Manager) -> None:
+    task = await check(running)
+    await submit(running, task)
+    gone = await asyncio.gather(*(running.call("DELETE", f"tasks/{task.digest}") for _ in range(5)))
+    assert {status for status, _ in gone} <= {204, 404} and gone[0][0] == 204
+    entries = (await running.call("GET", "audit"))[1]["entries"]
+    assert sum('"cancelled"' in str(one) for one in entries) == 1
+    assert await states(running) == {task.digest: "cancelled"}
