@@ -8,6 +8,7 @@ it. It holds what was submitted as it came, sealed and signed. Must not decide w
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -80,6 +81,8 @@ class Queue:
         self._most = most
         self._most_bytes = most_bytes
         self._accounts: dict[str, dict[str, Entry]] = {}
+        self._endings: dict[Entry, tuple[int, list[Entry]]] = {}
+        """Of those whose end is being written: how much it weighs, and what makes room for it in the same transaction."""
 
     async def load(self) -> list[Entry]:
         """Those that wait from before, to be called once before any is added."""
@@ -155,18 +158,20 @@ class Queue:
     def ending(self, entry: Entry, finished: Finished) -> Callable[[Transaction], None]:
         """What writes down that it ended so, beside whatever else of it is written; `has_ended` is to follow when it is durable."""
         kept, now = msgspec.msgpack.encode((finished.answer, finished.certificate, finished.sealed)), self._clock.now()
-        doomed = [one.task for one in self._too_many(entry, len(kept))]
+        doomed = self._too_many(entry, finished.size)
+        self._endings[entry] = finished.size, doomed
+        names = [one.task for one in doomed]
 
         def run(transaction: Transaction) -> None:
             transaction.end_queued(entry.account, entry.task, finished.state, finished.code, now, kept)
-            transaction.drop_queued(entry.account, doomed)
+            transaction.drop_queued(entry.account, names)
 
         return run
 
     def has_ended(self, entry: Entry, finished: Finished) -> None:
         """It is written down that it ended so."""
-        size = finished.size
-        self._forget(self._too_many(entry, size))
+        size, doomed = self._endings.pop(entry, (finished.size, []))
+        self._forget(doomed)
         entry.state, entry.code, entry.ended_at, entry.size = finished.state, finished.code, self._clock.now(), size
         entry.wanted = None
         entry.ended.set()
@@ -214,18 +219,34 @@ class Queue:
         return [one for one in self._accounts.get(account, {}).values() if one.ended_at is not None]
 
     def _too_many(self, entry: Entry, size: int) -> list[Entry]:
-        """Those whose outcomes make room for another one, the first to have ended first."""
-        ended = sorted(self._ended(entry.account), key=lambda one: one.ended_at or 0)
-        bytes_, count, doomed = _bytes(ended) + size, len(ended) + 1, []
-        for one in ended:
-            if bytes_ <= self._most_bytes and count <= self._most:
-                break
-            doomed.append(one)
-            bytes_, count = bytes_ - one.size, count - 1
+        """Those whose outcomes make room for another one: of the principal who holds most, the first to have ended first."""
+        self._endings.pop(entry, None)
+        others = {one: ending for one, ending in self._endings.items() if one.account == entry.account}
+        going = {one for _, doomed in others.values() for one in doomed}
+        bytes_, counts = Counter({entry.principal: size}), Counter({entry.principal: 1})
+        for one, (weight, _) in others.items():
+            bytes_[one.principal] += weight
+            counts[one.principal] += 1
+        theirs: dict[str, deque[Entry]] = {}
+        for one in sorted(self._ended(entry.account), key=lambda one: one.ended_at or 0):
+            if one not in going:
+                theirs.setdefault(one.principal, deque()).append(one)
+                bytes_[one.principal] += one.size
+                counts[one.principal] += 1
+        doomed: list[Entry] = []
+        while theirs and ((heavy := bytes_.total() > self._most_bytes) or counts.total() > self._most):
+            most = max(theirs, key=(bytes_ if heavy else counts).__getitem__)
+            gone = theirs[most].popleft()
+            if not theirs[most]:
+                del theirs[most]
+            doomed.append(gone)
+            bytes_[most] -= gone.size
+            counts[most] -= 1
         return doomed
 
     def _forget(self, entries: Iterable[Entry]) -> None:
         for one in entries:
+            self._endings.pop(one, None)
             account = self._accounts.get(one.account, {})
             if account.get(one.task) is one:
                 del account[one.task]

@@ -118,6 +118,39 @@ async def test_outcomes_make_room_for_newer_ones_and_go_after_a_day(store: Store
     assert queue.find("a" * 52, "3") is None
 
 
+async def test_what_the_memory_lets_go_is_gone_from_the_store_too(store: Store) -> None:
+    queue = Queue(store, Ticking(), most_bytes=20_000)
+    entries = [entry(f"{number}") for number in range(12)]
+    for one in entries:
+        await queue.add(one, SUBMISSION)
+    for one in entries[:6]:
+        await end(store, queue, one, 3_000)
+    # Several end at once: none of them has ended when the others make room.
+    together = entries[6:]
+    done = [finished(one.task, 3_000) for one in together]
+    endings = [queue.ending(one, end_of) for one, end_of in zip(together, done, strict=True)]
+    for ending in endings:
+        await store.write(ending, account=together[0].account)
+    for one, end_of in zip(together, done, strict=True):
+        queue.has_ended(one, end_of)
+    kept = {row.task for _, row in (await store.queue()).items}
+    assert kept == {one.task for one in entries if queue.find(one.account, one.task) is not None}
+    assert len(kept) == 6
+
+
+async def test_a_principals_outcomes_make_room_for_his_own_before_anybody_elses(store: Store) -> None:
+    queue = Queue(store, Ticking(), most_bytes=20_000)
+    other = entry("other's", "other")
+    await queue.add(other, SUBMISSION)
+    await end(store, queue, other, 3_000)
+    for number in range(12):
+        mine = entry(f"mine {number}")
+        await queue.add(mine, SUBMISSION)
+        await end(store, queue, mine, 3_000)
+    assert queue.find(other.account, other.task) is other
+    assert await queue.outcome(other) == finished("other's", 3_000)
+
+
 async def test_what_could_not_be_written_is_not_in_the_queue(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/manager.db")
     await store.open()
