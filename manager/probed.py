@@ -13,17 +13,13 @@ MOST_LISTED = 4
 
 
 class Probed(NamedTuple):
-    """A test of `connector` (its identifier; `id` is its id) that ended with `code` and counts from `at` until `until` (seconds).
-
-    `secrets` are the secrets that the connector names, as references in full.
-    """
+    """A test of `connector` (its identifier; `id` is its id) that ended with `code` and counts from `at` until `until` (seconds)."""
 
     connector: str
     code: str
     at: int
     until: int
     id: str = ""
-    secrets: frozenset[str] = frozenset()
 
     @property
     def has_failed(self) -> bool:

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from math import inf
 
 import structlog
@@ -21,6 +22,7 @@ from manager.conversation import unsent
 from manager.fleet import Delegate, Fleet
 from manager.lapses import Lapses
 from manager.metrics import ManagerMetrics
+from manager.named import Named
 from manager.probed import Probed, failures
 from manager.routing import Wanted
 from shared.documents.connector import ConnectorDocument
@@ -42,7 +44,10 @@ FRESH_SECONDS = 5
 """A test that is no older isn't made again: delegates wouldn't."""
 
 MOST_ASKED = 16
-"""Delegates that are asked to test again for one task: the provider hears of all of them at once."""
+"""Delegates that are asked to test at once, for one task or one new revision: the provider hears of all of them."""
+
+MOST_TOLD = 64
+"""Connectors that one delegate is asked about at once: it takes no more."""
 
 MOST_RESULTS = 100_000
 
@@ -95,8 +100,7 @@ class Probes:
         self._lapses: Lapses[_Name] = Lapses()
         self._revisions: dict[tuple[str, str], dict[str, str]] = {}
         """Which revision of a connector (account, id) a delegate's newest test was of."""
-        self._named: dict[tuple[str, str], set[_Name]] = {}
-        """Failed tests by the secrets (account, reference) that their connectors name."""
+        self._named = Named()
         self._rounds: dict[_Name, set[_Round]] = {}
         self._asked: set[_Name] = set()
         self._telling: set[asyncio.Task[None]] = set()
@@ -113,13 +117,12 @@ class Probes:
     def told(self, delegate: Delegate, connector: ConnectorDocument, digest: str, code: str) -> None:
         """A delegate's test of a connector, one that says something of it."""
         now, name = self._clock.now(), (delegate.account, delegate.kid, digest)
-        scope = Scope.parse(connector.scope)
-        secrets = frozenset(str(Reference.parse(one, scope)) for one in connector.secrets)
         seconds = self._seconds[code != "ok"]
-        probed = Probed(connector.identifier, code, now, now + int(seconds), connector.id, secrets)
+        probed = Probed(connector.identifier, code, now, now + int(seconds), connector.id)
         before = self._revisions.get((delegate.account, connector.id), {}).get(delegate.kid)
         doubted = self._drop((*name[:2], before)) if before is not None else None
         if seconds > 0:
+            self._named.put(delegate.account, connector, digest)
             self._keep(delegate, name, probed, self._clock.monotonic() + seconds)
         for one in self._rounds.pop(name, ()):
             one.awaited.discard(name)
@@ -148,20 +151,24 @@ class Probes:
             if not isinstance(connector, ConnectorDocument):
                 continue
             tested = self._revisions.get((book.id, connector.id), {})
-            for kid, digest in list(tested.items()):
-                if digest == one.digest:
-                    continue
+            older = [(kid, digest) for kid, digest in tested.items() if digest != one.digest]
+            for kid, digest in older:
                 self._forget((book.id, kid, digest))
-                delegate = self._fleet.find(book.id, kid)
-                if delegate is not None and connector.needs_no_task and not connector.deleted:
-                    self._ask(delegate, [one.digest], [*self._vouching(book, one.kid, connector), one], "revised")
+            if not connector.needs_no_task or connector.deleted:
+                continue
+            connected = (self._fleet.find(book.id, kid) for kid, _ in older)
+            documents = [*self._vouching(book, one.kid, connector), one]
+            for delegate in islice((one for one in connected if one is not None), MOST_ASKED):
+                self._ask(delegate, [one.digest], documents, "revised")
 
     def renewed(self, account: str, secrets: Iterable[SecretDocument]) -> None:
         """These have new values: what failed with the old ones may work now."""
         for one in secrets:
             reference = Reference(Scope.parse(one.scope), one.identifier)
-            for name in list(self._named.get((account, str(reference)), ())):
-                self._forget(name)
+            for connector in self._named.naming(account, str(reference)):
+                for kid, digest in list(self._revisions.get((account, connector), {}).items()):
+                    if self._results[account, kid, digest].probed.has_failed:
+                        self._forget((account, kid, digest))
 
     def rescue(
         self, account: str, wanted: Wanted, documents: Collection[Verified[Revisioned]], over: Callable[[], None] | None
@@ -178,8 +185,7 @@ class Probes:
                 for digest in wanted.connectors
                 if (one := delegate.probed.get(digest)) is not None and one.has_failed and not self._is_fresh(one)
             ]
-            self._ask(delegate, stale, documents, "scarce")
-            awaited.update((account, delegate.kid, digest) for digest in stale)
+            awaited |= self._ask(delegate, stale, documents, "scarce")
         if doubted and over is not None:
             self._await(awaited, over)
         return bool(awaited)
@@ -188,12 +194,19 @@ class Probes:
 
     def _ask(
         self, delegate: Delegate, connectors: Iterable[str], documents: Iterable[Verified[Revisioned]], reason: str
-    ) -> None:
-        """Has a delegate test these, but those that it is asked already or has just tested; with the documents that it lacks."""
-        asked = []
+    ) -> set[_Name]:
+        """Has a delegate test these, but those that it is asked already or has just tested; with the documents that it lacks.
+
+        Gives those that it is asked about now, or was already.
+        """
+        asked: list[str] = []
+        awaited: set[_Name] = set()
         for digest in connectors:
             name, known = (delegate.account, delegate.kid, digest), delegate.probed.get(digest)
-            if name not in self._asked and (known is None or not self._is_fresh(known)):
+            if name in self._asked:
+                awaited.add(name)
+            elif len(asked) < MOST_TOLD and (known is None or not self._is_fresh(known)):
+                awaited.add(name)
                 self._asked.add(name)
                 asked.append(digest)
                 self._await({name}, partial(self._asked.discard, name))
@@ -202,6 +215,7 @@ class Probes:
             telling = asyncio.create_task(self._tell(delegate, tuple(asked), unsent(delegate, documents)))
             self._telling.add(telling)
             telling.add_done_callback(self._telling.discard)
+        return awaited
 
     @staticmethod
     async def _tell(delegate: Delegate, connectors: tuple[str, ...], documents: Sequence[str]) -> None:
@@ -256,9 +270,6 @@ class Probes:
         account, kid, digest = name
         self._results[name] = _Result(probed, delegate.probed)
         self._revisions.setdefault((account, probed.id), {})[kid] = digest
-        if probed.has_failed:
-            for reference in probed.secrets:
-                self._named.setdefault((account, reference), set()).add(name)
         self._fleet.mark(delegate, digest, probed)
         self._lapses.set(account, name, until)
         while len(self._results) > MOST_RESULTS:
@@ -284,11 +295,7 @@ class Probes:
         del revisions[kid]
         if not revisions:
             del self._revisions[account, probed.id]
-        for reference in probed.secrets if probed.has_failed else ():
-            named = self._named[account, reference]
-            named.remove(name)
-            if not named:
-                del self._named[account, reference]
+            self._named.drop(account, probed.id)
         delegate = self._fleet.find(account, kid)
         if delegate is None:
             result.held.pop(digest, None)

@@ -9,7 +9,9 @@ import pytest
 
 import manager.probes
 import manager.prospects
+from manager.probes import MOST_ASKED, MOST_TOLD
 from shared.errors import NotReady
+from tests.fakes.world import World
 from tests.unit.manager.test_dispatch import WORLD, Desk, Simulated, until
 from tests.unit.manager.test_probes import VAULT, Scene, asked
 
@@ -100,3 +102,42 @@ async def test_a_line_is_looked_through_a_few_times_a_second_however_often_fewer
     await until(lambda: len(looks) == 2)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_of_what_connectors_name_there_is_one_record_whoever_tests_them_and_none_once_nobody_does() -> None:
+    scene, world = Scene(), World()
+    many = tuple(sorted(f"account.key_{number}" for number in range(64)))
+    old = world.sign(world.connector_document("named", secrets=many), world.administrator)
+    new = world.next(old, secrets=("account.key_0",))
+    for name in "abc":
+        scene.tells(Simulated(scene, name), "denied", old)
+    assert len(scene.probes._named) == 1 + 64
+    scene.tells(Simulated(scene, "d"), "denied", new)
+    assert len(scene.probes._named) == 2
+    scene.probes.renewed(WORLD.id, [world.secret("key_0").document])
+    assert (scene.probes.failing, len(scene.probes._named)) == (0, 0)
+
+
+async def test_a_new_revision_is_tested_by_a_few_at_once_however_many_tested_the_older_one() -> None:
+    scene, world = Scene(), World()
+    old = world.publish(world.connector_document("vault"))
+    fleet = [Simulated(scene, f"d{number}") for number in range(MOST_ASKED + 5)]
+    for each in fleet:
+        scene.tells(each, "denied", old)
+    scene.probes.revised(world.book(), [world.revise(old, name="renamed")])
+    await until(lambda: sum(bool(asked(each)) for each in fleet) == MOST_ASKED)
+    await asyncio.sleep(0)
+    assert sum(bool(asked(each)) for each in fleet) == MOST_ASKED
+    assert scene.probes.failing == 0
+
+
+async def test_a_delegate_is_asked_about_no_more_connectors_at_once_than_it_takes() -> None:
+    scene = Scene()
+    one = Simulated(scene, "one")
+    connectors = [WORLD.sign(WORLD.connector_document(f"c{at}"), WORLD.administrator) for at in range(MOST_TOLD + 5)]
+    running = scene.run(scene.task(*connectors))
+    await until(one.tasks)
+    one.answer("unavailable")
+    await running
+    await until(lambda: asked(one))
+    assert [len(probe.connectors) for probe in asked(one)] == [MOST_TOLD]
