@@ -1,15 +1,17 @@
 """What the store keeps of orders: the newest revision of each with its sealed input, and the last runs with what came of them.
 
 Promises: a run is written down before it is sent; of each order the last `MOST_RUNS` runs are kept, and of all together no more
-bytes than there is room for: the oldest outcomes go first, their rows stay. Must not look into an input or outcome.
+bytes than there is room for: the oldest outcomes of whoever has most go first, their rows stay. Must not look into an input or outcome.
 """
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from manager.books import row_of
 from manager.rows import OrderRow, RunRow, TaskRow
@@ -61,12 +63,15 @@ class Ledger:
         def run(transaction: Transaction) -> None:
             transaction.publish(account, [row_of(order)])
             place = (orders.c.account == account, orders.c.order == row.order)
-            values = msgspec.structs.asdict(row)
-            known = transaction.connection.execute(update(orders).where(*place).values(values))
-            if known.rowcount == 0:
-                if not row.deleted:
-                    _check_room(transaction, account, row.owner, now)
-                transaction.connection.execute(insert(orders).values(account=account, **values))
+            values, connection = msgspec.structs.asdict(row), transaction.connection
+            before = connection.execute(select(orders.c.exp, orders.c.deleted).where(*place)).first()
+            if not row.deleted and (before is None or before.deleted or before.exp <= now):
+                _check_room(transaction, account, row.owner, now)
+            if before is None:
+                connection.execute(insert(orders).values(account=account, **values))
+            else:
+                connection.execute(update(orders).where(*place).values(values))
+            _forget_past(transaction, account, row.owner, now)
 
         await self._store.write(run, account=account, audit=audit, size=len(order.compact) + len(sealed or b""))
 
@@ -119,9 +124,14 @@ class Ledger:
 
     async def last_runs(self, account: str = "") -> dict[tuple[str, str], RunRow]:
         """The newest run of each order, by account and order."""
-        query = select(runs.c.account, *_LISTED).order_by(runs.c.account, runs.c.order, runs.c.rev, runs.c.n)
-        if account:
-            query = query.where(runs.c.account == account)
+        newest = func.row_number().over(
+            partition_by=(runs.c.account, runs.c.order), order_by=(runs.c.rev.desc(), runs.c.n.desc())
+        )
+        place = select(runs.c.account, *_LISTED, newest.label("place"))
+        ranked = (place.where(runs.c.account == account) if account else place).subquery()
+        # A hundred rows of each order would keep the loop from everything else.
+        columns = [ranked.c[name] for name in ("account", *(column.name for column in _LISTED))]
+        query = select(*columns).where(ranked.c.place == 1)
         return {(of, row[0]): RunRow(*row) for of, *row in await self._store.rows(query)}
 
     async def run(self, account: str, order: str, run: str) -> RunRow | None:
@@ -148,9 +158,7 @@ class Ledger:
 
         def write(transaction: Transaction) -> None:
             for account, order in doomed:
-                for table in (runs, orders):
-                    place = (table.c.account == account, table.c.order == order)
-                    transaction.connection.execute(delete(table).where(*place))
+                _drop(transaction, account, order)
 
         if doomed:
             await self._store.write(write, account="")
@@ -171,8 +179,22 @@ def _check_room(transaction: Transaction, account: str, owner: str, now: int) ->
         )
 
 
+def _forget_past(transaction: Transaction, account: str, owner: str, now: int) -> None:
+    """Of an owner's orders that are over, as many are kept as may stand: who gives and cancels them all day fills no disk."""
+    past = (orders.c.account == account, orders.c.owner == owner, or_(orders.c.deleted, orders.c.exp <= now))
+    newest = (orders.c.published_at.desc(), orders.c.order)
+    doomed = select(orders.c.order).where(*past).order_by(*newest).limit(MOST_AT_ONCE).offset(MOST_ORDERS // 2)
+    for (order,) in transaction.connection.execute(doomed).all():
+        _drop(transaction, account, order)
+
+
+def _drop(transaction: Transaction, account: str, order: str) -> None:
+    for table in (runs, orders):
+        transaction.connection.execute(delete(table).where(table.c.account == account, table.c.order == order))
+
+
 def _make_room(transaction: Transaction, account: str, order: str) -> None:
-    """Lets the oldest runs of the order go, then the oldest outcomes of the account."""
+    """Lets the oldest runs of the order go, then the account's outcomes: of whom most is kept, the oldest first."""
     place = (runs.c.account == account, runs.c.order == order)
     newest = select(runs.c.rev, runs.c.n, runs.c.size).where(*place).order_by(runs.c.rev.desc(), runs.c.n.desc())
     held = 0
@@ -187,13 +209,21 @@ def _make_room(transaction: Transaction, account: str, order: str) -> None:
     total = transaction.connection.execute(select(func.sum(runs.c.size)).where(*of_account)).scalar_one() or 0
     if total <= ACCOUNT_BYTES:
         return
-    oldest = select(runs.c.order, runs.c.rev, runs.c.n, runs.c.size).where(*of_account).order_by(runs.c.started_at)
-    for other, rev, n, size in transaction.connection.execute(oldest).all():
+    owned = and_(orders.c.account == runs.c.account, orders.c.order == runs.c.order)
+    columns = (func.coalesce(orders.c.owner, ""), runs.c.order, runs.c.rev, runs.c.n, runs.c.size)
+    oldest = select(*columns).outerjoin(orders, owned).where(*of_account).order_by(runs.c.started_at)
+    theirs: dict[str, deque[tuple[str, int, int, int]]] = {}
+    held_by: Counter[str] = Counter()
+    for owner, *found in transaction.connection.execute(oldest).all():
+        theirs.setdefault(owner, deque()).append(cast("tuple[str, int, int, int]", tuple(found)))
+        held_by[owner] += found[-1]
+    while total > ACCOUNT_BYTES:
+        most = max(held_by, key=held_by.__getitem__)
+        other, rev, n, size = theirs[most].popleft()
         this = (runs.c.account == account, runs.c.order == other, runs.c.rev == rev, runs.c.n == n)
         transaction.connection.execute(update(runs).where(*this).values(_EMPTY))
         total -= size
-        if total <= ACCOUNT_BYTES:
-            return
+        held_by[most] -= size
 
 
 _EMPTY = {"size": 0, "outcome": None, "output": None}

@@ -85,6 +85,19 @@ class LedgerContract:
         await ledger.publish(A, order("three"), None, NOW + 10**6, [])
         await ledger.publish(A, WORLD.next(one, deleted=True), None, NOW, [])
 
+    async def test_an_order_that_has_ended_takes_a_place_again_when_it_is_renewed(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ledgers, "MOST_ORDERS", 4)
+        over = order("over", exp=NOW + 10)
+        await ledger.publish(A, over, None, NOW, [])
+        one = order("one")
+        for each in (one, order("two")):
+            await ledger.publish(A, each, None, NOW + 10, [])
+        with refused(Overloaded, "orders_too_many"):
+            await ledger.publish(A, WORLD.next(over, iat=NOW + 20, exp=NOW + 10**5), None, NOW + 20, [])
+        await ledger.publish(A, WORLD.next(one, runs=7), None, NOW + 20, [])
+
     async def test_the_last_hundred_runs_are_kept_and_the_newest_come_first(self, ledger: Ledger) -> None:
         one = order()
         for n in range(ledgers.MOST_RUNS + 5):
@@ -119,6 +132,42 @@ class LedgerContract:
         await ledger.put_run(A, run(9, other, run="other", outcome=bytes(10), size=10), None, [])
         assert [row.size for row in await ledger.runs(A, one.document.id)] == [10, 0, 0, 0]
         assert [row.size for row in await ledger.runs(A, other.document.id)] == [10]
+
+    async def test_an_owners_outcomes_make_room_for_his_own_before_anybody_elses(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ledgers, "ACCOUNT_BYTES", 60)
+        other = WORLD.identity("other")
+        modest = order_of(WORLD, WORLD.check(WORLD.connector), other, name="modest")
+        flooding = [order(f"flooding {number}") for number in range(4)]
+        for one in (modest, *flooding):
+            await ledger.publish(A, one, None, NOW, [])
+        await ledger.put_run(A, run(0, modest, run="modest", outcome=bytes(20), size=20), None, [])
+        for n in range(1, 4):
+            for one in flooding:
+                row = run(n, one, run=f"{one.document.name} {n}", outcome=bytes(10), size=10)
+                await ledger.put_run(A, row, None, [])
+        assert [row.size for row in await ledger.runs(A, modest.document.id)] == [20]
+        held = [row.size for one in flooding for row in await ledger.runs(A, one.document.id)]
+        assert sum(held) == 40
+
+    async def test_of_what_an_owner_cancelled_so_many_orders_are_kept_as_may_stand(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ledgers, "MOST_ORDERS", 6)
+        other = order_of(WORLD, WORLD.check(WORLD.connector), WORLD.identity("other"), name="other")
+        for one in (other, standing := order("standing")):
+            await ledger.publish(A, one, None, NOW, [])
+        await ledger.publish(A, WORLD.next(other, deleted=True), None, NOW, [])
+        for number in range(5):
+            one = order(f"gone {number}")
+            await ledger.publish(A, one, None, NOW + number, [])
+            await ledger.put_run(A, run(0, one, run=f"run of {number}"), None, [])
+            await ledger.publish(A, WORLD.next(one, deleted=True), None, NOW + number, [])
+        kept = {row.order for row in await ledger.of_account(A)}
+        newest = {order(f"gone {number}").document.id for number in (2, 3, 4)}
+        assert kept == {other.document.id, standing.document.id, *newest}
+        assert await ledger.runs(A, order("gone 0").document.id) == []
 
     async def test_what_a_restart_overtook_is_unknown(self, ledger: Ledger) -> None:
         one = order()
