@@ -181,8 +181,10 @@ class Runner:
             del self._running[execution.message.id]
             if not self._running:
                 self._idle.set()
-        if isinstance(performed.reply, Result) and performed.code in {"ok", "partial"}:
-            self._remember(performed)
+        is_fine, is_run = performed.code in {"ok", "partial"}, bool(execution.message.run)
+        # A run that began and failed doesn't begin again: who asks once more is told how it failed.
+        if isinstance(performed.reply, Result) and (is_fine or (is_run and performed.began)):
+            self._remember(performed.reply, is_run or REPEAT[performed.op] == "any")
         execution.outlet.reply(replace(performed.reply, attempt=execution.message.attempt))
         # When the reply is on its way: writing the line takes as long as some of the checks.
         seconds = self._clock.monotonic() - began
@@ -195,12 +197,10 @@ class Runner:
         refused = self._tasks.refused(message, why)
         return replace(refused, op=course.op, targets=course.targets, kid=course.kid, began_at=course.began_at)
 
-    def _remember(self, performed: Performed) -> None:
+    def _remember(self, result: Result, is_repeatable: bool) -> None:
         """Keep the result of a task that may be delivered twice; one that may not is refused when it comes again."""
-        result = performed.reply
-        assert isinstance(result, Result)
         size = _size(result)
-        if REPEAT[performed.op] == "never" or size > REMEMBERED_BYTES // 4:
+        if not is_repeatable or size > REMEMBERED_BYTES // 4:
             return
         self._results[result.id] = result
         self._result_bytes += size
