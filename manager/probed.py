@@ -29,9 +29,14 @@ class Probed(NamedTuple):
 
 def failures(probed: Mapping[str, Probed], connectors: Collection[str]) -> list[Probed]:
     """The failed ones of those connectors, which are named by their documents' digests."""
-    if not probed:
-        return []
-    return sorted(one for name in connectors if (one := probed.get(name)) is not None and one.has_failed)
+    return sorted(one for one in _known(probed, connectors) if one.has_failed) if probed else []
+
+
+def _known(probed: Mapping[str, Probed], connectors: Collection[str]) -> list[Probed]:
+    """The tests of those connectors: thousands may be asked for, of thousands of delegates."""
+    if len(probed) < len(connectors):
+        return [one for name, one in probed.items() if name in connectors]
+    return [probed[name] for name in connectors if name in probed]
 
 
 def told(tests: Collection[Probed], now: int) -> str:
@@ -50,7 +55,7 @@ def passed(probed: Mapping[str, Probed], connectors: Collection[str], now: int) 
     """Why no test keeps the delegate from those connectors."""
     if not connectors:
         return "no connector is asked for"
-    known = [one for name in connectors if (one := probed.get(name)) is not None]
+    known = _known(probed, connectors)
     return told(known, now) if known else "no test of it is known, and none is needed"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from manager.probed import MOST_LISTED, Probed, failures, passed, told
@@ -42,3 +44,17 @@ def test_what_speaks_against_nobody_is_told_too() -> None:
     assert passed(TESTS, {"b"}, 1_010) == "its test of kms 10 s ago passed and counts for 5 h more"
     assert "none is needed" in passed(TESTS, {"unknown"}, 1_010)
     assert passed(TESTS, set(), 1_010) == "no connector is asked for"
+
+
+def test_who_asks_for_thousands_of_connectors_costs_no_more_than_the_delegate_has_tested() -> None:
+    class Asked(frozenset[str]):
+        walks = 0
+
+        def __iter__(self) -> Iterator[str]:
+            Asked.walks += 1
+            return super().__iter__()
+
+    asked = Asked([*map(str, range(4_000)), "a", "b"])
+    assert failures(TESTS, asked) == [FAILED]
+    assert passed({"b": PASSED}, asked, 1_000).startswith("its test of kms 0 s ago passed")
+    assert Asked.walks == 0
