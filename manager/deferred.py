@@ -36,7 +36,7 @@ class Deferred:
         self._clock = clock
         self._history = history
         self._dispatcher = dispatcher
-        self._standby = Standby(clock, dispatcher.could_wait, resume, self._expire)
+        self._standby = Standby(clock, dispatcher, resume, self._expire)
         dispatcher.offered = self._standby.stir
 
     async def recover(self) -> None:

@@ -206,6 +206,15 @@ class Dispatcher:
         """Whether some delegate may have it, now or when it is less busy."""
         return self._fleet.could_wait(account, wanted)
 
+    def has_place(self, account: str, wanted: Wanted) -> bool:
+        """Whether some delegate may have it now."""
+        return self._fleet.choose(account, wanted, "") is not None
+
+    def is_served(self, account: str, task: str) -> bool:
+        """Whether a delegate has that task."""
+        assignment = self.running(account).get(task)
+        return assignment is not None and assignment.life.state is State.LEASED
+
     def _candidates(self, assignment: Assignment) -> list[Candidate]:
         return self._fleet.candidates(assignment.account, self._clock.now(), assignment.id)
 

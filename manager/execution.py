@@ -189,7 +189,7 @@ class Execution:
         return why
 
     def _prepare_to_wait(self, assignment: Assignment, resumed: Entry | None) -> None:
-        assignment.is_kept, assignment.is_patient = True, resumed is not None
+        assignment.is_kept, assignment.is_patient = True, resumed is not None and resumed.is_patient
         if resumed is not None:
             assignment.is_given_up = resumed.is_given_up
             assignment.submitted_at = resumed.submitted_at

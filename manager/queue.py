@@ -60,6 +60,9 @@ class Entry:
     wanted: Wanted | None = None
     attempts: int = 0
     is_given_up: bool = False
+    is_patient: bool = True
+    """Whether it may stand in the line for a place when it is tried."""
+
     not_before: float = 0.0
     """Not to be tried again before this (monotonic)."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 
@@ -20,7 +21,8 @@ from manager.routing import Wanted
 from shared.errors import PrivySealError
 
 MOST_TRIED = 16
-"""Of each account and priority at once; each holds what was submitted in memory."""
+"""Of each account and priority at once, that no delegate has yet; each holds what was submitted in memory. Where they all stand in
+line, as many more whose place is free: what waits for a busy delegate keeps nothing from another."""
 
 STIR_SECONDS = 0.02
 """A delegate's free places come one by one: all that come within this are looked at together."""
@@ -32,8 +34,21 @@ EXPIRED_AT_ONCE = 64
 _log = structlog.get_logger()
 
 
+class Places(Protocol):
+    """What delegates have room for."""
+
+    def could_wait(self, account: str, wanted: Wanted) -> bool:
+        """Whether some delegate may have it, now or later."""
+
+    def has_place(self, account: str, wanted: Wanted) -> bool:
+        """Whether some delegate may have it now."""
+
+    def is_served(self, account: str, task: str) -> bool:
+        """Whether a delegate has that task."""
+
+
 class Standby:
-    """One manager's. `could_wait` says whether some delegate may have it, now or later; `resume` tries, and `leave` must follow.
+    """One manager's. `resume` tries one that waits, and `leave` must follow.
 
     `expire` writes down that a task's time is over, and raises where that fails.
     """
@@ -41,23 +56,22 @@ class Standby:
     def __init__(
         self,
         clock: Clock,
-        could_wait: Callable[[str, Wanted], bool],
+        places: Places,
         resume: Callable[[Entry], None],
         expire: Callable[[Entry], Awaitable[None]],
     ) -> None:
         self._clock = clock
-        self._could_wait = could_wait
+        self._places = places
         self._resume = resume
         self._expire = expire
         self._lines: dict[str, Line[Entry]] = {}
-        self._tried: Counter[tuple[str, str]] = Counter()
-        self._trying: set[Entry] = set()
+        self._trying: dict[str, set[Entry]] = {}
         self._stirred: set[str] = set()
         self._is_closed = False
 
     def enter(self, entry: Entry, *, again: bool = False) -> None:
         """It waits from now on; one that was tried, or comes back `again`, has its pause first."""
-        if again or entry in self._trying:
+        if again or entry in self._trying.get(entry.account, ()):
             self._leave(entry)
             entry.pause = min(LONGEST_PAUSE_SECONDS, max(0.25, entry.pause * 2))
             entry.not_before = self._clock.monotonic() + entry.pause
@@ -116,26 +130,35 @@ class Standby:
     def _try(self, account: str) -> None:
         self._stirred.discard(account)
         line, now, moment = self._lines.get(account), self._clock.now(), self._clock.monotonic()
-        known: dict[Wanted, bool] = {}
+        trying = self._trying.get(account, ())
+        tried = Counter(
+            (one.priority, one.is_patient) for one in trying if not self._places.is_served(account, one.task)
+        )
+        known: dict[Wanted, tuple[bool, bool]] = {}
         for entry in list(line or ()):
-            tried = self._tried[account, entry.priority]
-            if self._is_closed or tried >= MOST_TRIED or entry.not_before > moment or entry.exp <= now:
+            if self._is_closed or entry.not_before > moment or entry.exp <= now:
+                continue
+            is_patient = tried[entry.priority, True] < MOST_TRIED
+            if not is_patient and tried[entry.priority, False] >= MOST_TRIED:
                 continue
             if entry.wanted is not None:
                 if entry.wanted not in known:
-                    known[entry.wanted] = self._could_wait(account, entry.wanted)
-                if not known[entry.wanted]:
+                    could = self._places.could_wait(account, entry.wanted)
+                    known[entry.wanted] = could, could and self._places.has_place(account, entry.wanted)
+                if not known[entry.wanted][0 if is_patient else 1]:
                     continue
             assert line is not None
             line.take(entry)
-            self._tried[account, entry.priority] += 1
-            self._trying.add(entry)
+            entry.is_patient = is_patient
+            tried[entry.priority, is_patient] += 1
+            self._trying.setdefault(account, set()).add(entry)
             self._resume(entry)
         if line is not None and not line:
             self._lines.pop(account, None)
 
     def _leave(self, entry: Entry) -> None:
-        if entry in self._trying:
-            self._trying.discard(entry)
-            self._tried[entry.account, entry.priority] -= 1
-            self._tried = +self._tried
+        trying = self._trying.get(entry.account)
+        if trying is not None:
+            trying.discard(entry)
+            if not trying:
+                del self._trying[entry.account]

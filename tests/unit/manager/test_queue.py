@@ -177,7 +177,16 @@ class Trying:
         self.tried: list[str] = []
         self.expired: list[str] = []
         self.fails = False
-        self.standby = Standby(self.clock, lambda account, wanted: self.could, self._resume, self._expire)
+        self.standby = Standby(self.clock, self, self._resume, self._expire)
+
+    def could_wait(self, account: str, wanted: Wanted) -> bool:
+        return self.could
+
+    def has_place(self, account: str, wanted: Wanted) -> bool:
+        return False
+
+    def is_served(self, account: str, task: str) -> bool:
+        return False
 
     def _resume(self, one: Entry) -> None:
         self.tried.append(one.task)

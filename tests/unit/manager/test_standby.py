@@ -1,0 +1,79 @@
+"""Tasks that wait in the queue, over simulated delegates: those for whom there is a place don't wait for those that have none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from manager.authentication import Caller
+from manager.metrics import ManagerMetrics
+from manager.standby import MOST_TRIED
+from manager.store import Store
+from manager.tasks import Submitted, Tasks
+from shared.documents.jws import Verified
+from shared.documents.task import TaskDocument, WantedSelector
+from tests.fakes.world import World
+from tests.unit.manager.test_orders import Desk, Simulated, until
+
+CAPACITY = 10
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    world = World()
+    async with Store(f"sqlite:///{tmp_path}/manager.db") as store:
+        await store.write(lambda transaction: transaction.add_account(world.id, world.now, "w"), account=world.id)
+        one = Desk(world, store)
+        await one.publish()
+        yield one
+
+
+@pytest.fixture
+async def tasks(desk: Desk) -> AsyncIterator[Tasks]:
+    one = Tasks(desk.store, desk.books, desk.dispatcher, desk.clock, ManagerMetrics("0"))
+    await one.recover()
+    yield one
+    for delegate in list(desk.fleet):
+        cast("Any", delegate.cut)()
+    one.deferred.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            await one.drain()
+
+
+def wanted(desk: Desk, tag: str = "") -> Verified[TaskDocument]:
+    selectors = (WantedSelector(tag, "step"),) if tag else ()
+    return desk.world.check(desk.world.connector, selectors=selectors, exp=desk.world.now + 3_600)
+
+
+async def submit(desk: Desk, tasks: Tasks, task: Verified[TaskDocument]) -> str:
+    caller = Caller(desk.world.id, desk.world.administrator.kid)
+    return (await tasks.submit_lasting(caller, Submitted(task.compact, may_wait=True), 0)).state
+
+
+async def test_what_waits_for_a_busy_delegate_keeps_nothing_from_one_with_places(desk: Desk, tasks: Tasks) -> None:
+    alpha = Simulated(desk, "alpha")
+    for _ in range(CAPACITY + 2 * MOST_TRIED):
+        assert await submit(desk, tasks, wanted(desk, "alpha")) in {"running", "queued"}
+    await until(lambda: len(alpha.tasks) == CAPACITY and desk.dispatcher.waiting == MOST_TRIED)
+    mine = wanted(desk, "beta")
+    assert await submit(desk, tasks, mine) in {"running", "queued"}
+    beta = Simulated(desk, "beta")
+    await until(lambda: [one.id for one in beta.tasks] == [mine.digest])
+
+
+async def test_what_is_with_delegates_keeps_nothing_from_being_tried(desk: Desk, tasks: Tasks) -> None:
+    waiting = [wanted(desk) for _ in range(3 * CAPACITY)]
+    for one in waiting:
+        assert await submit(desk, tasks, one) in {"running", "queued"}
+    delegates = [Simulated(desk, name) for name in ("alpha", "beta", "gamma")]
+    watching = asyncio.create_task(tasks.deferred.watch())
+    try:
+        await until(lambda: sum(len(one.tasks) for one in delegates) == 3 * CAPACITY)
+    finally:
+        watching.cancel()
