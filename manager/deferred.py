@@ -20,7 +20,7 @@ from manager.standby import Standby
 from manager.store import Store, Transaction
 from shared.documents.jws import parse_as
 from shared.documents.task import TaskDocument
-from shared.errors import Malformed, PrivySealError
+from shared.errors import Malformed, NotFound, PrivySealError
 from shared.task import Priority, State
 
 QUEUED = State.QUEUED.value
@@ -127,17 +127,21 @@ class Deferred:
     async def _end(self, entry: Entry, state: State, code: str) -> None:
         self._standby.leave(entry)
         try:
-            submission = await self.queue.submission(entry)
-            document = parse_as(TaskDocument, submission.compact).document
             finished = Finished(entry.task, state.value, code)
-            caller = Caller(entry.account, entry.principal)
-            await self._history.closed(
-                caller, document, entry.task, state, code, entry.submitted_at, self.queue.ending(entry, finished)
-            )
+            document = await self._document(entry)
+            await self._history.closed(entry, document, state, code, self.queue.ending(entry, finished))
         except PrivySealError:
             self._standby.enter(entry, again=True)
             raise
         self.queue.has_ended(entry, finished)
+
+    async def _document(self, entry: Entry) -> TaskDocument | None:
+        """The task of one that waits; None where it can't be read any more, which is no reason that it doesn't end."""
+        try:
+            submission = await self.queue.submission(entry)
+            return parse_as(TaskDocument, submission.compact).document
+        except (Malformed, NotFound):
+            return None
 
     async def _expire(self, entry: Entry) -> None:
         await self.end(entry, State.EXPIRED, "expired")

@@ -57,17 +57,17 @@ class Endings:
         self._metrics.ended(document.op, "timed_out" if life.state is State.EXPIRED else "failed", life.code)
         self._over(caller, assignment, document, 0)
 
-    def closed(self, caller: Caller, document: TaskDocument, task: str, state: State, code: str, seconds: int) -> None:
+    def closed(self, caller: Caller, op: str, targets: int, task: str, state: State, code: str, seconds: int) -> None:
         """It ended in the queue, after so many seconds."""
-        self._metrics.ended(document.op, "timed_out" if state is State.EXPIRED else "failed", code)
+        self._metrics.ended(op, "timed_out" if state is State.EXPIRED else "failed", code)
         self._write(
             account=caller.account,
             task=task,
-            op=document.op,
+            op=op,
             code=code,
             state=state.value,
             thumbprint=caller.kid,
-            targets=len(document.targets),
+            targets=targets,
             attempt=0,
             duration_ms=seconds * 1000,
         )

@@ -15,6 +15,7 @@ from manager.authentication import Caller
 from manager.books import row_of
 from manager.clock import Clock
 from manager.endings import Endings
+from manager.queue import Entry as Queued
 from manager.rows import TaskRow
 from manager.store import Store, Transaction
 from manager.trail import Step, wanted_of
@@ -126,32 +127,30 @@ class History:
         await self._store.put_task(caller.account, row, [entry], beside)
 
     async def closed(
-        self,
-        caller: Caller,
-        document: TaskDocument,
-        task: str,
-        state: State,
-        code: str,
-        submitted_at: int,
-        beside: Change,
+        self, queued: Queued, document: TaskDocument | None, state: State, code: str, beside: Change
     ) -> None:
-        """It ended while it waited, with nobody trying it."""
-        now = self._clock.now()
+        """It ended while it waited, with nobody trying it; without a document where that can't be read any more."""
+        now, caller = self._clock.now(), Caller(queued.account, queued.principal)
         row = TaskRow(
-            task=task,
-            op=document.op,
-            principal=caller.kid,
+            task=queued.task,
+            op=queued.op,
+            principal=queued.principal,
             state=state.value,
             code=code,
-            submitted_at=submitted_at,
+            submitted_at=queued.submitted_at,
             finished_at=now,
-            jti=document.jti,
-            keyring=document.keyring,
-            summary=msgspec.json.encode({"targets": _named(document.targets)}).decode(),
+            jti=document.jti if document is not None else "",
+            keyring=queued.keyring,
+            summary=msgspec.json.encode({"targets": _named(document.targets)} if document is not None else {}).decode(),
         )
-        entry = self._entry(caller, document, task, state.value, code, "")
-        await self._store.put_task(caller.account, row, [entry], beside)
-        self._endings.closed(caller, document, task, state, code, now - submitted_at)
+        if document is not None:
+            entry = self._entry(caller, document, queued.task, state.value, code, "")
+        else:
+            told = {"op": queued.op, "task": queued.task, "outcome": state.value, "code": code}
+            entry = {"at": now, "principal": queued.principal, **told}
+        await self._store.put_task(queued.account, row, [entry], beside)
+        targets = len(document.targets) if document is not None else 0
+        self._endings.closed(caller, queued.op, targets, queued.task, state, code, now - queued.submitted_at)
 
     def told(self, caller: Caller, document: TaskDocument, task: str, outcome: str, code: str) -> Entry:
         """The audit entry of what became of a task that no delegate has."""

@@ -20,7 +20,8 @@ from manager.outcomes import Finished
 from manager.routing import Wanted
 from manager.rows import QueuedRow
 from manager.store import AuditEntry, Store, Transaction
-from shared.errors import NotFound, Overloaded, PrivySealError
+from shared.canonical import digest
+from shared.errors import Malformed, NotFound, Overloaded, PrivySealError
 from shared.task import Priority, State
 
 MOST_QUEUED = 1_000
@@ -144,11 +145,17 @@ class Queue:
         await asyncio.shield(entry.kept)
 
     async def submission(self, entry: Entry) -> Submission:
-        """What was submitted. Raises Unavailable, and NotFound where it has ended."""
+        """What was submitted. Raises Unavailable, NotFound where it isn't there, and Malformed for what isn't that task any more."""
         row = await self._store.queued(entry.account, entry.task)
         if row is None or row.submission is None:
             raise NotFound("task_unknown", "the task waits no more")
-        return msgspec.msgpack.decode(row.submission, type=Submission)
+        try:
+            submission = msgspec.msgpack.decode(row.submission, type=Submission)
+        except (msgspec.MsgspecError, UnicodeError):
+            raise _unreadable() from None
+        if not submission.compact.isascii() or digest(submission.compact) != entry.task:
+            raise _unreadable()
+        return submission
 
     async def outcome(self, entry: Entry) -> Finished:
         """How a task ended, of one that has. Raises Unavailable, and NotFound where it is no longer kept."""
@@ -259,6 +266,12 @@ class Queue:
 
 def _bytes(entries: Iterable[Entry]) -> int:
     return sum(one.size for one in entries)
+
+
+def _unreadable() -> Malformed:
+    return Malformed(
+        "queue_unreadable", "what the database keeps of the task isn't what was submitted", "sign a new one"
+    )
 
 
 def _entry(account: str, row: QueuedRow) -> Entry:

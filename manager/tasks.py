@@ -21,6 +21,7 @@ from manager.queue import Entry
 from manager.store import Store
 from shared.documents.jws import parse_as
 from shared.documents.task import TaskDocument
+from shared.errors import Overloaded, PrivySealError, Unavailable
 from shared.task import State
 
 __all__ = ["Submitted", "Tasks"]
@@ -92,9 +93,15 @@ class Tasks:
         under_way.add_done_callback(lambda done: self._over(name, done))
 
     async def _run_queued(self, caller: Caller, entry: Entry) -> Finished:
-        kept = await self.deferred.queue.submission(entry)
-        submitted = Submitted(kept.compact, kept.inputs, kept.documents, priority=entry.priority, may_wait=True)
-        return await self._execution.run(caller, submitted, entry)
+        try:
+            kept = await self.deferred.queue.submission(entry)
+            submitted = Submitted(kept.compact, kept.inputs, kept.documents, priority=entry.priority, may_wait=True)
+            return await self._execution.run(caller, submitted, entry)
+        except PrivySealError as why:
+            # What speaks against it for good has ended it, unless it isn't even that task or that caller's any more.
+            if not isinstance(why, Overloaded | Unavailable) and entry.ended_at is None:
+                await self.deferred.end(entry, State.FAILED, why.code)
+            raise
 
     async def cancel(self, caller: Caller, task: str) -> bool:
         """Gives up a task of the caller's; whether there is one. One that waits in the queue has ended durably then.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from manager.queue import Submission
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
 from tests.fakes.queueing import outcome, serving, submit
@@ -232,3 +236,41 @@ async def test_two_who_cancel_one_task_end_it_once(running: Manager) -> None:
     entries = (await running.call("GET", "audit"))[1]["entries"]
     assert sum('"cancelled"' in str(one) for one in entries) == 1
     assert await states(running) == {task.digest: "cancelled"}
+
+
+async def test_what_cannot_be_read_any_more_ends_with_that_reason(tmp_path: Path) -> None:
+    world = World(now=int(time.time()))
+    async with running_manager(tmp_path, world) as first:
+        await found(first)
+        status, told = await first.call("POST", "documents", json={"documents": [world.connector.compact]})
+        assert status == 200, told
+        kept, foreign = [await check(first) for _ in range(4)], await check(first)
+        for task in (*kept, foreign):
+            assert (await submit(first, task))[0] == 202
+    with contextlib.closing(sqlite3.connect(tmp_path / "manager.db")) as database, database:
+        rewritten = {
+            0: b"garbage",
+            1: msgspec.msgpack.encode(Submission("a.b.c", (), ())),
+            2: msgspec.msgpack.encode(Submission(kept[3].compact, (), ())),
+        }
+        for number, submission in rewritten.items():
+            statement = "UPDATE queue SET submission = ? WHERE task = ?"
+            assert database.execute(statement, (submission, kept[number].digest)).rowcount == 1
+        statement = "UPDATE queue SET principal = ? WHERE task = ?"
+        assert database.execute(statement, (world.delegate.kid, foreign.digest)).rowcount == 1
+    async with running_manager(tmp_path, world) as again, serving(again) as one:
+        told = [(await outcome(again, task.digest))[1] for task in kept]
+        assert [(each.state, each.code) for each in told] == [
+            ("failed", "queue_unreadable"),
+            ("failed", "queue_unreadable"),
+            ("failed", "queue_unreadable"),
+            ("done", "ok"),
+        ]
+        assert one.given == [kept[3].digest]
+        async with asyncio.timeout(5):
+            while await metric(again, "tasks_queued"):
+                await asyncio.sleep(0.01)
+        entries = (await again.call("GET", "audit"))[1]["entries"]
+        assert sum('"queue_unreadable"' in str(each) for each in entries) == 3
+        told = [each for each in entries if foreign.digest in str(each) and '"failed"' in str(each)]
+        assert len(told) == 1 and '"task_of_another"' in str(told)

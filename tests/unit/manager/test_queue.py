@@ -13,6 +13,7 @@ from manager.queue import KEPT_SECONDS, Entry, Queue, Submission
 from manager.routing import Wanted
 from manager.standby import MOST_TRIED, Standby
 from manager.store import Store
+from shared.canonical import digest
 from shared.errors import NotFound, Overloaded, Unavailable
 from shared.task import Priority
 from tests.unit.manager.test_dispatch import until
@@ -53,13 +54,14 @@ async def end(store: Store, queue: Queue, one: Entry, size: int = 0) -> None:
 
 async def test_what_was_acknowledged_is_loaded_again_with_how_it_ended(store: Store) -> None:
     queue = Queue(store, Ticking())
-    waiting, ended = entry("waiting", priority="low"), entry("ended")
+    name = digest(SUBMISSION.compact)
+    waiting, ended = entry(name, priority="low"), entry("ended")
     for one in (waiting, ended):
         await queue.add(one, SUBMISSION)
     await end(store, queue, ended, 7)
     again = Queue(store, Ticking())
     (loaded,) = await again.load()
-    assert (loaded.task, loaded.priority, loaded.exp, loaded.wanted) == ("waiting", "low", 2_000_000, None)
+    assert (loaded.task, loaded.priority, loaded.exp, loaded.wanted) == (name, "low", 2_000_000, None)
     assert await again.submission(loaded) == SUBMISSION
     found = again.find(ended.account, "ended")
     assert found is not None and found.ended.is_set()
