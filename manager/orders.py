@@ -9,8 +9,8 @@ judge each run by their own clocks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -25,16 +25,18 @@ from manager.history import History, check_named, publishing
 from manager.ledger import Ledger
 from manager.metrics import ManagerMetrics
 from manager.records import Records, check_inputs
-from manager.rows import RunRow
+from manager.rows import RunRow, TaskRow
 from manager.runs import REFUSED, RUNNING, ended, kept_output
+from manager.standing import Course, Standing
 from manager.store import Store
 from manager.stream import Streams
 from shared.canonical import digest
 from shared.documents.jws import Verified, parse_as
 from shared.documents.order import OrderDocument
-from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError
-from shared.orders import due, run_id, task_of
+from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError, Unavailable
+from shared.orders import due, run_id, start_of, task_of
 from shared.task import FINAL, State
+from shared.trust.authority import SKEW_SECONDS
 from shared.trust.book import Book
 from shared.trust.warrant import Warrant, standing
 
@@ -51,37 +53,6 @@ MOST_AT_ONCE = 64
 """Runs that are verified and loaded side by side."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class Course:
-    """A run that is under way, whatever revisions of its order come meanwhile; `assignment` is None until it is sent."""
-
-    task: asyncio.Task[None] | None = None
-    assignment: Assignment | None = None
-    is_cancelled: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        return self.task is not None and self.task.done()
-
-
-@dataclass(slots=True)
-class Standing:
-    """An order that may be due. `last` is the last run of this revision that was begun, refused, or due before it was published."""
-
-    account: str
-    order: Verified[OrderDocument]
-    last: int
-    refusal: RunRow | None = None
-    """The last run, where the manager itself refused it: the next that is refused alike takes its place."""
-    again: int = 0
-    course: Course | None = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a run of it is under way."""
-        return self.course is not None and not self.course.is_over
 
 
 class Orders:
@@ -219,6 +190,9 @@ class Orders:
                 del self._standing[name]
                 continue
             n = due(one.order.document, now)
+            if n is not None and start_of(one.order.document, one.last) > now + SKEW_SECONDS:
+                # Our clock was ahead when that began: what was begun by then in its time the store tells.
+                one.last, one.is_set_back = n - 1, True
             if n is None or n <= one.last or now < one.again or self.is_draining:
                 continue
             course = one.course = Course()
@@ -262,6 +236,9 @@ class Orders:
 
     async def _run(self, one: Standing, n: int, course: Course) -> None:
         caller = Caller(one.account, one.order.kid)
+        if one.is_set_back and await self._has_begun(one, n):
+            one.last = n
+            return
         async with self._places:
             try:
                 allowed, assignment = await self._prepared(one, n)
@@ -289,6 +266,10 @@ class Orders:
         assignment.is_given_up = course.is_cancelled
         await self._performed(one, caller, allowed, assignment, row, about)
 
+    async def _has_begun(self, one: Standing, n: int) -> bool:
+        row = await self.ledger.run(one.account, one.order.document.id, run_id(one.order.digest, n))
+        return row is not None and row.state in {RUNNING, State.DONE.value, State.UNKNOWN.value}
+
     async def _performed(
         self,
         one: Standing,
@@ -312,13 +293,24 @@ class Orders:
             output = await kept_output(self._dispatcher.outputs, assignment) if document.seconds else b""
             over = ended(row, assignment, result, output, self._clock.now())
             entry = {**self._history.entry(caller, assignment, document), **about}
-            written = self.ledger.put_run(one.account, over, self._history.row(caller, assignment, document), [entry])
+            written = self._write_down(one.account, over, self._history.row(caller, assignment, document), entry)
             if result is None:
                 self._endings.failed(caller, assignment, document)
                 await written
             else:
                 with self._endings.settling(caller, assignment, document, result):
                     await written
+
+    async def _write_down(self, account: str, over: RunRow, task: TaskRow, entry: Mapping[str, str | int]) -> None:
+        """As soon as the store takes it: nobody but us would ever say how it ended."""
+        while True:
+            try:
+                return await self.ledger.put_run(account, over, task, [entry])
+            except Unavailable as why:
+                if self.is_draining:
+                    raise
+                _log.warning("order.unwritten", account=account, id=over.order, code=why.code)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _prepared(self, one: Standing, n: int) -> tuple[Warrant, Assignment]:
         """What the run acts on, as a task's; nothing of it was ever signed but the order."""

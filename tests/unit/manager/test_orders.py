@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from manager import orders
 from manager.authentication import Caller
 from manager.books import Books, row_of
 from manager.checks import Checks
@@ -27,7 +28,7 @@ from shared.crypto.identity import Identity
 from shared.documents.answer import AnswerDocument, Code
 from shared.documents.jws import Verified
 from shared.documents.order import OrderDocument
-from shared.errors import Conflict, Denied, Expired, Malformed
+from shared.errors import Conflict, Denied, Expired, Malformed, Unavailable
 from shared.messages import Cancel, Challenge, Credit, FromManager, Hello, Result, Task, Welcome
 from shared.orders import run_id
 from shared.session import Session, Side
@@ -494,3 +495,57 @@ async def test_a_renewed_order_that_is_cancelled_takes_back_the_run_of_the_revis
     await ended(running)
     (row,) = await desk.rows(order)
     assert row.state == "cancelled"
+
+
+async def test_a_clock_that_was_ahead_for_a_while_stops_no_order(desk: Desk) -> None:
+    delegate, order = Simulated(desk, "alpha"), checking(desk)
+    await desk.give(order)
+    running = desk.orders.look()
+    await until(lambda: delegate.tasks)
+    delegate.answer()
+    await ended(running)
+    desk.world.now += 10 * HOUR
+    running = desk.orders.look()
+    await until(lambda: len(delegate.tasks) == 2)
+    # By its own clock it isn't time for that.
+    delegate.answer("denied")
+    await ended(running)
+    desk.world.now -= 10 * HOUR
+    # What began in this hour doesn't begin again.
+    await ended(desk.orders.look())
+    await ended(desk.orders.look())
+    assert len(delegate.tasks) == 2
+    again = Desk(desk.world, desk.store)
+    await again.orders.recover()
+    other = Simulated(again, "beta")
+    for one, there in ((desk, delegate), (again, other)):
+        one.world.now += HOUR
+        sent, running = len(there.tasks), one.orders.look()
+        await until(lambda sent=sent, there=there: len(there.tasks) > sent)  # type: ignore[misc]
+        there.answer()
+        await ended(running)
+    assert (delegate.tasks[-1].run, other.tasks[-1].run) == (2, 3)
+
+
+async def test_how_a_run_ended_is_written_down_when_the_store_works_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "RETRY_SECONDS", 0.001)
+    delegate, order = Simulated(desk, "alpha"), checking(desk)
+    await desk.give(order)
+    running = desk.orders.look()
+    await until(lambda: delegate.tasks)
+    put_run, failures = desk.orders.ledger.put_run, 3
+
+    async def sometimes(*row: Any) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise Unavailable("store_unavailable", "the disk is full")
+        await put_run(*row)
+
+    monkeypatch.setattr(desk.orders.ledger, "put_run", sometimes)
+    delegate.answer(sealed=b"sealed")
+    await ended(running)
+    (row,) = await desk.rows(order)
+    assert (row.state, row.code) == ("done", "ok")
