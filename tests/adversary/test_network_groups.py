@@ -148,12 +148,16 @@ async def test_a_client_from_whom_the_group_is_withheld_believes_no_answer_of_it
 
     stage.evil.on_reply(rewrite)
     fresh = stage.client()
-    with pytest.raises(Tampered) as caught:
-        await fresh.reveal("account.token", selectors=[FAST])
-    assert (caught.value.code, caught.value.facts.get("group")) == ("answer_forged", "builders")
-    with pytest.raises(NotReady) as unchosen:
-        await fresh.commands.run(["true"], {"NAME": "account.token"}, lambda _, __: None, selectors=[FAST])
-    assert unchosen.value.code == "no_delegate"
+    # Nor by a tag that the group doesn't have, as far as this client knows.
+    for choice in (Choice([FAST]), Choice(where="alpha and not production")):
+        with pytest.raises(Tampered) as caught:
+            await fresh.reveal("account.token", selectors=choice)
+        assert (caught.value.code, caught.value.facts.get("group")) == ("answer_forged", "builders")
+        with pytest.raises(NotReady) as unchosen:
+            await fresh.commands.run(["true"], {"NAME": "account.token"}, lambda _, __: None, selectors=choice)
+        assert unchosen.value.code == "no_delegate"
+    shown = {one["name"]: one["certified"] for one in await fresh.views.delegates()}
+    assert shown == {"alpha": "group_stale", "beta": "yes"}
 
 
 async def test_a_delegate_that_the_manager_takes_for_one_of_the_group_is_none(stage: Stage, client: Client) -> None:

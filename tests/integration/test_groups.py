@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -238,3 +239,43 @@ async def test_a_task_that_waits_for_a_tag_that_nobody_has_runs_as_soon_as_a_gro
         await other.groups.set("builders", [tag])
         async with asyncio.timeout(20):
             assert await waiting == Plaintext(b"value")
+
+
+async def test_a_task_that_waits_for_the_busy_one_with_a_tag_goes_to_whom_a_group_gives_it_and_waits_for_nobody_who_loses_it(
+    tmp_path: Path,
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("exec = true\n")
+    options = {"a": ["--group", "small", "--capacity", "1", "--policy-file", str(policy)], "b": ["--group", "large"]}
+    async with (
+        DevEnvironment(delegates=2, delegate_options=options) as alone,
+        alone.client() as client,
+        alone.client() as other,
+    ):
+        await client.store("account.token", b"value")
+        await client.groups.set("small", ["night"])
+
+        async def reveal() -> asyncio.Task[Plaintext]:
+            revealing = asyncio.create_task(client.reveal("account.token", selectors=["night"]))
+            await until("queued")
+            return revealing
+
+        async def until(state: str) -> None:
+            while not any(one.get("state") == state for one in await client.views.tasks()):
+                await asyncio.sleep(0.02)
+
+        async with asyncio.timeout(30):
+            sleep = ["sleep", "60"]
+            busy = asyncio.create_task(other.commands.run(sleep, {"NAME": "account.token"}, lambda _, __: None))
+            await until("leased")
+            waiting = await reveal()
+            await other.groups.set("large", ["night"])
+            assert await waiting == Plaintext(b"value")
+            await other.groups.set("large", [])
+            waiting = await reveal()
+            await other.groups.set("small", [])
+            with pytest.raises(NotReady) as caught:
+                await waiting
+            busy.cancel()
+            await asyncio.gather(busy, return_exceptions=True)
+    assert caught.value.code == "no_delegate"

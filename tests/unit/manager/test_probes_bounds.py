@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import pytest
 
 import manager.probes
 import manager.prospects
 from manager.probes import MOST_ASKED, MOST_TOLD
+from manager.stream import Streams
 from shared.errors import NotReady
+from shared.messages import Drain, FromDelegate
+from shared.session import Side
 from tests.fakes.world import World
 from tests.unit.manager.test_dispatch import WORLD, Desk, Simulated, until
 from tests.unit.manager.test_probes import VAULT, Scene, asked
@@ -35,6 +39,37 @@ async def test_who_waits_for_the_last_one_whose_test_passed_has_the_others_teste
     await asyncio.sleep(0)
     scene.later(6)
     scene.tells(busy, "unavailable")
+    await until(lambda: asked(one))
+    scene.tells(one, "ok")
+    await until(one.tasks)
+    one.answer()
+    await running
+
+
+async def test_who_waits_for_the_last_one_whose_test_passed_has_the_others_tested_when_that_shuts_down() -> None:
+    scene = Scene()
+    one, busy = Simulated(scene, "one"), Simulated(scene, "busy", credits=0)
+    scene.tells(one, "denied")
+    running = scene.run(scene.task())
+    await until(lambda: scene.dispatcher.waiting)
+    await asyncio.sleep(0)
+    scene.later(6)
+
+    class Says:
+        """The stream of one that is about to shut down."""
+
+        messages: ClassVar[list[FromDelegate]] = [Drain()]
+
+        async def read(self) -> FromDelegate | None:
+            if not self.messages:
+                return None
+            busy.row.session.record(Side.DELEGATE, self.messages[0])
+            return self.messages.pop(0)
+
+    unused: Any = None
+    streams = Streams(unused, scene.fleet, scene.dispatcher, unused, scene.clock, scene.metrics, ())
+    stream: Any = Says()
+    await streams._listen(stream, busy.row)
     await until(lambda: asked(one))
     scene.tells(one, "ok")
     await until(one.tasks)
