@@ -19,6 +19,9 @@ from shared.errors import Malformed, NotFound, NotReady
 
 FOLDER = "orders"
 
+MOST_REVISIONS = 16
+"""Of one order, that are remembered."""
+
 
 def _seed() -> str:
     return b64u(os.urandom(SEED_BYTES))
@@ -26,7 +29,8 @@ def _seed() -> str:
 
 class Kept(msgspec.Struct, kw_only=True):
     """The file. `reader` is the key's seed; `here` where bare names lived; `meanings` are the references, in the order of the
-    command's names; `revisions` has the selectors and conditions that a delegate had to meet, by revision.
+    command's names; `revisions` has the selectors and conditions that a delegate had to meet, by revision, and `signed` the last
+    revisions themselves.
     """
 
     v: int = 1
@@ -41,6 +45,14 @@ class Kept(msgspec.Struct, kw_only=True):
     origin: str = "step"
     where: str = ""
     revisions: dict[str, tuple[list[str], list[str]]] = {}
+    signed: dict[str, str] = {}
+
+    def sign(self, rev: int, compact: str) -> None:
+        """Remembers a revision: what came of its runs opens when there are newer ones, too."""
+        self.signed[str(rev)] = compact
+        for old in sorted(self.signed, key=int)[:-MOST_REVISIONS]:
+            del self.signed[old]
+            self.revisions.pop(old, None)
 
     @property
     def choice(self) -> Choice:

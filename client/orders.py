@@ -26,7 +26,7 @@ from client.sources import sources_of
 from client.tasks import Draft, Subject, draft_task
 from client.transport import Reply
 from shared.command import Command
-from shared.documents.jws import Verified
+from shared.documents.jws import Verified, parse_as
 from shared.documents.order import LONGEST_ORDER_SECONDS, MOST_RUNS, SHORTEST_INTERVAL_SECONDS, OrderDocument
 from shared.documents.usage import TaskUsage
 from shared.errors import Conflict, Malformed, NotFound, PrivySealError, Tampered, Unavailable
@@ -167,7 +167,7 @@ class Orders:
         ended = next_revision(found.order, max(self._account.clock(), found.order.document.iat), deleted=True)
         if ended.iat >= ended.exp:
             raise Conflict("order_ended", "the order has ended by itself", "there is nothing to cancel")
-        return await self._send(ended, ())
+        return await self._send(self._account.identity.sign_document(ended), ())
 
     # Looking at them.
 
@@ -203,16 +203,23 @@ class Orders:
     async def open(self, name: str, n: int | None = None) -> OpenedRun:
         """What came of run `n`, by default of the last one: signed for that run, and opened with the order's reader key.
 
-        Raises NotFound for a run that isn't kept, NotReady for one that is under way, Tampered, or the error it ended with.
+        Of a number that runs of several revisions have, the newest. Raises NotFound for a run that isn't kept, NotReady for one that
+        is under way, Tampered, or the error it ended with.
         """
         found, runs = await self.runs(name)
-        order = found.order
-        mine = [one for one in runs if one.rev == order.document.rev and n in {None, one.n}]
-        if not mine:
-            raise NotFound(
-                "run_not_found", "there is no such run of the order's newest revision", "see: privyseal order runs"
-            )
-        return await open_run(self._account, self._keys.load(order.document.id), order, mine[0])
+        kept = self._keys.load(found.order.document.id)
+        mine = [one for one in runs if n in {None, one.n}]
+        order = self._revision(found.order, kept, mine[0].rev) if mine else None
+        if order is None:
+            raise NotFound("run_not_found", "there is no such run of the order", "see: privyseal order runs")
+        return await open_run(self._account, kept, order, mine[0])
+
+    def _revision(self, newest: Verified[OrderDocument], kept: Kept, rev: int) -> Verified[OrderDocument] | None:
+        """One that was signed here, whatever the manager says of it; None for one that isn't remembered."""
+        if rev == newest.document.rev:
+            return newest
+        compact = kept.signed.get(str(rev))
+        return self._account.book.verify(parse_as(OrderDocument, compact)) if compact is not None else None
 
     # What they stand on.
 
@@ -270,13 +277,14 @@ class Orders:
         )
         order = _order(before, account.identity.kid, name, timing, draft, now)
         kept.revisions[str(order.rev)] = (sorted(draft.selectors), sorted(draft.conditions))
+        compact = account.identity.sign_document(order)
+        kept.sign(order.rev, compact)
         # First the key: an order whose reader was lost would run, and nobody open what came of it.
         self._keys.keep(order.id, kept)
-        return await self._send(order, draft.inputs)
+        return await self._send(compact, draft.inputs)
 
-    async def _send(self, order: OrderDocument, inputs: tuple[bytes, ...]) -> Verified[OrderDocument]:
+    async def _send(self, compact: str, inputs: tuple[bytes, ...]) -> Verified[OrderDocument]:
         account = self._account
-        compact = account.identity.sign_document(order)
         # First by our own rules: what we wouldn't believe ourselves is not sent.
         account.book.draft().admit(compact, account.clock())
         await account.ask("POST", "orders", data=submission(compact, inputs), repeatable=True)

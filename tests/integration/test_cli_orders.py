@@ -63,6 +63,16 @@ def test_an_order_is_given_looked_at_renewed_and_cancelled(installation: Install
     assert (row["state"], row["next"]) == ("cancelled", "")
 
 
+def test_what_came_of_runs_opens_after_the_order_was_cancelled_too(installation: Installation) -> None:
+    desk = installation
+    desk.data("order", "create", "brief", "--check", "account.harnessSecretManager")
+    first = ended(desk, "brief")
+    desk.ok("order", "cancel", "brief", "--yes")
+    opened = desk.data("order", "runs", "brief", "--open")
+    assert (opened["revision"], opened["items"], opened["task"]) == (1, ["ok"], first["task"])
+    assert desk.data("order", "runs", "brief", "--run", "0")["task"] == first["task"]
+
+
 def test_what_no_order_can_be_is_refused_before_anything_is_sent(installation: Installation) -> None:
     desk = installation
     for arguments, code in (
