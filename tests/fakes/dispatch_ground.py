@@ -15,6 +15,8 @@ from manager.books import row_of
 from manager.rows import AccountRow, StoredVersion
 from manager.store import Transaction, add_token
 from shared.crypto.identity import Identity
+from shared.documents.connector import ConnectorDocument
+from shared.documents.jws import Verified
 from tests.fakes.processes import ModelStore
 from tests.fakes.steered import SteeredLoop
 from tests.fakes.world import NOW, Version, World
@@ -25,7 +27,7 @@ LARGE_BYTES = 300_000
 
 
 class Ground:
-    """`large` is one value more, which takes several chunks."""
+    """`large` is one value more, which takes several chunks; `quiet` a connector that is tested for tasks alone."""
 
     def __init__(self) -> None:
         self.world = world = World()
@@ -34,6 +36,8 @@ class Ground:
         self.versions = [world.store(world.secret(f"value_{at}"), b"value") for at in range(VALUES)]
         self.empty = [world.secret(f"empty_{at}") for at in range(EMPTY)]
         self.large = world.store(world.secret("large"), b"x" * LARGE_BYTES)
+        quiet = world.connector_document("quiet", spec={"ignoreTestConnection": True})
+        self.quiet: Verified[ConnectorDocument] = world.publish(quiet)
         self._folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108
         self._number = 0
         self._file = self._folder / "ground.db"

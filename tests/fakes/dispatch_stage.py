@@ -16,6 +16,7 @@ from manager.authentication import Caller
 from manager.execution import Submitted
 from manager.fleet import Delegate
 from manager.outcomes import Finished
+from manager.probes import FAILURE_SECONDS, SUCCESS_SECONDS
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument, WantedSelector
 from shared.errors import PrivySealError
@@ -78,6 +79,12 @@ class Run:
 class Stage:
     """`delegates` are honest and alive; `runs` all requests that there were; `acknowledged` those that were answered as done."""
 
+    check_seconds = 0.0
+    """How often delegates test connectors by themselves."""
+
+    probe_seconds = SUCCESS_SECONDS, FAILURE_SECONDS
+    """How long such a test counts, one that passed and one that failed."""
+
     def __init__(self) -> None:
         self.ground: Ground = ground()
         self.world = self.ground.world
@@ -98,7 +105,7 @@ class Stage:
         self.waited: list[tuple[Assignment, asyncio.Future[Delegate]]] = []
         """Who waited for a place when the last thing began to happen."""
         self.served = self.out_of_turn = 0
-        self.manager = ManagerProcess(self.loop, self.network, self._file, NOW, 1)
+        self.manager = self._start_manager(NOW, 1)
 
     # Processes.
 
@@ -107,7 +114,9 @@ class Stage:
         self._lives[name] += 1
         process = f"{name}-{self._lives[name]}"
         self.world.now = self.now()
-        one = DelegateProcess(self.loop, self.network, self.world, process, capacity, tags, self.gate)
+        one = DelegateProcess(
+            self.loop, self.network, self.world, process, capacity, tags, self.gate, self.check_seconds
+        )
         self.delegates.append(one)
 
     def crash_delegate(self, at: int, heard: bool) -> None:
@@ -137,8 +146,11 @@ class Stage:
         self.waited = []
         number = int(self.manager.name.split()[1]) + 1
         ahead = self.manager.clock.ahead
-        self.manager = ManagerProcess(self.loop, self.network, self._file, self.now(), number, ahead)
+        self.manager = self._start_manager(self.now(), number, ahead)
         self.loop.settle()
+
+    def _start_manager(self, began: int, number: int, ahead: int = 0) -> ManagerProcess:
+        return ManagerProcess(self.loop, self.network, self._file, began, number, ahead, self.probe_seconds)
 
     # Clients.
 
@@ -202,7 +214,6 @@ class Stage:
         until = loop.moment + left + 3 * (EXECUTION_SECONDS + seconds + 30 + GRACE_SECONDS) + 5
         run = Run(submission, manager, loop.moment, until)
         self.runs.append(run)
-        manager.dispatcher.priorities[submission.task.digest] = submission.priority
         with loop.process(manager.name):
             run.asked = loop.create_task(_ask(run))
         loop.settle()
@@ -278,7 +289,7 @@ class Stage:
 async def _ask(run: Run) -> None:
     """What the HTTP handler does: the task goes on when the client leaves."""
     submission = run.submission
-    submitted = Submitted(submission.task.compact, submission.inputs)
+    submitted = Submitted(submission.task.compact, submission.inputs, priority=submission.priority)
     try:
         running = await run.manager.tasks.submit(submission.caller, submitted)
         run.outcomes.append(await asyncio.shield(running))

@@ -11,7 +11,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from manager.checks import Checks
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
+from manager.orders import Orders
+from manager.probes import FAILURE_SECONDS, SUCCESS_SECONDS, Probes
 from manager.store import Store
 from manager.store_writer import GroupCommit
 from manager.stream import Streams
@@ -35,12 +38,11 @@ from shared.crypto.plaintext import Plaintext
 from shared.documents.answer import AnswerDocument
 from shared.documents.connector import ConnectorDocument
 from shared.errors import Unavailable
-from shared.messages import Result
-from shared.task import Priority
+from shared.messages import Result, Task
 from shared.values import Stored, Wrapped
 from tests.fakes.delegates import configuration
 from tests.fakes.lines import Line, Network
-from tests.fakes.steered import SteeredClock, SteeredLoop
+from tests.fakes.steered import SteeredClock, SteeredLoop, current_process
 from tests.fakes.world import World
 
 URL = "http://127.0.0.1:9"
@@ -108,10 +110,8 @@ class _Dispatcher(Dispatcher):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.given: list[Assignment] = []
-        self.priorities: dict[str, Priority] = {}
 
     async def run(self, assignment: Assignment) -> tuple[Result, AnswerDocument]:
-        assignment.priority = self.priorities.get(assignment.id, "normal")
         self.given.append(assignment)
         return await super().run(assignment)
 
@@ -120,7 +120,14 @@ class ManagerProcess:
     """One life of the manager."""
 
     def __init__(
-        self, loop: SteeredLoop, network: Network, file: Path, began: int, number: int, ahead: int = 0
+        self,
+        loop: SteeredLoop,
+        network: Network,
+        file: Path,
+        began: int,
+        number: int,
+        ahead: int = 0,
+        probe_seconds: tuple[float, float] = (SUCCESS_SECONDS, FAILURE_SECONDS),
     ) -> None:
         self.loop, self.network = loop, network
         self.name = f"manager {number}"
@@ -130,8 +137,9 @@ class ManagerProcess:
         loop.complete(self.store.open(), self.name)
         self.fleet, self.metrics = Fleet(), ManagerMetrics("0")
         self.books = Books(self.store, self.clock)
+        self.probes = Probes(self.fleet, self.clock, self.metrics, *probe_seconds)
         self.dispatcher = _Dispatcher(
-            self.fleet, self.clock, self.metrics, grace_seconds=GRACE_SECONDS, execution_seconds=EXECUTION_SECONDS
+            self.fleet, self.clock, self.metrics, GRACE_SECONDS, EXECUTION_SECONDS, probes=self.probes
         )
         self.streams = Streams(
             self.books, self.fleet, self.dispatcher, Checks(self.store, self.clock), self.clock, self.metrics, [URL],
@@ -139,10 +147,18 @@ class ManagerProcess:
         )  # fmt: skip
         self.tasks = Tasks(self.store, self.books, self.dispatcher, self.clock, self.metrics)
         loop.complete(self.tasks.recover(), self.name)
+        self.orders = Orders(
+            self.store, self.books, self.fleet, self.dispatcher, self.streams, self.clock, self.metrics
+        )
+        loop.complete(self.orders.recover(), self.name)
         self.metrics.follow_store(self.store.figures)
         self.metrics.answer("tasks_waiting", lambda: self.dispatcher.waiting)
         with loop.process(self.name):
-            self.beating = loop.create_task(self._beat())
+            self.lasting = {
+                loop.create_task(self._beat()),
+                loop.create_task(self.tasks.deferred.watch()),
+                loop.create_task(self.orders.run()),
+            }
             network.context = copy_context()
         network.serve = self.streams.Connect
         loop.settle()
@@ -170,17 +186,35 @@ class ManagerProcess:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operation of a delegate's process that has begun, for a task; `at` is what the delegate's own clock said."""
+
+    process: str
+    task: str
+    at: int
+
+
 class Gate:
-    """What stands before every call of the kind `Local`, and counts those that began: (operation, secret) to how often."""
+    """What stands before every call of the kind `Local`, and counts those that began: (operation, secret) to how often.
+
+    `calls` are those that a task asked for; tests of connectors fail for the processes in `failing`.
+    """
 
     def __init__(self) -> None:
         self.is_shut = False
+        self.calls: list[Call] = []
+        self.failing: set[str] = set()
+        self.doing: ContextVar[tuple[str, str, SteeredClock | None]] = ContextVar("doing", default=("", "", None))
         self.begun: Counter[tuple[str, str]] = Counter()
         self._opened: list[asyncio.Future[None]] = []
 
     async def passed(self, op: str, identifier: str) -> None:
         """Begins, and waits while the gate is shut."""
         self.begun[op, identifier] += 1
+        process, task, clock = self.doing.get()
+        if clock is not None:
+            self.calls.append(Call(process, task, clock.now()))
         while self.is_shut:
             opened = asyncio.get_running_loop().create_future()
             self._opened.append(opened)
@@ -212,6 +246,8 @@ class _Gated(Local):
 
     async def check(self) -> None:
         await self._gate.passed("check", "")
+        if current_process() in self._gate.failing:
+            raise Unavailable("provider_unavailable", "the provider doesn't answer")
         await super().check()
 
     async def store(self, secret: SecretVersion, plaintext: Plaintext) -> Wrapped:
@@ -271,6 +307,7 @@ class DelegateProcess:
         capacity: int,
         tags: Sequence[str],
         gate: Gate,
+        check_seconds: float = 0.0,
     ) -> None:
         self.loop, self.network, self.name = loop, network, name
         self.clock, self.meter = SteeredClock(loop, world.now), _Meter()
@@ -281,7 +318,7 @@ class DelegateProcess:
         self.identity = world.identity(f"process {name}")
         settings = configuration(
             world, URL, name=name, tags=tuple(tags), capacity=capacity, task_seconds=TASK_SECONDS,
-            memory_limit_percent=90, drain_seconds=5.0,
+            memory_limit_percent=90, drain_seconds=5.0, check_seconds=check_seconds,
         )  # fmt: skip
         with loop.process(name):
             random = _Random(seed)
@@ -292,10 +329,17 @@ class DelegateProcess:
             self.runner._tasks._registry._loading._kinds["Local"] = gate.kind
             link._channel = self._channel  # type: ignore[method-assign]
             link._pause = _Pause(0.0, 0.0)
+            self._gate, self._perform = gate, self.runner._tasks.perform
+            self.runner._tasks.perform = self._noted  # type: ignore[method-assign, assignment]
             self._told = link._greeter.refused
             link._greeter.refused = self._refuse  # type: ignore[method-assign]
             self.life = loop.create_task(self.daemon.run(None))
         loop.settle()
+
+    async def _noted(self, message: Task, *rest: Any) -> Any:
+        """What is done from here on is done for that task."""
+        self._gate.doing.set((self.name, message.id, self.clock))
+        return await self._perform(message, *rest)
 
     def _refuse(self, code: str) -> None:
         self.refused.append(code)

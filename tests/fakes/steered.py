@@ -194,5 +194,10 @@ class SteeredClock(Clock, DelegateClock):
         return self._loop.moment
 
 
+def current_process() -> str:
+    """Whose code runs now."""
+    return _PROCESS.get()
+
+
 def _owner(context: Context | None) -> str:
     return _PROCESS.get() if context is None else context.get(_PROCESS, "test")

@@ -9,22 +9,26 @@ from manager.line import OLDEST_EVERY
 from shared.session import MOST_CREDITS, TABLE, Phase
 from shared.task import FINAL, MOST_ATTEMPTS, RETRYABLE_CODES, State
 from tests.architecture.source import ROOT
-from tests.fakes.dispatch_invariants import AFTERWARDS, ALWAYS
+from tests.fakes import dispatch_invariants as general
+from tests.fakes import lasting_invariants as lasting
 
 PAGE = (ROOT / "docs" / "dispatch.md").read_text()
 ROW = re.compile(r"^\| D(\d+) \| (.+) \| `(\w+)` \|$", re.MULTILINE)
 
 
-def test_the_page_and_the_machine_have_the_same_invariants_in_the_same_order() -> None:
+def test_the_page_and_the_machines_have_the_same_invariants_in_the_same_order() -> None:
     rows = ROW.findall(PAGE)
-    assert [name for _, _, name in rows] == [one.__name__ for one in (*ALWAYS, *AFTERWARDS)]
+    known = (*general.ALWAYS, *general.AFTERWARDS, *lasting.ALWAYS, *lasting.AFTERWARDS)
+    assert [name for _, _, name in rows] == [one.__name__ for one in known]
     assert [int(number) for number, _, _ in rows] == list(range(1, len(rows) + 1))
 
 
 def test_each_table_has_those_of_its_time() -> None:
-    always, _, afterwards = PAGE.partition("| | once all is well again |")
-    assert [name for _, _, name in ROW.findall(always)] == [one.__name__ for one in ALWAYS]
-    assert [name for _, _, name in ROW.findall(afterwards)] == [one.__name__ for one in AFTERWARDS]
+    protocol, _, what_lasts = PAGE.partition("### What lasts")
+    for text, known in ((protocol, general), (what_lasts, lasting)):
+        always, _, afterwards = text.partition("| | once all is well again |")
+        assert [name for _, _, name in ROW.findall(always)] == [one.__name__ for one in known.ALWAYS]
+        assert [name for _, _, name in ROW.findall(afterwards)] == [one.__name__ for one in known.AFTERWARDS]
 
 
 def test_the_page_has_every_message_and_who_says_it() -> None:
