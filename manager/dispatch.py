@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 import structlog
+from msgspec import structs
 
 from manager.assignment import Assignment
 from manager.clock import Clock
@@ -25,6 +26,7 @@ from manager.probes import Probes
 from manager.prospects import Prospects, wanted_by
 from manager.routing import Candidate, Wanted, explain, fits
 from manager.waiting import MOST_WAITING, NoPlace, Waiting, is_full
+from shared.canonical import digest
 from shared.documents.answer import AnswerDocument
 from shared.documents.jws import parse_as
 from shared.errors import Conflict, Expired, Malformed, NotReady, Overloaded, Unavailable
@@ -191,6 +193,10 @@ class Dispatcher:
             answer = parse_as(AnswerDocument, result.answer).document
         except Malformed:
             answer = None
+        is_run = answer is not None and assignment.run and answer.task == digest(assignment.compact)
+        if answer is not None and is_run and self._could_other(assignment):
+            # By a delegate from before there were orders, to which this is no task.
+            return structs.replace(answer, code="not_ready")
         if answer is None or answer.task != assignment.id:
             assignment.life = assignment.life.answered("internal", others=False)
             raise Unavailable("answer_malformed", "the delegate's answer can't be read", "update the delegate")

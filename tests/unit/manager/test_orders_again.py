@@ -13,7 +13,10 @@ import pytest
 from manager import orders
 from manager.runs import finished_of
 from manager.store import Store
+from shared.documents.answer import AnswerDocument
 from shared.errors import Unavailable
+from shared.messages import Result
+from shared.session import Side
 from tests.fakes.standing import HOUR
 from tests.fakes.world import World
 from tests.unit.manager.test_orders import Desk, Simulated, checking, ended, until
@@ -148,3 +151,19 @@ async def test_how_a_run_ended_is_written_down_when_the_store_works_again(
     await ended(running)
     (row,) = await desk.rows(order)
     assert (row.state, row.code) == ("done", "ok")
+
+
+async def test_a_run_that_an_older_delegate_took_for_a_task_goes_to_another(desk: Desk) -> None:
+    old, order = Simulated(desk, "alpha"), checking(desk)
+    await desk.give(order)
+    running = desk.orders.look()
+    await until(lambda: old.tasks)
+    new = Simulated(desk, "beta")
+    document = AnswerDocument(v=1, acct=desk.world.id, task=order.digest, code="malformed", iat=desk.world.now)
+    reply = Result(old.tasks[0].id, 1, old.identity.sign_document(document), b"")
+    old.row.session.record(Side.DELEGATE, reply)
+    desk.dispatcher.replied(old.row, reply)
+    await until(lambda: new.tasks)
+    new.answer()
+    await ended(running)
+    assert [(one.state, one.name) for one in await desk.rows(order)] == [("done", "beta")]
