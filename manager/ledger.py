@@ -31,6 +31,9 @@ ACCOUNT_BYTES = 256 * 1024 * 1024
 MOST_ORDERS = 1_000
 """Of one account, that haven't ended; one principal has half of them at most."""
 
+INPUT_BYTES = 256 * 1024 * 1024
+"""What runs of an account's orders take in together, sealed, as long as these haven't ended; one principal has half of it."""
+
 MOST_AT_ONCE = 500
 
 Entry = Mapping[str, str | int]
@@ -67,6 +70,8 @@ class Ledger:
             before = connection.execute(select(orders.c.exp, orders.c.deleted).where(*place)).first()
             if not row.deleted and (before is None or before.deleted or before.exp <= now):
                 _check_room(transaction, account, row.owner, now)
+            if row.input:
+                _check_bytes(transaction, account, row, now)
             if before is None:
                 connection.execute(insert(orders).values(account=account, **values))
             else:
@@ -174,6 +179,20 @@ def _check_room(transaction: Transaction, account: str, owner: str, now: int) ->
         raise Overloaded(
             "orders_too_many",
             f"an account has at most {MOST_ORDERS} orders, and one principal half of them",
+            "cancel some: privyseal order list",
+            retry_after=60,
+        )
+
+
+def _check_bytes(transaction: Transaction, account: str, row: OrderRow, now: int) -> None:
+    others = (orders.c.account == account, orders.c.exp > now, orders.c.deleted.is_(False), orders.c.order != row.order)
+    held = select(func.coalesce(func.sum(func.length(orders.c.input)), 0)).where(*others)
+    together = transaction.connection.execute(held).scalar_one() + len(row.input or b"")
+    own = transaction.connection.execute(held.where(orders.c.owner == row.owner)).scalar_one() + len(row.input or b"")
+    if together > INPUT_BYTES or own > INPUT_BYTES // 2:
+        raise Overloaded(
+            "orders_too_large",
+            "the commands of an account's orders have 256 MiB together, and those of one principal half of it",
             "cancel some: privyseal order list",
             retry_after=60,
         )

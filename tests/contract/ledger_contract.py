@@ -98,6 +98,28 @@ class LedgerContract:
             await ledger.publish(A, WORLD.next(over, iat=NOW + 20, exp=NOW + 10**5), None, NOW + 20, [])
         await ledger.publish(A, WORLD.next(one, runs=7), None, NOW + 20, [])
 
+    async def test_what_orders_take_in_is_bounded_and_half_of_it_is_for_one_owner(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ledgers, "INPUT_BYTES", 100)
+        one = order("one")
+        await ledger.publish(A, one, bytes(40), NOW, [])
+        await ledger.publish(A, order("none"), None, NOW, [])
+        with refused(Overloaded, "orders_too_large"):
+            await ledger.publish(A, order("two"), bytes(20), NOW, [])
+        bigger = WORLD.next(one, runs=5)
+        with refused(Overloaded, "orders_too_large"):
+            await ledger.publish(A, bigger, bytes(60), NOW, [])
+        await ledger.publish(A, bigger, bytes(50), NOW, [])
+        other = WORLD.identity("other")
+        theirs = order_of(WORLD, WORLD.check(WORLD.connector), other, name="theirs")
+        await ledger.publish(A, theirs, bytes(50), NOW, [])
+        third = order_of(WORLD, WORLD.check(WORLD.connector), WORLD.identity("third"), name="third")
+        with refused(Overloaded, "orders_too_large"):
+            await ledger.publish(A, third, bytes(1), NOW, [])
+        await ledger.publish(A, WORLD.next(bigger, deleted=True), None, NOW, [])
+        await ledger.publish(A, third, bytes(50), NOW, [])
+
     async def test_the_last_hundred_runs_are_kept_and_the_newest_come_first(self, ledger: Ledger) -> None:
         one = order()
         for n in range(ledgers.MOST_RUNS + 5):
