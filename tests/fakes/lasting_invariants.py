@@ -288,5 +288,5 @@ def _runs(stage: LastingStage) -> Iterator[tuple[OrderDocument, int, list[RunRow
         rows = stage.loop.complete(ledger.runs(stage.world.id, one.order.document.id))
         for revision in one.revisions:
             document = revision.document
-            published = row.published_at if row is not None and row.rev == document.rev else 0
-            yield document, published, [each for each in rows if each.rev == document.rev]
+            published = row.published_at if row is not None and row.compact == revision.compact else 0
+            yield document, published, [each for each in rows if each.run == run_id(revision.digest, each.n)]

@@ -101,7 +101,7 @@ class Lasting(RuleBasedStateMachine):
             self.stage.loop.settle()
 
     @rule(at=WHICH, which=WHICH)
-    def an_old_task_arrives_again(self, at: int, which: int) -> None:
+    def an_old_run_arrives_again(self, at: int, which: int) -> None:
         """At a delegate that has forgotten what came of it."""
         if self.stage.delegates:
             one = self.stage.delegates[at % len(self.stage.delegates)]
@@ -109,8 +109,31 @@ class Lasting(RuleBasedStateMachine):
             old = [wire for each in one.lines for wire in each.down.arrived if wire.task.run]
             if old and line is not None:
                 one.runner._results.clear()
-                line.deliver_again(old[which % len(old)])
+                line.deliver_again(old[-1 - which % len(old)])
                 self.stage.loop.settle()
+
+    @rule(at=WHICH)
+    def a_run_has_just_begun_and_arrives_again(self, at: int) -> None:
+        self.operations_wait(False)
+        self.stage.start_delegate("alpha", 2, ("eu", "us"))
+        self.stage.order(1, False, "")
+        self.stage.advance(3.0)
+        self.an_old_run_arrives_again(-1, at)
+        self.all_that_holds_always()
+        self.stage.crash_delegate(-1, heard=True)
+
+    @rule(heard=st.booleans(), seconds=st.sampled_from([61.0, 130.0]))
+    def nobody_is_there_for_a_while(self, heard: bool, seconds: float) -> None:
+        """And runs are passed over."""
+        self.stage.order(4, True, "")
+        self.stage.start_delegate("alpha", 1, ("eu", "us"))
+        self.stage.advance(2.0)
+        while self.stage.delegates:
+            self.stage.crash_delegate(0, heard)
+        self.stage.advance(seconds)
+        self.all_that_holds_always()
+        self.stage.start_delegate("alpha", 1, ("eu", "us"))
+        self.stage.advance(9.0)
 
     @rule(shut=st.booleans())
     def operations_wait(self, shut: bool) -> None:
@@ -171,6 +194,21 @@ class Lasting(RuleBasedStateMachine):
         else:
             self.stage.renew(at, runs)
 
+    @rule(ends=st.booleans())
+    def an_order_is_renewed_while_it_runs(self, ends: bool) -> None:
+        """Or cancelled."""
+        self.operations_wait(True)
+        self.stage.start_delegate("alpha", 2, ("eu", "us"))
+        self.stage.order(2, True, "")
+        self.stage.advance(1.0)
+        if ends:
+            self.stage.cancel_order(-1)
+        else:
+            self.stage.renew(-1, 2)
+        self.stage.advance(1.0)
+        self.all_that_holds_always()
+        self.stage.crash_delegate(-1, heard=True)
+
     @rule(at=WHICH)
     def an_order_is_cancelled(self, at: int) -> None:
         self.stage.cancel_order(at)
@@ -230,7 +268,7 @@ class Lasting(RuleBasedStateMachine):
 
 
 Lasting.TestCase.settings = settings(
-    max_examples=LONG or 25,
+    max_examples=LONG or 20,
     stateful_step_count=40 if LONG else 30,
     deadline=None,
     derandomize=not LONG,
