@@ -195,7 +195,11 @@ class LastingStage(Stage):
         if live:
             one, self.world.now = live[at % len(live)], self.now()
             interval = one.order.document.interval
-            changes = {"iat": self.now(), "exp": self.now() + ORDER_SECONDS, "runs": runs if interval else 1}
+            changes: dict[str, Any] = {
+                "iat": self.now(),
+                "exp": self.now() + ORDER_SECONDS,
+                "runs": runs if interval else 1,
+            }
             self._publish(one, self.world.next(one.order, **changes))
 
     def publish_again(self, at: int) -> None:
