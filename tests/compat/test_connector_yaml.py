@@ -169,7 +169,7 @@ async def test_a_connector_is_tested_by_a_delegate_and_the_list_shows_it(environ
     assert row["age"].endswith("s ago")
     assert (row["by"], [one["code"] for one in row["tests"]]) == (["a"], ["ok"])
     status, out, _ = await privyseal(environment, "connector", "get", "probed_local")
-    assert re.search(r"^# tested [0-9]+s ago by a: ok$", out, re.MULTILINE)
+    assert re.search(r"^# tested [0-9]+s ago by a: ok, counts for [0-9]+h$", out, re.MULTILINE)
 
 
 async def test_a_connector_whose_delegates_are_not_there_says_why_for_each(environment: DevEnvironment) -> None:

