@@ -13,11 +13,11 @@ from shared.connectors.aws import AssumeSTSRole
 from shared.connectors.aws_kms import AwsKmsSettings
 from shared.connectors.fields import Forms, Refused, read
 from shared.connectors.kinds import KINDS, settings
-from shared.connectors.local import LocalSettings
+from shared.connectors.local import LocalSettings, built_in_disabled
 from shared.connectors.model import Model
 from shared.documents.template import TemplateUse
 from shared.documents.usage import Usage
-from shared.errors import Malformed
+from shared.errors import Denied, Malformed
 from shared.selectors import MAXIMUM
 from tests.fakes.world import World
 
@@ -297,3 +297,9 @@ def test_a_document_says_whether_it_may_be_tested_though_no_task_brought_it(
     changes: dict[str, Any], expected: bool
 ) -> None:
     assert World().connector_document("one", **changes).needs_no_task is expected
+
+
+def test_why_the_built_in_one_takes_no_more_secrets_says_what_to_do() -> None:
+    why = built_in_disabled()
+    assert (type(why), why.code) == (Denied, "built_in_disabled")
+    assert "--connector" in why.hint
