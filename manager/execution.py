@@ -118,6 +118,15 @@ class Execution:
         resumed: Entry | None = None,
     ) -> Finished:
         """How it ended; or that it waits, kept, where it may. `resumed` is one that waited. Raises why it came to nothing."""
+        try:
+            finished = await self._run(caller, submitted, resumed)
+        except Exception:
+            self._history.is_over(caller.account, submitted.task, is_written=False)
+            raise
+        self._history.is_over(caller.account, submitted.task, is_written=True)
+        return finished
+
+    async def _run(self, caller: Caller, submitted: Submitted, resumed: Entry | None) -> Finished:
         # (1) Who asks, and may he?
         arrived = self._clock.monotonic()
         unverified = parse_as(TaskDocument, submitted.compact)

@@ -34,6 +34,9 @@ Change = Callable[[Transaction], None]
 ENDED_SECONDS = 0.01
 """How long the outcome of a task that only read may wait to be written; its access was written before the answer left."""
 
+UNWRITTEN_SECONDS = 1.0
+"""Between two tries to write how a task ended that may not run twice."""
+
 _log = structlog.get_logger()
 
 
@@ -45,6 +48,8 @@ class History:
         self._clock = clock
         self._endings = endings
         self._ended: list[tuple[Caller, Assignment, TaskDocument]] = []
+        self._begun: set[tuple[str, str]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     def row(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> TaskRow:
         """The task's row, as it stands."""
@@ -116,7 +121,30 @@ class History:
             detail = f"the task was submitted before and is {known.state}"
             raise Conflict("task_known", detail, "sign a new one", state=known.state)
         row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
+        # Also where the writing fails: it may have come to the disk all the same.
+        self._begun.add((caller.account, assignment.id))
         await self._store.put_task(caller.account, row, [{**entry, "outcome": "submitted"}])
+
+    def is_over(self, account: str, task: str, is_written: bool) -> None:
+        """A task that may have been begun is over. One whose end couldn't be written is closed as soon as the store works again."""
+        if (account, task) not in self._begun:
+            return
+        self._begun.remove((account, task))
+        if not is_written:
+            closing = asyncio.create_task(self._close(account, task))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def _close(self, account: str, task: str) -> None:
+        while True:
+            try:
+                row = await self._store.task(account, task)
+                if row is not None and row.state == State.QUEUED.value:
+                    await self._lost(account, row, "outcome_unwritten")
+                return
+            except PrivySealError as why:
+                _log.warning("outcome.unwritten", code=why.code)
+            await asyncio.sleep(UNWRITTEN_SECONDS)
 
     async def failed(
         self, caller: Caller, assignment: Assignment, document: TaskDocument, beside: Change | None = None
