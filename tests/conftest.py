@@ -1,6 +1,7 @@
 """What holds for every test.
 
 - A unit test opens no connection: what needs one belongs in tests/integration.
+- A test begins with the logs as they are by default, whatever ran before it.
 - A test that can't run here is skipped for a person, and fails in CI: a skipped proof proves nothing.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # A test that is slow because the machine is busy has found nothing.
@@ -25,6 +27,12 @@ CALLS = ("bind", "connect", "connect_ex", "sendto", "sendmsg")
 
 class SocketInUnitTest(AssertionError):
     """A unit test reached for the network."""
+
+
+@pytest.fixture(autouse=True)
+def _logs_go_where_they_go_by_default() -> None:
+    # A program that ran within a test before has silenced all of them, or sent them elsewhere.
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)
