@@ -74,7 +74,8 @@ class LocalScripts:
             check_end(end.exit, end.signal, end.reason)
             found = harvest(output.written())
         except PrivySealError as error:
-            await output.tail.tell(error.detail, [*known, output.left()], about)
+            is_whole = len(output.written()) > 0
+            await output.tail.tell(error.detail, [*known, output.left()], about, is_whole=is_whole)
             raise
         if is_read and isinstance(found, Absence):
             await output.tail.tell(found.value, known, about)

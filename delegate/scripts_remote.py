@@ -49,7 +49,8 @@ class RemoteScripts:
             found = harvest(ran.stdout)
         except PrivySealError as error:
             # Behind the mark before it, as of a script that failed after it had handed over.
-            await tail.tell(error.detail, [*known, Plaintext(ran.stdout.reveal()[1:])], about)
+            is_whole = len(ran.stdout) > 0
+            await tail.tell(error.detail, [*known, Plaintext(ran.stdout.reveal()[1:])], about, is_whole=is_whole)
             raise
         if is_read and isinstance(found, Absence):
             await tail.tell(found.value, known, about)

@@ -24,6 +24,8 @@ _MOST_LINES = 100
 _GUISES = 50
 """The guises of a value together are some fifty times as long."""
 
+UNTOLD = "(not shown: the script was ended before it handed over what it had fetched, so that it can't be masked)"
+
 _log = structlog.get_logger()
 
 
@@ -55,10 +57,15 @@ class Tail:
         lines = [line[at : at + LONGEST] for line in shown.splitlines() for at in range(0, len(line) or 1, LONGEST)]
         return lines[-_MOST_LINES:]
 
-    async def tell(self, reason: str, values: Sequence[Plaintext], about: Mapping[str, str] | None) -> None:
-        """Log that a script has failed, and its last lines without any of `values`; `about` are keys of `shared.logs`."""
+    async def tell(
+        self, reason: str, values: Sequence[Plaintext], about: Mapping[str, str] | None, *, is_whole: bool = True
+    ) -> None:
+        """Log that a script has failed, and its last lines without any of `values`; `about` are keys of `shared.logs`.
+
+        `is_whole`: it handed over what it had fetched, so that `values` are all that it knew. Of others nothing is shown.
+        """
         # An empty value hides nothing.
-        lines = await self.lines([value for value in values if len(value)])
+        lines = await self.lines([value for value in values if len(value)]) if is_whole else [UNTOLD]
         _log.warning("script.failed", reason=reason, output=lines, **(about or {}))
 
 
