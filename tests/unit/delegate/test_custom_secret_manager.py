@@ -350,3 +350,11 @@ async def test_a_manager_is_not_made_where_scripts_may_not_run() -> None:
         async with registry.lend(made.connector, template=made.template.document):
             raise AssertionError("one was made")
     assert caught.value.facts["rule"] == "scripts"
+
+
+async def test_of_a_script_that_is_killed_before_it_hands_over_its_value_nothing_is_shown(capsys: Any) -> None:
+    made = Custom('secret="fetched, not given"; echo "$secret" >&2; kill -KILL $$', inputs={})
+    with pytest.raises(PrivySealError):
+        await made.read()
+    told = "".join(capsys.readouterr())
+    assert "script.failed" in told and "not shown" in told and "fetched, not" not in told
