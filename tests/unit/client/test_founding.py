@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,19 @@ def test_the_first_documents_make_a_believable_account(desk: Desk) -> None:
 
 def test_the_recovery_key_is_written_nowhere(desk: Desk, tmp_path: Path) -> None:
     desk.found()
-    groups = desk.paper[0].split("-")
-    for path in tmp_path.rglob("*"):
-        if path.is_file():
-            assert groups[3].encode() not in path.read_bytes().upper()
+    printed = desk.paper[0].upper()
+    characters = printed.replace("-", "")
+    # All of it is looked for: four letters of it stand by chance in a file of random base64.
+    seed = base64.b32decode(characters[4:56] + "====")
+    spellings = {printed.encode(), characters[4:56].encode(), seed.hex().upper().encode()}
+    exact = {seed, base64.b64encode(seed).rstrip(b"="), base64.urlsafe_b64encode(seed).rstrip(b"=")}
+    exact |= {line for line in parse_recovery(printed).pem(None).splitlines() if not line.startswith(b"-")}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {desk.places.root, desk.places.keyring} < set(files)
+    for path in files:
+        content = path.read_bytes()
+        assert not any(one in content.upper() for one in spellings)
+        assert not any(one in content for one in exact)
 
 
 def test_an_existing_file_is_left_alone_and_nothing_else_is_made(desk: Desk) -> None:
