@@ -23,11 +23,11 @@ from tests.fakes import dispatch_invariants as general  # noqa: E402
 from tests.fakes import lasting_invariants as lasting  # noqa: E402
 from tests.fakes.lasting_stage import ORDER_SECONDS, LastingStage  # noqa: E402
 
-# Some fifteen seconds of a processor; on a machine that has other things to do that may be long.
-pytestmark = pytest.mark.timeout(300)
-
 LONG = int(os.environ.get("DISPATCH_EXAMPLES", "0"))
 """How many examples a long run makes, drawn by lot; 0 for the suite's own, which are the same in every run."""
+
+# Some fifteen seconds of a processor; on a machine that has other things to do that may be long. A long run has no end of its own.
+pytestmark = pytest.mark.timeout(0 if LONG else 300)
 
 WHICH = st.integers(0, 3)
 NAMES = st.sampled_from(["alpha", "beta"])

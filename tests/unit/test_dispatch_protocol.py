@@ -26,11 +26,11 @@ from tests.fakes import dispatch_invariants as invariants  # noqa: E402
 from tests.fakes.dispatch_stage import Stage  # noqa: E402
 from tests.fakes.rogue import Rogue  # noqa: E402
 
-# Twenty seconds of a processor; on a machine that has other things to do that may be long.
-pytestmark = pytest.mark.timeout(300)
-
 LONG = int(os.environ.get("DISPATCH_EXAMPLES", "0"))
 """How many examples a long run makes, drawn by lot; 0 for the suite's own, which are the same in every run."""
+
+# Twenty seconds of a processor; on a machine that has other things to do that may be long. A long run has no end of its own.
+pytestmark = pytest.mark.timeout(0 if LONG else 300)
 
 WHICH = st.integers(0, 5)
 NAMES = st.sampled_from(["alpha", "beta"])
