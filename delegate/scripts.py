@@ -1,7 +1,8 @@
 """Scripts: a template's script as a program whose values come by its standard input, and what it leaves in `secret`.
 
     bash, python3 or pwsh with a fixed text as argument  <-  values, each quoted; our frame; the script, quoted like a value
-    standard output: `+` and the variable's exact bytes, or `-` where it isn't set;  what the script itself prints: standard error
+    standard output: `+`, the variable's length in bytes, `:` and its exact bytes, or `-` where it isn't set
+    standard error: what the script itself prints
 
 Promises: no value and no part of the script is in an argument, the environment or a file; no value is parsed by the shell; an
 end of the script by `exit` is as good as its last line. Must not run anything: `delegate.scripts_local` does, or one over SSH.
@@ -16,12 +17,16 @@ from enum import Enum
 from typing import Literal
 
 from shared.crypto.plaintext import Plaintext
+from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Expired, Malformed, Unavailable
 from shared.expressions import Expression, Joined, SecretValue, Text, Variable, parse_text
 from shared.templates import RESULT, Shell, check_script, composed, input_of, reference_of
 
 Input = str | Plaintext
 """What a variable is given: a text, or bytes that nobody may see."""
+
+LARGEST_OUTPUT_BYTES = LARGEST_VALUE_BYTES + len(f"+{LARGEST_VALUE_BYTES}:")
+"""What a program writes for the longest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,8 @@ __privyseal_hand() {
   [[ $BASHPID == "$$" && -n ${__privyseal_out-} ]] || return 0
   [[ /dev/fd/$__privyseal_out -ef /dev/fd/$__privyseal_twin ]] || return 0
   if [[ -n ${secret+set} ]]; then
-    builtin printf '+%s' "$secret" >&"$__privyseal_out" || return 0
+    builtin local LC_ALL=C
+    builtin printf '+%d:%s' "${#secret}" "$secret" >&"$__privyseal_out" || return 0
   else
     builtin printf '-' >&"$__privyseal_out" || return 0
   fi
@@ -74,6 +80,7 @@ exit
 """A trap of the script's own replaces ours, so that `exit` hands over too; in a subshell neither does.
 
 A script that opens a file as the descriptor that we have would be handed its own value there: then the twin is another's.
+The locale is C so that a length is one in bytes.
 """
 
 _PYTHON_FRAME = rb"""
@@ -107,7 +114,7 @@ def __privyseal_run(inputs, variables, script):
         if secret is not None and not isinstance(secret, (bytes, bytearray)):
             raise SystemExit("secret is neither str nor bytes")
         with os.fdopen(out, "wb") as file:
-            file.write(b"-" if secret is None else b"+" + secret)
+            file.write(b"-" if secret is None else b"+%d:%s" % (len(secret), secret))
     def end(number, frame):
         raise SystemExit(128 + number)
     signal.signal(signal.SIGTERM, end)
@@ -128,9 +135,11 @@ $ErrorActionPreference = 'Stop'
 try {
   . ([ScriptBlock]::Create($__privyseal_script)) *>&1 | ForEach-Object { [Console]::Error.WriteLine("$_") }
 } finally {
-  $__privyseal_raw = if ($null -eq $secret) { '-' } else { '+' + [string]$secret }
-  $__privyseal_raw = (New-Object Text.UTF8Encoding $false).GetBytes($__privyseal_raw)
+  $__privyseal_raw = (New-Object Text.UTF8Encoding $false).GetBytes([string]$secret)
+  $__privyseal_head = if ($null -eq $secret) { '-' } else { '+' + $__privyseal_raw.Length + ':' }
+  $__privyseal_head = [Text.Encoding]::ASCII.GetBytes($__privyseal_head)
   $__privyseal_out = [Console]::OpenStandardOutput()
+  $__privyseal_out.Write($__privyseal_head, 0, $__privyseal_head.Length)
   $__privyseal_out.Write($__privyseal_raw, 0, $__privyseal_raw.Length)
   $__privyseal_out.Flush()
 }
@@ -192,22 +201,29 @@ def filled(text: str, secrets: Mapping[str, Plaintext]) -> Input:
     )
 
 
-def harvest(stdout: Plaintext) -> Plaintext | Absence:
-    """What a script left, from all that its program wrote. Raises Unavailable where it didn't come to its end."""
+def handed_over(stdout: Plaintext) -> tuple[Plaintext, ...] | None:
+    """The value that a script left, or none, from all that its program wrote; None where it was ended before it had told it whole."""
     raw = stdout.reveal()
     if raw == b"-":
-        return Absence.UNSET
-    if raw[:1] != b"+":
+        return ()
+    head, _, value = raw.partition(b":")
+    return (Plaintext(value),) if head == b"+%d" % len(value) else None
+
+
+def harvest(stdout: Plaintext) -> Plaintext | Absence:
+    """What a script left, from all that its program wrote. Raises Unavailable where it didn't come to its end."""
+    handed = handed_over(stdout)
+    if handed is None:
         raise Unavailable(
             "script_unfinished",
             "the script ended without handing over the variable secret",
             "let it end by its last line or by exit, and not by exec; it must leave descriptors alone that it didn't open",
         )
-    if raw == b"+":
+    if not handed:
+        return Absence.UNSET
+    if not len(handed[0]):
         return Absence.EMPTY
-    if raw == b"+null":
-        return Absence.NULL
-    return Plaintext(raw[1:])
+    return Absence.NULL if handed[0].reveal() == b"null" else handed[0]
 
 
 def check_end(exit: int | None, signal: int | None, reason: Literal["exited", "timed_out", "cancelled"]) -> None:

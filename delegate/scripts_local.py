@@ -13,7 +13,7 @@ from math import ceil
 
 from delegate.commands import Commands
 from delegate.mask_patterns import MaskPatterns
-from delegate.scripts import POWERSHELL, Absence, Program, check_end, harvest
+from delegate.scripts import LARGEST_OUTPUT_BYTES, POWERSHELL, Absence, Program, check_end, handed_over, harvest
 from delegate.tails import Tail
 from shared.command import Command
 from shared.crypto.plaintext import Plaintext
@@ -74,11 +74,10 @@ class LocalScripts:
             check_end(end.exit, end.signal, end.reason)
             found = harvest(output.written())
         except PrivySealError as error:
-            is_whole = len(output.written()) > 0
-            await output.tail.tell(error.detail, [*known, output.left()], about, is_whole=is_whole)
+            await output.tail.tell(error.detail, known, handed_over(output.written()), about)
             raise
         if is_read and isinstance(found, Absence):
-            await output.tail.tell(found.value, known, about)
+            await output.tail.tell(found.value, known, (), about)
         return found
 
     def shell(self, name: str) -> str:
@@ -103,7 +102,7 @@ class _Output:
             self.tail.feed(data)
             return
         self._stdout += data
-        if len(self._stdout) > 1 + LARGEST_VALUE_BYTES:
+        if len(self._stdout) > LARGEST_OUTPUT_BYTES:
             raise Malformed(
                 "value_too_long",
                 f"the script's value is longer than {LARGEST_VALUE_BYTES} bytes",
@@ -112,10 +111,6 @@ class _Output:
 
     def written(self) -> Plaintext:
         return Plaintext(bytes(self._stdout))
-
-    def left(self) -> Plaintext:
-        """What may be a value, also of a script that failed."""
-        return Plaintext(bytes(self._stdout[1:]))
 
 
 def _limits(program: Program, seconds: float) -> str:

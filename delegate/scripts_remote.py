@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from delegate.mask_patterns import MaskPatterns
-from delegate.scripts import Absence, Program, check_end, harvest
+from delegate.scripts import LARGEST_OUTPUT_BYTES, Absence, Program, check_end, handed_over, harvest
 from delegate.ssh import SshTarget
 from delegate.tails import Tail
 from shared.crypto.plaintext import Plaintext
@@ -35,7 +35,7 @@ class RemoteScripts:
         about: Mapping[str, str] | None = None,
     ) -> Plaintext | Absence:
         """As `LocalScripts.run`; besides, what `SshTarget.run` raises."""
-        ran = await self._target.run(program, directory=directory, seconds=seconds, most=LARGEST_VALUE_BYTES + 1)
+        ran = await self._target.run(program, directory=directory, seconds=seconds, most=LARGEST_OUTPUT_BYTES)
         tail = Tail(self._mask_patterns)
         tail.feed(ran.stderr.reveal())
         try:
@@ -48,10 +48,8 @@ class RemoteScripts:
             check_end(ran.exit, ran.signal, ran.reason)
             found = harvest(ran.stdout)
         except PrivySealError as error:
-            # Behind the mark before it, as of a script that failed after it had handed over.
-            is_whole = len(ran.stdout) > 0
-            await tail.tell(error.detail, [*known, Plaintext(ran.stdout.reveal()[1:])], about, is_whole=is_whole)
+            await tail.tell(error.detail, known, handed_over(ran.stdout), about)
             raise
         if is_read and isinstance(found, Absence):
-            await tail.tell(found.value, known, about)
+            await tail.tell(found.value, known, (), about)
         return found

@@ -58,14 +58,18 @@ class Tail:
         return lines[-_MOST_LINES:]
 
     async def tell(
-        self, reason: str, values: Sequence[Plaintext], about: Mapping[str, str] | None, *, is_whole: bool = True
+        self,
+        reason: str,
+        given: Sequence[Plaintext],
+        handed: Sequence[Plaintext] | None,
+        about: Mapping[str, str] | None,
     ) -> None:
-        """Log that a script has failed, and its last lines without any of `values`; `about` are keys of `shared.logs`.
+        """Log that a script has failed, and its last lines without the values that it was given and has handed over.
 
-        `is_whole`: it handed over what it had fetched, so that `values` are all that it knew. Of others nothing is shown.
+        None was handed over whole: then nothing is shown of what it printed. `about` are keys of `shared.logs`.
         """
         # An empty value hides nothing.
-        lines = await self.lines([value for value in values if len(value)]) if is_whole else [UNTOLD]
+        lines = [UNTOLD] if handed is None else await self.lines([value for value in (*given, *handed) if len(value)])
         _log.warning("script.failed", reason=reason, output=lines, **(about or {}))
 
 

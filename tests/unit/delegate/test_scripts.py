@@ -13,7 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from delegate.scripts import Absence, Input, Program, bash_quoted, check_end, filled, harvest, program, python_quoted
+from delegate.scripts import (
+    Absence,
+    Input,
+    Program,
+    bash_quoted,
+    check_end,
+    filled,
+    handed_over,
+    harvest,
+    program,
+    python_quoted,
+)
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Expired, Malformed, PrivySealError, Unavailable
 from shared.templates import Shell
@@ -343,6 +354,28 @@ def test_a_script_that_does_not_come_to_its_end_has_no_value(shell: Shell, scrip
     assert caught.value.code == "script_unfinished"
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_script_hands_over_is_not_taken_for_whole_before_its_last_byte(shell: Shell) -> None:
+    value = "né €:𝄞+5:\n"
+    written = ran(program(shell, ASSIGNED[shell], {"path": value}, {})).stdout
+    assert handed_over(Plaintext(written)) == (Plaintext(value.encode()),)
+    for length in range(len(written)):
+        cut = Plaintext(written[:length])
+        assert handed_over(cut) is None
+        with pytest.raises(Unavailable) as caught:
+            harvest(cut)
+        assert caught.value.code == "script_unfinished"
+
+
+@pytest.mark.parametrize("written", [b"+1:xx", b"+-1:", b"+01:x", b"+ 1:x", b"+1x", b"1:x", b"--", b":", b"+:"])
+def test_what_is_no_handing_over_is_none(written: bytes) -> None:
+    assert handed_over(Plaintext(written)) is None
+
+
+def test_a_script_may_have_a_locale_of_its_own() -> None:
+    assert left("Bash", "export LC_ALL=C.UTF-8 LANG=C; secret=né") == Plaintext("né".encode())
+
+
 @pytest.mark.parametrize(
     ("shell", "script"),
     [
@@ -352,12 +385,12 @@ def test_a_script_that_does_not_come_to_its_end_has_no_value(shell: Shell, scrip
 )
 def test_what_a_script_prints_is_not_its_value(shell: Shell, script: str) -> None:
     done = ran(program(shell, script, {}, {}))
-    assert done.stdout == b"+x" and done.stderr.count(b"fake") >= 3
+    assert done.stdout == b"+1:x" and done.stderr.count(b"fake") >= 3
 
 
 def test_a_script_that_is_traced_does_not_trace_the_value_that_it_hands_over() -> None:
     done = ran(program("Bash", "secret=$(printf hun; printf ter2); set -x; exit 0", {}, {}))
-    assert done.stdout == b"+hunter2" and b"hunter2" not in done.stderr
+    assert done.stdout == b"+7:hunter2" and b"hunter2" not in done.stderr
 
 
 def test_no_value_is_in_the_environment_of_what_a_script_runs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import sys
@@ -21,12 +22,13 @@ from delegate.masking import MASK
 from delegate.processes import Process
 from delegate.scripts import Absence, Input, Program, program
 from delegate.scripts_local import LocalScripts
+from delegate.tails import UNTOLD
 from shared.crypto.plaintext import Plaintext
 from shared.documents.secret import LARGEST_VALUE_BYTES
 from shared.errors import Denied, Expired, Malformed, NotFound, Unavailable
 from shared.logs import Allowed
 from shared.templates import Shell
-from tests.unit.delegate.test_commands import gone, on_each_loop
+from tests.unit.delegate.test_commands import ENOUGH_SECONDS, HELD_UP_SECONDS, gone, on_each_loop
 
 PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 OURS = {"PATH": PATH, "LANG": "C.UTF-8", "PRIVYSEAL_DELEGATE_KEYRING_FILE": "/keyring", "AWS_SECRET_ACCESS_KEY": "aws"}
@@ -96,12 +98,12 @@ async def test_values_of_the_largest_size_go_in_and_out() -> None:
 @on_each_loop
 async def test_a_value_that_is_too_long_is_refused_and_its_script_ended(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
-    script = f"secret=$path$path; trap 'echo $$ > {mark}; sleep 60' EXIT"
+    script = f"secret=$path$path; trap 'echo $$ > {mark}; sleep 90' EXIT"
     began = time.monotonic()
     with pytest.raises(Malformed) as caught:
-        await run(script, path=Plaintext(b"x" * (LARGEST_VALUE_BYTES // 2 + 1)), term_seconds=0.3)
+        await run(script, path=Plaintext(b"x" * (LARGEST_VALUE_BYTES // 2 + 1)), term_seconds=0.3, seconds=100)
     assert caught.value.code == "value_too_long" and caught.value.hint
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < HELD_UP_SECONDS
     assert not mark.exists() or await gone(pid_in(mark))
 
 
@@ -194,9 +196,19 @@ async def test_a_script_that_fails_gives_nothing_whatever_it_set(script: str) ->
 )
 async def test_what_a_failing_script_had_fetched_is_masked_too(shell: Shell, script: str, told: list[Any]) -> None:
     with pytest.raises((Unavailable, Expired)):
-        await run(script, shell, seconds=0.8 if "sleep" in script else 20)
+        # Python has to start and to print within it.
+        await run(script, shell, seconds=2 * ENOUGH_SECONDS if "sleep" in script else 60)
     (line,) = told
     assert MASK.decode() in str(line["output"]) and "fetched" not in str(line)
+
+
+@on_each_loop
+async def test_of_what_was_cut_off_in_its_handing_over_nothing_is_shown(told: list[Any]) -> None:
+    cut = Program(("sh", "-c", "echo 'fetched, not given' >&2; printf '+18:fetched, no'; kill -KILL $$"), b"")
+    with pytest.raises(Unavailable):
+        await LocalScripts(Commands(OURS)).run(cut, [], 20)
+    (line,) = told
+    assert line["output"] == [UNTOLD]
 
 
 @on_each_loop
@@ -210,24 +222,25 @@ async def test_a_script_that_replaces_itself_gives_nothing(told: list[Any]) -> N
 async def test_a_script_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(Expired) as caught:
-        await run(f"secret=x; sleep 60 & echo $! > {tmp_path}/pid; wait", seconds=0.5)
+        script = f"secret=x; sleep 90 & echo $! > {tmp_path}/pid; wait"
+        await run(script, seconds=ENOUGH_SECONDS, term_seconds=60)
     assert caught.value.code == "script_timed_out"
-    assert await gone(pid_in(tmp_path / "pid")) and time.monotonic() - began < 5
+    assert await gone(pid_in(tmp_path / "pid")) and time.monotonic() - began < HELD_UP_SECONDS
 
 
 @on_each_loop
 async def test_a_script_that_ignores_being_told_is_killed(tmp_path: Path) -> None:
     script = f"trap '' TERM; (trap '' TERM; exec sleep 60) & echo $! > {tmp_path}/pid; while :; do sleep 0.05; done"
     with pytest.raises(Expired):
-        await run(script, seconds=0.5, term_seconds=0.3)
+        await run(script, seconds=ENOUGH_SECONDS, term_seconds=0.3)
     assert await gone(pid_in(tmp_path / "pid"))
 
 
 @on_each_loop
 async def test_what_a_script_leaves_behind_ends_with_it_and_holds_nothing_up(tmp_path: Path) -> None:
     began = time.monotonic()
-    found = await run(f"sleep 60 & echo $! > {tmp_path}/pid; secret=x")
-    assert found == Plaintext(b"x") and time.monotonic() - began < 3
+    found = await run(f"sleep 90 & echo $! > {tmp_path}/pid; secret=x", seconds=100, term_seconds=60)
+    assert found == Plaintext(b"x") and time.monotonic() - began < HELD_UP_SECONDS
     assert await gone(pid_in(tmp_path / "pid"))
 
 
@@ -248,7 +261,7 @@ async def test_a_script_ends_with_the_task_that_awaits_it(tmp_path: Path) -> Non
 async def test_a_script_that_prints_without_end_uses_no_memory_and_ends_in_time(told: list[Any]) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(Expired):
-        await run("secret=the-value; yes 'not it'", seconds=1)
+        await run("secret=the-value; yes 'not it'", seconds=ENOUGH_SECONDS)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
     assert told[0]["output"][-2] == "not it" and len(told[0]["output"]) == 100
 
@@ -263,34 +276,39 @@ async def test_input_that_nobody_reads_is_no_error() -> None:
     """What stands for a shell ends, or goes on, without having read a megabyte."""
     scripts = LocalScripts(Commands(OURS))
     data = b"x" * 1_000_000
-    assert await scripts.run(Program(("sh", "-c", "printf +x"), data), [], 20) == Plaintext(b"x")
-    closing = Program(("sh", "-c", "exec < /dev/null; sleep 0.3; printf +y"), data)
+    assert await scripts.run(Program(("sh", "-c", "printf +1:x"), data), [], 20) == Plaintext(b"x")
+    closing = Program(("sh", "-c", "exec < /dev/null; sleep 0.3; printf +1:y"), data)
     assert await scripts.run(closing, [], 20) == Plaintext(b"y")
-    waiting = Program(("sh", "-c", "sleep 0.3; printf +z"), data)
+    waiting = Program(("sh", "-c", "sleep 0.3; printf +1:z"), data)
     assert await scripts.run(waiting, [], 20) == Plaintext(b"z")
 
 
 @on_each_loop
-async def test_input_is_given_as_fast_as_it_is_read_and_the_loop_goes_on_meanwhile() -> None:
-    ticks = 0
+async def test_input_is_given_as_fast_as_it_is_read_and_the_loop_goes_on_meanwhile(tmp_path: Path) -> None:
+    mark, ticks = tmp_path / "ticked", 0
 
     async def tick() -> None:
         nonlocal ticks
-        while True:
+        while not mark.exists():
             await asyncio.sleep(0.02)
             ticks += 1
+            if ticks > 5:
+                mark.touch()
 
     ticking = asyncio.create_task(tick())
-    slow = Program(("sh", "-c", "sleep 0.4; printf +; wc -c"), b"x" * 1_000_000)
-    found = await LocalScripts(Commands(OURS)).run(slow, [], 20)
-    ticking.cancel()
-    assert isinstance(found, Plaintext) and found.reveal().strip() == b"1000000"
+    # It reads nothing before the loop has gone on, and its time runs out if that doesn't.
+    script = f"while [ ! -e {mark} ]; do sleep 0.02; done; printf +7:; wc -c | tr -d '\\n'"
+    found = await LocalScripts(Commands(OURS)).run(Program(("sh", "-c", script), b"x" * 1_000_000), [], 20)
+    assert isinstance(found, Plaintext) and found.reveal() == b"1000000"
+    await ticking
     assert ticks > 5
 
 
 @on_each_loop
 async def test_descriptors_are_all_closed() -> None:
     await run("secret=x")
+    # What tests before this one have left is closed whenever it is collected.
+    gc.collect()
     before = len(list(Path("/proc/self/fd").iterdir()))
     for script in ("secret=x", "exit 3", "exec true", "exec < /dev/null; secret=x"):
         try:
