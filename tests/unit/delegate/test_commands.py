@@ -26,6 +26,12 @@ from shared.crypto.plaintext import Plaintext
 from shared.errors import Denied, Malformed, NotFound, PrivySealError, Unavailable
 
 SECRET = b"hunter2 is long"
+ENOUGH_SECONDS = 3
+"""For a program to come as far as its test needs on a busy machine, where its time has to run out."""
+
+HELD_UP_SECONDS = 30
+"""Less than anything that could hold a command up in these tests, and far more than a busy machine does."""
+
 PATH = "/usr/bin:/bin"
 OURS = {"PATH": PATH, "PRIVYSEAL_DELEGATE_KEYRING_FILE": "/keyring", "AWS_SECRET_ACCESS_KEY": "aws", "LANG": "C.UTF-8"}
 
@@ -214,17 +220,17 @@ async def test_output_comes_as_it_is_written() -> None:
 async def test_a_command_ends_with_its_group_when_its_time_is_over() -> None:
     told = Told()
     began = time.monotonic()
-    ended = await shell("sleep 60 & echo $!; wait", told, seconds=0.5)
+    ended = await shell("sleep 90 & echo $!; wait", told, seconds=ENOUGH_SECONDS, term_seconds=60)
     assert ended == Ended(None, signal.SIGTERM, False, "timed_out")
     assert await gone(int(told.of(1)))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < HELD_UP_SECONDS
 
 
 @on_each_loop
 async def test_a_command_may_end_in_its_own_way_when_it_is_told_to_stop() -> None:
     told, stop = Told(), asyncio.Event()
     script = "trap 'echo cleaned; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
-    running = asyncio.create_task(shell(script, told, stop=stop))
+    running = asyncio.create_task(shell(script, told, stop=stop, term_seconds=60))
     await told.until(lambda one: b"ready" in one.of(1))
     stop.set()
     assert await running == Ended(3, None, False, "cancelled")
@@ -235,7 +241,7 @@ async def test_a_command_may_end_in_its_own_way_when_it_is_told_to_stop() -> Non
 async def test_a_group_that_does_not_heed_is_killed() -> None:
     told = Told()
     script = "trap '' TERM; (trap '' TERM; exec sleep 60) & echo $!; while :; do sleep 0.05; done"
-    ended = await shell(script, told, seconds=0.3, term_seconds=0.3)
+    ended = await shell(script, told, seconds=ENOUGH_SECONDS, term_seconds=0.3)
     assert ended == Ended(None, signal.SIGKILL, False, "timed_out")
     assert await gone(int(told.of(1)))
 
@@ -243,27 +249,27 @@ async def test_a_group_that_does_not_heed_is_killed() -> None:
 @on_each_loop
 async def test_what_a_command_leaves_behind_ends_with_it() -> None:
     told = Told()
-    script = "sleep 60 & echo $!; sleep 60 > /dev/null 2>&1 & echo $!; (sleep 0.2; echo late) & exit 0"
+    script = "sleep 90 & echo $!; sleep 90 > /dev/null 2>&1 & echo $!; (sleep 0.05; echo late) & exit 0"
     began = time.monotonic()
-    ended = await shell(script, told)
+    ended = await shell(script, told, seconds=100, term_seconds=60)
     first, second, late = told.of(1).decode().split()
     assert ended == Ended(0, None, False, "exited") and late == "late"
     assert await gone(int(first)) and await gone(int(second))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < HELD_UP_SECONDS
 
 
 @on_each_loop
 async def test_what_left_the_group_and_keeps_the_pipe_open_holds_nothing_up(tmp_path: Path) -> None:
     escaped = tmp_path / "pid"
     script = (
-        f"setsid sh -c 'echo $$ > {escaped}; exec sleep 60' & while [ ! -s {escaped} ]; do sleep 0.01; done; echo done"
+        f"setsid sh -c 'echo $$ > {escaped}; exec sleep 90' & while [ ! -s {escaped} ]; do sleep 0.01; done; echo done"
     )
     told = Told()
     began = time.monotonic()
     try:
-        ended = await shell(script, told, term_seconds=0.2)
+        ended = await shell(script, told, term_seconds=0.2, seconds=100)
         assert ended == Ended(0, None, False, "exited") and told.of(1) == b"done\n"
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < HELD_UP_SECONDS
         assert is_alive(int(escaped.read_text()))
     finally:
         os.kill(int(escaped.read_text()), signal.SIGKILL)

@@ -221,8 +221,8 @@ async def test_a_script_that_replaces_itself_gives_nothing(told: list[Any]) -> N
 @on_each_loop
 async def test_a_script_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     began = time.monotonic()
+    script = f"secret=x; sleep 90 & echo $! > {tmp_path}/pid; wait"
     with pytest.raises(Expired) as caught:
-        script = f"secret=x; sleep 90 & echo $! > {tmp_path}/pid; wait"
         await run(script, seconds=ENOUGH_SECONDS, term_seconds=60)
     assert caught.value.code == "script_timed_out"
     assert await gone(pid_in(tmp_path / "pid")) and time.monotonic() - began < HELD_UP_SECONDS
