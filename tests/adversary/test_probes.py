@@ -153,7 +153,7 @@ async def fleet(tmp_path: Path) -> AsyncIterator[tuple[Manager, WireDelegate, Ve
     world = World(now=int(time.time()))
     connector = world.publish(world.connector_document("gated", type="Gated"))
     provider = Provider()
-    async with running_manager(tmp_path, world, silence_seconds=60.0) as running:
+    async with running_manager(tmp_path, world) as running:
         await found(running)
         url = running.configuration.delegate_urls[0]
         honest = delegate_of(
@@ -165,7 +165,6 @@ async def fleet(tmp_path: Path) -> AsyncIterator[tuple[Manager, WireDelegate, Ve
             name="honest",
         )
         async with honest, wire_delegate(world, url, kinds=("Local", "Gated")) as liar:
-            await liar.hear(Documents)
             await liar.say(Credit(4))
             yield running, liar, connector
 

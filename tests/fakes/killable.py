@@ -40,7 +40,7 @@ class Killable(Manager):
             self.process = await asyncio.create_subprocess_exec(
                 str(PROGRAM),
                 *("--listen", f"127.0.0.1:{told.http[1]}", "--delegate-listen", f"127.0.0.1:{told.grpc[1]}"),
-                *("--database", told.database, "--silence", "3s", "--heartbeat", "500ms", "--drain", "1s"),
+                *("--database", told.database, "--silence", "60s", "--heartbeat", "500ms", "--drain", "1s"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -85,7 +85,7 @@ async def killable(folder: Path, world: World) -> AsyncIterator[Killable]:
         database=f"sqlite:///{folder}/manager.db",
         tls=None,
         heartbeat_seconds=0.5,
-        silence_seconds=3.0,
+        silence_seconds=60.0,
         drain_seconds=1.0,
         cache_bytes=0,
         connections=0,

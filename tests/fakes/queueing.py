@@ -11,10 +11,10 @@ from shared.canonical import blob_digest
 from shared.documents.answer import AnswerDocument
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
-from shared.messages import Credit, Documents, Result, Task
+from shared.messages import Credit, Result, Task
 from shared.wire import submission_pb2 as pb
 from tests.fakes.running import Manager
-from tests.fakes.wire_delegate import WireDelegate, wire_delegate
+from tests.fakes.wire_delegate import PATIENCE_SECONDS, WireDelegate, wire_delegate
 
 PROTOBUF = "application/x-protobuf"
 
@@ -24,7 +24,7 @@ async def submit(
     task: Verified[TaskDocument] | str,
     *,
     name: str = "administrator",
-    query: str = "queue=1&wait=5",
+    query: str = "queue=1&wait=20",
     inputs: tuple[bytes, ...] = (),
 ) -> tuple[int, Any]:
     """Status, and the outcome or the problem."""
@@ -36,7 +36,7 @@ async def submit(
         return reply.status, await _read(reply)
 
 
-async def outcome(running: Manager, task: str, *, name: str = "administrator", wait: int = 10) -> tuple[int, Any]:
+async def outcome(running: Manager, task: str, *, name: str = "administrator", wait: int = 20) -> tuple[int, Any]:
     """The same of what became of it."""
     url = f"{running.url}/v1/accounts/{running.world.id}/tasks/{task}/outcome?wait={wait}"
     async with running.http.get(url, headers=running.bearer(name)) as reply:
@@ -83,16 +83,32 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(running: Manager, code: Any = "ok", credits: int = 4) -> AsyncIterator[Serving]:
-    """Connected, with so many places."""
+async def serving(
+    running: Manager, code: Any = "ok", credits: int = 4, answering: bool = True
+) -> AsyncIterator[Serving]:
+    """Connected, with so many places, of which the manager knows; answers at once unless told otherwise."""
     async with wire_delegate(running.world, running.configuration.delegate_urls[0]) as wire:
-        await wire.hear(Documents)
         one = Serving(wire, code)
-        answering = asyncio.create_task(one.serve())
-        if credits:
-            await wire.say(Credit(credits))
+        if not answering:
+            one.is_answering.clear()
+        serves = asyncio.create_task(one.serve())
         try:
+            if credits:
+                await wire.say(Credit(credits))
+                await _counted_on(running, one)
             yield one
         finally:
-            answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
+            serves.cancel()
+            await asyncio.gather(serves, return_exceptions=True)
+
+
+async def _counted_on(running: Manager, one: Serving) -> None:
+    """Until the manager has read of the places: what is submitted before that would find it busy."""
+    need = {"keyring": "main", "gen": 1, "kinds": []}
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not one.given:
+            status, told = await running.call("POST", "plan", json=need)
+            assert status == 200, told
+            if any(able["free"] for able in told["candidates"] if able["delegate"] == one.wire.world.delegate.kid):
+                return
+            await asyncio.sleep(0.01)

@@ -11,9 +11,12 @@ import grpc
 
 from shared.codec import ManagerReader, delegate_messages
 from shared.hello import hello_message
-from shared.messages import Challenge, FromDelegate, FromManager, Hello, Welcome
+from shared.messages import Challenge, Documents, FromDelegate, FromManager, Hello, Welcome
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 from tests.fakes.world import World
+
+
+PATIENCE_SECONDS = 20.0
 
 
 class WireDelegate:
@@ -37,7 +40,7 @@ class WireDelegate:
         """Sends what no delegate would."""
         await self.call.write(wire)
 
-    async def hear(self, kind: type[FromManager], seconds: float | None = 5) -> Any:
+    async def hear(self, kind: type[FromManager], seconds: float | None = PATIENCE_SECONDS) -> Any:
         """The next message of that kind, those before it are kept in `heard`. Raises grpc.aio.AioRpcError at a refusal."""
         async with asyncio.timeout(seconds):
             while True:
@@ -51,16 +54,18 @@ class WireDelegate:
                         return message
 
     async def greet(self, certificate: str | None = None, kinds: tuple[str, ...] = ("Local",)) -> None:
-        """Challenge, hello, welcome; as the world's delegate."""
+        """Challenge, hello, welcome, and what the manager begins with: from then on it counts on the world's delegate."""
         challenge = await self.hear(Challenge)
         compact = certificate or self.world.certificate().compact
         proof = self.world.delegate.sign(hello_message(self.url, challenge.nonce, compact))
         await self.say(Hello(compact, proof, self.url, "0", kinds, (1,), 4))
         await self.hear(Welcome)
+        # Its windows are small: the manager goes on when these were read.
+        await self.hear(Documents)
 
     async def end(self) -> tuple[str, str]:
         """Code and details with which the manager ends the stream."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             with contextlib.suppress(grpc.aio.AioRpcError):
                 while await self.call.read() is not grpc.aio.EOF:  # type: ignore[attr-defined]
                     pass

@@ -49,7 +49,7 @@ def delegate_url(running: Manager) -> str:
 
 
 async def submit(
-    running: Manager, task: Any, name: str = "administrator", wait: int = 5, **parts: Any
+    running: Manager, task: Any, name: str = "administrator", wait: int = 20, **parts: Any
 ) -> tuple[int, Any]:
     """Status, and the Outcome or the problem."""
     body = pb.Submission(document=task.compact, **parts).SerializeToString()
@@ -141,7 +141,7 @@ async def test_who_was_refused_keeps_no_place_by_sending_on(running: Manager, mo
     reader, writer = await asyncio.open_connection(*running.configuration.http)
     path = f"/v1/accounts/{running.world.id}/documents"
     writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n".encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert b" 401 " in await reader.readuntil(b"\r\n")
         while await reader.read(65_536):
             pass
@@ -392,7 +392,6 @@ async def test_one_that_does_not_read_keeps_neither_who_publishes_nor_the_end(
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async with wire_delegate(running.world, delegate_url(running)) as delegate:
-        await delegate.hear(Documents)
         send, deaf = Delegate.tell, delegate.world.delegate.kid
 
         async def tell(self: Delegate, message: FromManager, seconds: float = 0.2) -> None:
@@ -401,7 +400,7 @@ async def test_one_that_does_not_read_keeps_neither_who_publishes_nor_the_end(
             await send(self, message, 0.2)
 
         monkeypatch.setattr(Delegate, "tell", tell)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await publish(running, running.world.revise_status())
         assert (await delegate.end())[0] == "CANCELLED"
 
@@ -410,7 +409,6 @@ async def test_a_status_that_a_service_renewed_comes_with_the_grant_behind_it(ru
     world = running.world
     clock = world.identity("clock")
     async with wire_delegate(world, delegate_url(running)) as delegate:
-        await delegate.hear(Documents)
         grant = world.grant(clock, ["renew"])
         base = world.status
         await publish(running, grant)
@@ -424,11 +422,9 @@ async def test_a_status_that_a_service_renewed_comes_with_the_grant_behind_it(ru
 async def test_a_delegate_that_its_keyring_lists_no_more_is_cut(running: Manager) -> None:
     world = running.world
     async with wire_delegate(world, delegate_url(running)) as delegate:
-        await delegate.hear(Documents)
         await publish(running, world.rotate(floor=2))
         assert (await delegate.end())[0] == "CANCELLED"
-    async with wire_delegate(world, delegate_url(running)) as newer:
-        await newer.hear(Documents)
+    async with wire_delegate(world, delegate_url(running)):
         _, listed = await running.call("GET", "delegates")
         assert [one["state"] for one in listed["delegates"]] == ["connected"]
 

@@ -16,7 +16,7 @@ from delegate.policy import LocalPolicy
 from shared.documents.checked import CheckedDocument
 from shared.documents.jws import parse_as
 from shared.errors import Denied
-from shared.messages import Checked, Documents
+from shared.messages import Checked
 from shared.wire import submission_pb2 as pb
 from tests.fakes.delegates import running as delegate_of
 from tests.fakes.kinds import Gate
@@ -33,7 +33,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Manager]:
     world.publish(world.scope_document("o"))
     world.publish(world.connector_document("below", "org/o"))
     world.grant(world.identity("below"), ["use"], "org/o")
-    async with running_manager(tmp_path, world, silence_seconds=60.0) as one:
+    async with running_manager(tmp_path, world) as one:
         await found(one)
         yield one
 
@@ -51,8 +51,6 @@ def signed(world: World, connector: Any = None, **changes: Any) -> str:
 @contextlib.asynccontextmanager
 async def stream(running: Manager) -> AsyncIterator[WireDelegate]:
     async with wire_delegate(running.world, running.configuration.delegate_urls[0]) as delegate:
-        # The manager goes on when these were read.
-        await delegate.hear(Documents)
         yield delegate
 
 
@@ -152,11 +150,11 @@ async def test_a_delegate_that_tells_too_much_is_heard_in_part(
 
 async def test_tests_outlive_the_manager(tmp_path: Path) -> None:
     world = World(now=int(time.time()))
-    async with running_manager(tmp_path, world, silence_seconds=60.0) as one:
+    async with running_manager(tmp_path, world) as one:
         await found(one)
         async with stream(one) as delegate:
             await last(delegate, one)
-    async with running_manager(tmp_path, world, silence_seconds=60.0) as again:
+    async with running_manager(tmp_path, world) as again:
         assert [one.code for one in await shown(again)] == ["expired"]
 
 
@@ -165,7 +163,7 @@ async def test_a_delegate_tests_again_by_itself_and_the_manager_shows_what_came_
     gate.opened.set()
     world = World(now=int(time.time()))
     connector = world.publish(world.connector_document("gated", type="Gated"))
-    async with running_manager(tmp_path, world, silence_seconds=60.0) as one:
+    async with running_manager(tmp_path, world) as one:
         await found(one)
         url = one.configuration.delegate_urls[0]
         policy = LocalPolicy.parse('kinds = ["*"]', ["Local"])

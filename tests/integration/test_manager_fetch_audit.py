@@ -35,7 +35,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Manager]:
 
 async def told(running: Manager, task: Any) -> list[tuple[str, str]]:
     """(outcome, targets) of a task's entries, in order."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(entries := [one for one in await audited(running) if one.get("task") == task.digest]) < 2:
             if entries and entries[0]["outcome"] == "refused":
                 break

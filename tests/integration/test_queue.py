@@ -142,7 +142,7 @@ async def test_a_signer_who_was_revoked_meanwhile_is_refused_when_his_task_would
     status, told = await running.call("POST", "documents", json={"documents": [revoked.compact]})
     assert status == 200, told
     async with serving(running) as one:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while (await running.call("GET", f"tasks/{task.digest}"))[1].get("state") != "failed":
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
@@ -168,9 +168,9 @@ async def test_a_cancelled_one_is_never_done_and_says_so(running: Manager) -> No
 async def test_one_that_is_being_done_can_be_cancelled_too(running: Manager) -> None:
     task = await check(running)
     await submit(running, task)
-    async with serving(running) as one:
-        one.is_answering.clear()
-        deadline = time.monotonic() + 10
+    # It has it as soon as it is there.
+    async with serving(running, answering=False) as one:
+        deadline = time.monotonic() + 20
         while not one.given:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
@@ -180,7 +180,7 @@ async def test_one_that_is_being_done_can_be_cancelled_too(running: Manager) -> 
 
 
 async def test_one_whose_time_is_over_ends_as_expired(running: Manager) -> None:
-    task = await check(running, exp=int(time.time()) + 1, iat=int(time.time()) - 1)
+    task = await check(running, exp=int(time.time()) + 4)
     assert (await submit(running, task))[0] == 202
     status, told = await outcome(running, task.digest)
     assert (status, told.state, told.code) == (200, "expired", "expired")
@@ -232,7 +232,8 @@ async def test_two_who_cancel_one_task_end_it_once(running: Manager) -> None:
     task = await check(running)
     await submit(running, task)
     gone = await asyncio.gather(*(running.call("DELETE", f"tasks/{task.digest}") for _ in range(5)))
-    assert {status for status, _ in gone} <= {204, 404} and gone[0][0] == 204
+    # Whose request is read first is nobody's choice.
+    assert 204 in (told := {status for status, _ in gone}) and told <= {204, 404}
     entries = (await running.call("GET", "audit"))[1]["entries"]
     assert sum('"cancelled"' in str(one) for one in entries) == 1
     assert await states(running) == {task.digest: "cancelled"}
@@ -267,7 +268,7 @@ async def test_what_cannot_be_read_any_more_ends_with_that_reason(tmp_path: Path
             ("done", "ok"),
         ]
         assert one.given == [kept[3].digest]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await metric(again, "tasks_queued"):
                 await asyncio.sleep(0.01)
         entries = (await again.call("GET", "audit"))[1]["entries"]

@@ -17,7 +17,7 @@ from shared.documents.answer import AnswerDocument
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
 from shared.logs import KEYS
-from shared.messages import Credit, Documents, Drain, Result, Task
+from shared.messages import Credit, Drain, Result, Task
 from shared.tracing import SIZES
 from shared.wire import submission_pb2 as pb
 from tests.fakes.manager import until
@@ -55,8 +55,6 @@ async def submit(running: Manager, task: Verified[TaskDocument], name: str = "ad
 @asynccontextmanager
 async def delegate(running: Manager, credits: int = 4) -> AsyncIterator[WireDelegate]:
     async with wire_delegate(running.world, running.configuration.delegate_urls[0]) as one:
-        # Its windows are small: the manager waits until it has read what it begins with.
-        await one.hear(Documents)
         if credits:
             await one.say(Credit(credits))
         yield one
