@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from manager.api.endpoint import PROTOBUF, Endpoint, answer, authenticated
-from manager.api.tasks import submission_of
+from manager.api.tasks import outcome_response, submission_of
 from manager.authentication import Caller
 from manager.policy import must_administer, not_found
 from manager.rows import OrderRow, RunRow
@@ -100,16 +100,7 @@ async def runs(request: Request) -> Response:
 
 async def outcome(request: Request) -> Response:
     """What came of a run, sealed to the order's reader."""
-    finished = finished_of(await _run(request))
-    outcome = pb.Outcome(
-        task=finished.task,
-        state=finished.state,
-        code=finished.code,
-        answer=finished.answer,
-        certificate=finished.certificate,
-        sealed=finished.sealed,
-    )
-    return Response(outcome.SerializeToString(), media_type=PROTOBUF)
+    return outcome_response(finished_of(await _run(request)))
 
 
 async def output(request: Request) -> Response:

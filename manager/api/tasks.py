@@ -109,16 +109,17 @@ async def _outcome(running: asyncio.Task[Finished], wait: float, task: str) -> R
         async with asyncio.timeout(wait):
             finished = await asyncio.shield(running)
     except TimeoutError:
-        return _protobuf(Finished(task, "running", ""), 202)
+        return outcome_response(Finished(task, "running", ""), 202)
     return _standing(finished)
 
 
 def _standing(finished: Finished) -> Response:
     """200 for an outcome, 202 for what has none yet."""
-    return _protobuf(finished, 202 if finished.state in {"running", State.QUEUED.value} else 200)
+    return outcome_response(finished, 202 if finished.state in {"running", State.QUEUED.value} else 200)
 
 
-def _protobuf(finished: Finished, status: int) -> Response:
+def outcome_response(finished: Finished, status: int = 200) -> Response:
+    """A task's or run's end as an Outcome."""
     outcome = pb.Outcome(
         task=finished.task,
         state=finished.state,
@@ -237,7 +238,7 @@ async def outcome(request: Request) -> Response:
         if row is None or row.principal != caller.kid or row.state in {State.DONE.value, State.QUEUED.value}:
             raise not_found("task")
         kept = Finished(row.task, row.state, row.code)
-    return _protobuf(kept, 200)
+    return outcome_response(kept)
 
 
 async def output(request: Request) -> Response:
