@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,92 +10,35 @@ import pytest
 from manager.assignment import Assignment
 from manager.clock import Clock
 from manager.dispatch import Dispatcher
-from manager.fleet import Delegate, Fleet
+from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
 from manager.routing import Wanted
-from shared.documents.answer import AnswerDocument, Code
+from shared.documents.answer import AnswerDocument
 from shared.errors import Conflict, NotReady, Overloaded, Unavailable
 from shared.messages import (
     Cancel,
-    Challenge,
-    Credit,
     Documents,
     FromManager,
     Heartbeat,
-    Hello,
     Need,
     Result,
     Task,
-    Welcome,
 )
-from shared.session import Session, Side
 from shared.task import Life, State
+from tests.fakes.manager import until
+from tests.fakes.simulated import Simulated
 from tests.fakes.world import World
 
 WORLD = World()
 TASK = WORLD.reveal([WORLD.store(WORLD.secret("x"), b"value")])
 
 
-class Simulated:
-    """A delegate's side of the conversation: it keeps what it is sent and answers when told to."""
-
-    def __init__(self, desk: Desk, name: str, credits: int = 1, tags: frozenset[str] = frozenset()) -> None:
-        self.desk = desk
-        self.identity = WORLD.identity(name)
-        self.got: list[FromManager] = []
-        session = Session()
-        session.record(Side.MANAGER, Challenge(bytes(32)))
-        session.record(Side.DELEGATE, Hello("", b"", "", "", (), (), 0))
-        session.record(Side.MANAGER, Welcome(1, 1, 1))
-        self.row = Delegate(
-            account=WORLD.id,
-            kid=self.identity.kid,
-            certificate=WORLD.certificate(key=self.identity.key, name=name),
-            tags=tags | {name},
-            generations=frozenset({1}),
-            kinds=frozenset({"Local"}),
-            version="",
-            capacity=10,
-            session=session,
-            send=self._send,
-            cut=self.leave,
-            connected_at=0,
-            last_seen=0,
-        )
-        desk.fleet.join(self.row)
-        self.credit(credits)
-
-    async def _send(self, message: FromManager) -> None:
-        self.got.append(message)
-
-    def credit(self, tasks: int) -> None:
-        if tasks:
-            self.row.session.record(Side.DELEGATE, Credit(tasks))
-            self.desk.dispatcher.offer(self.row)
-
-    def tasks(self) -> list[Task]:
-        return [one for one in self.got if isinstance(one, Task)]
-
-    def answer(self, code: Code = "ok") -> None:
-        task = self.tasks()[-1]
-        document = AnswerDocument(v=1, acct=WORLD.id, task=task.id, code=code, iat=WORLD.now)
-        self.reply(Result(task.id, task.attempt, self.identity.sign_document(document)))
-
-    def reply(self, message: Result | Need) -> None:
-        self.row.session.record(Side.DELEGATE, message)
-        self.desk.dispatcher.replied(self.row, message)
-
-    def leave(self) -> None:
-        self.desk.fleet.leave(self.row, Clock().now())
-        self.desk.dispatcher.lost(self.row)
-
-
 class Desk:
     """A dispatcher with its fleet."""
 
     def __init__(self, **limits: Any) -> None:
-        self.fleet = Fleet()
-        self.dispatcher = Dispatcher(self.fleet, Clock(), ManagerMetrics("0"), **limits)
+        self.world, self.clock, self.fleet = WORLD, Clock(), Fleet()
+        self.dispatcher = Dispatcher(self.fleet, self.clock, ManagerMetrics("0"), **limits)
 
     def assignment(self, repeat: str = "any", **wanted: object) -> Assignment:
         return Assignment(
@@ -114,12 +56,6 @@ class Desk:
 
     def run(self, assignment: Assignment) -> asyncio.Task[tuple[Result, AnswerDocument]]:
         return asyncio.create_task(self.dispatcher.run(assignment))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 async def test_documents_go_first_and_only_once() -> None:
@@ -209,8 +145,8 @@ async def test_a_task_waits_for_a_place_and_the_first_to_wait_is_the_first_serve
         one.credit(1)
         await until(lambda served=served: len(one.tasks()) == served + 1)  # type: ignore[misc]
     assert [task.id for task in one.tasks()] == ["0" * 43, "1" * 43, "2" * 43]
-    for task in running:
-        task.cancel()
+    for under_way in running:
+        under_way.cancel()
     await asyncio.gather(*running, return_exceptions=True)
 
 
@@ -393,8 +329,11 @@ async def test_a_delegate_that_does_not_read_its_task_is_cut_and_another_gets_it
         await asyncio.get_running_loop().create_future()
 
     deaf.row.send = never
-    running = desk.run(desk.assignment())
+    assignment = desk.assignment()
+    running = desk.run(assignment)
     await until(lambda: not deaf.row.online)
+    # The other one has all the time that it needs.
+    assignment.seconds = 60
     other = Simulated(desk, "other")
     await until(other.tasks)
     other.answer()

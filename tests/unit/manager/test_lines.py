@@ -8,7 +8,9 @@ from shared.errors import Conflict, Overloaded
 from shared.messages import Heartbeat, Use
 from shared.session import Side
 from shared.task import State
-from tests.unit.manager.test_dispatch import WORLD, Desk, Simulated, until
+from tests.fakes.manager import until
+from tests.fakes.simulated import Simulated
+from tests.unit.manager.test_dispatch import WORLD, Desk
 
 OVER = Heartbeat(0, Use(95, 80, True), Use(40, 80, False))
 BELOW = Heartbeat(0, Use(60, 80, False), Use(40, 80, False))

@@ -3,167 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from manager.authentication import Caller
-from manager.books import Books, row_of
-from manager.checks import Checks
-from manager.clock import Clock
-from manager.dispatch import Dispatcher
-from manager.fleet import Delegate, Fleet
-from manager.metrics import ManagerMetrics
-from manager.orders import RETRY_SECONDS, Orders
-from manager.rows import RunRow
+from manager.orders import RETRY_SECONDS
 from manager.runs import finished_of
-from manager.store import Store
-from manager.stream import Streams
-from shared.crypto.identity import Identity
-from shared.documents.answer import AnswerDocument, Code
-from shared.documents.jws import Verified
-from shared.documents.order import OrderDocument
 from shared.errors import Conflict, Denied, Expired, Malformed
-from shared.messages import Cancel, Challenge, Credit, FromManager, Hello, Result, Task, Welcome
+from shared.messages import Cancel
 from shared.orders import run_id
-from shared.session import Session, Side
+from tests.fakes.desk import Desk, checking, ended
+from tests.fakes.manager import until
 from tests.fakes.refusal import refused
 from tests.fakes.standing import HOUR, order_of
-from tests.fakes.world import World
-
-
-class WorldClock(Clock):
-    """The world's time."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> int:
-        return self._world.now
-
-
-class Simulated:
-    """A delegate's side of the conversation: it keeps what it is sent and answers when told to."""
-
-    def __init__(self, desk: Desk, name: str) -> None:
-        self._desk, world = desk, desk.world
-        self.identity = world.identity(name)
-        self.got: list[FromManager] = []
-        session = Session()
-        session.record(Side.MANAGER, Challenge(bytes(32)))
-        session.record(Side.DELEGATE, Hello("", b"", "", "", (), (), 0))
-        session.record(Side.MANAGER, Welcome(1, 1, 1))
-        self.row = Delegate(
-            account=world.id,
-            kid=self.identity.kid,
-            certificate=world.certificate(key=self.identity.key, name=name),
-            tags=frozenset({name}),
-            generations=frozenset({1}),
-            kinds=frozenset({"Local"}),
-            version="",
-            capacity=10,
-            session=session,
-            send=self._send,
-            cut=self.leave,
-            connected_at=0,
-            last_seen=0,
-        )
-        desk.fleet.join(self.row)
-        self.row.session.record(Side.DELEGATE, Credit(10))
-        desk.dispatcher.offer(self.row)
-
-    async def _send(self, message: FromManager) -> None:
-        self.got.append(message)
-
-    @property
-    def tasks(self) -> list[Task]:
-        return [one for one in self.got if isinstance(one, Task)]
-
-    def answer(self, code: Code = "ok", sealed: bytes = b"", at: int = -1) -> None:
-        task = self.tasks[at]
-        document = AnswerDocument(v=1, acct=self._desk.world.id, task=task.id, code=code, iat=self._desk.world.now)
-        reply = Result(task.id, task.attempt, self.identity.sign_document(document), sealed)
-        self.row.session.record(Side.DELEGATE, reply)
-        self._desk.dispatcher.replied(self.row, reply)
-
-    def leave(self) -> None:
-        self._desk.fleet.leave(self.row, self._desk.world.now)
-        self._desk.dispatcher.lost(self.row)
-
-
-class Desk:
-    """A manager's parts around one store, begun anew as often as wanted."""
-
-    def __init__(self, world: World, store: Store) -> None:
-        self.world, self.store = world, store
-        self.clock, metrics = WorldClock(world), ManagerMetrics("0")
-        self.fleet = Fleet()
-        self.dispatcher = Dispatcher(self.fleet, self.clock, metrics, grace_seconds=0.01)
-        self.books = Books(store, self.clock)
-        checks = Checks(store, self.clock)
-        streams = Streams(self.books, self.fleet, self.dispatcher, checks, self.clock, metrics, ("http://manager",))
-        self.orders = Orders(store, self.books, self.fleet, self.dispatcher, streams, self.clock, metrics)
-        self._published = 0
-
-    async def publish(self) -> None:
-        """What the world has published since the last time."""
-        world = self.world
-        new, self._published = world.documents[self._published :], len(world.documents)
-        book = world.book()
-        found = [book.admit(one, world.now) for one in new]
-        await self.store.publish(world.id, [row_of(one) for one in found])
-        self.books.take(world.id, found)
-
-    async def give(self, order: Verified[OrderDocument], *inputs: bytes, caller: Identity | None = None) -> None:
-        kid = (caller or self.world.administrator).kid
-        await self.orders.publish(Caller(self.world.id, kid), order.compact, inputs)
-
-    async def rows(self, order: Verified[OrderDocument]) -> list[RunRow]:
-        return await self.orders.ledger.runs(self.world.id, order.document.id)
-
-    async def entries(self) -> list[dict[str, Any]]:
-        return [json.loads(one.entry) for one in await self.store.audit_page(self.world.id, limit=500)]
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    world = World()
-    async with Store(f"sqlite:///{tmp_path}/manager.db") as store:
-        await store.write(lambda transaction: transaction.add_account(world.id, world.now, "w"), account=world.id)
-        one = Desk(world, store)
-        await one.publish()
-        yield one
-        # A test that failed may have left a run that nobody answers.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await one.orders.drain()
-
-
-def checking(desk: Desk, **changes: Any) -> Verified[OrderDocument]:
-    return order_of(desk.world, desk.world.check(desk.world.connector), **changes)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-async def ended(running: list[asyncio.Task[None]]) -> None:
-    async with asyncio.timeout(5):
-        await asyncio.gather(*running)
 
 
 async def test_a_run_that_is_due_is_sent_once_and_written_down_before(desk: Desk) -> None:
-    delegate, order = Simulated(desk, "alpha"), checking(desk)
-    await desk.give(order)
-    running = desk.orders.look()
-    await until(lambda: delegate.tasks)
-    (task,) = delegate.tasks
+    delegate, order, running = await desk.begun()
+    (task,) = delegate.tasks()
     assert (task.id, task.run, task.document) == (run_id(order.digest, 0), 1, order.compact)
     (row,) = await desk.rows(order)
     assert (row.n, row.state, row.finished_at) == (0, "running", None)
@@ -177,15 +33,12 @@ async def test_a_run_that_is_due_is_sent_once_and_written_down_before(desk: Desk
     assert desk.orders.look() == []
     desk.world.now += HOUR
     assert len(desk.orders.look()) == 1
-    await until(lambda: len(delegate.tasks) == 2)
+    await until(lambda: len(delegate.tasks()) == 2)
     delegate.answer()
 
 
 async def test_the_audit_and_the_tasks_have_each_run(desk: Desk) -> None:
-    delegate, order = Simulated(desk, "alpha"), checking(desk)
-    await desk.give(order)
-    running = desk.orders.look()
-    await until(lambda: delegate.tasks)
+    delegate, order, running = await desk.begun()
     delegate.answer()
     await ended(running)
     published, sent, over = [one for one in await desk.entries() if one.get("kind") == "order"]
@@ -205,10 +58,10 @@ async def test_with_nobody_there_nothing_is_begun_and_the_next_run_tells(desk: D
     assert await desk.rows(order) == [] and desk.orders.look() == []
     desk.world.now += 3 * HOUR
     assert desk.orders.overdue(desk.world.id, order.document.id) == 3
-    delegate = Simulated(desk, "alpha")
+    delegate = desk.delegate("alpha")
     running = desk.orders.look()
-    await until(lambda: delegate.tasks)
-    assert delegate.tasks[0].run == 4
+    await until(delegate.tasks)
+    assert delegate.tasks()[0].run == 4
     delegate.answer()
     await ended(running)
     (row,) = await desk.rows(order)
@@ -221,20 +74,17 @@ async def test_a_delegate_that_comes_within_the_runs_time_gets_it(desk: Desk) ->
     order = checking(desk)
     await desk.give(order)
     await ended(desk.orders.look())
-    delegate = Simulated(desk, "alpha")
+    delegate = desk.delegate("alpha")
     desk.world.now += RETRY_SECONDS
     running = desk.orders.look()
-    await until(lambda: delegate.tasks)
+    await until(delegate.tasks)
     delegate.answer()
     await ended(running)
     assert [(one.n, one.skipped) for one in await desk.rows(order)] == [(0, 0)]
 
 
 async def test_one_run_of_an_order_is_under_way_at_a_time(desk: Desk) -> None:
-    delegate, order = Simulated(desk, "alpha"), checking(desk)
-    await desk.give(order)
-    running = desk.orders.look()
-    await until(lambda: delegate.tasks)
+    delegate, order, running = await desk.begun()
     desk.world.now += 2 * HOUR
     assert desk.orders.look() == []
     renewed = desk.world.next(order, runs=5, exp=desk.world.now + 24 * HOUR)
@@ -243,14 +93,14 @@ async def test_one_run_of_an_order_is_under_way_at_a_time(desk: Desk) -> None:
     delegate.answer()
     await ended(running)
     again = desk.orders.look()
-    await until(lambda: len(delegate.tasks) == 2)
-    assert (delegate.tasks[1].id, delegate.tasks[1].run) == (run_id(renewed.digest, 0), 1)
+    await until(lambda: len(delegate.tasks()) == 2)
+    assert (delegate.tasks()[1].id, delegate.tasks()[1].run) == (run_id(renewed.digest, 0), 1)
     delegate.answer()
     await ended(again)
 
 
 async def test_refusals_of_one_kind_stand_in_one_row_and_once_in_the_audit(desk: Desk) -> None:
-    delegate, order = Simulated(desk, "alpha"), checking(desk)
+    delegate, order = desk.delegate("alpha"), checking(desk)
     await desk.give(order)
     desk.world.revise(desk.world.connector, name="another")
     await desk.publish()
@@ -262,10 +112,9 @@ async def test_refusals_of_one_kind_stand_in_one_row_and_once_in_the_audit(desk:
     assert (row.n, row.state, row.code, row.skipped) == (2, "refused", "pin_stale", 2)
     told = [one for one in await desk.entries() if one.get("outcome") == "refused"]
     assert [(one["code"], one["id"]) for one in told] == [("pin_stale", order.document.id)]
-    assert delegate.tasks == []
+    assert delegate.tasks() == []
     # And after a restart.
-    again = Desk(desk.world, desk.store)
-    await again.orders.recover()
+    again = await desk.restarted()
     await ended(again.orders.look())
     (row,) = await again.rows(order)
     assert (row.n, row.skipped) == (3, 3)
@@ -289,26 +138,25 @@ async def test_a_refusal_for_another_reason_is_told_anew(desk: Desk) -> None:
 
 
 async def test_a_restart_takes_every_order_up_where_the_store_left_it(desk: Desk) -> None:
-    delegate, order, done = Simulated(desk, "alpha"), checking(desk), checking(desk, name="done")
+    delegate, order, done = desk.delegate("alpha"), checking(desk), checking(desk, name="done")
     await desk.give(done)
     running = desk.orders.look()
-    await until(lambda: delegate.tasks)
+    await until(delegate.tasks)
     delegate.answer()
     await ended(running)
     await desk.give(order)
     desk.orders.look()
-    await until(lambda: len(delegate.tasks) == 2)
+    await until(lambda: len(delegate.tasks()) == 2)
     # The process is gone in the middle of a run: another begins over the same store.
-    again = Desk(desk.world, desk.store)
-    await again.orders.recover()
+    again = await desk.restarted()
     (lost,) = await again.rows(order)
     assert (lost.state, lost.code) == ("unknown", "manager_restarted")
-    other = Simulated(again, "beta")
+    other = again.delegate("beta")
     assert again.orders.look() == []
     again.world.now += HOUR
     running = again.orders.look()
     assert len(running) == 2
-    await until(lambda: len(other.tasks) == 2)
+    await until(lambda: len(other.tasks()) == 2)
     other.answer(at=0)
     other.answer(at=1)
     await ended(running)
@@ -317,10 +165,7 @@ async def test_a_restart_takes_every_order_up_where_the_store_left_it(desk: Desk
 
 
 async def test_a_cancelled_order_takes_its_run_back_and_is_gone_after_a_restart(desk: Desk) -> None:
-    delegate, order = Simulated(desk, "alpha"), checking(desk)
-    await desk.give(order)
-    running = desk.orders.look()
-    await until(lambda: delegate.tasks)
+    delegate, order, running = await desk.begun()
     end = desk.world.next(order, deleted=True)
     with refused(Malformed, "request_malformed"):
         await desk.give(end, b"an input")
@@ -331,23 +176,19 @@ async def test_a_cancelled_order_takes_its_run_back_and_is_gone_after_a_restart(
     assert row.state == "cancelled"
     desk.world.now += HOUR
     assert desk.orders.look() == []
-    again = Desk(desk.world, desk.store)
-    await again.orders.recover()
+    again = await desk.restarted()
     assert again.orders.look() == []
 
 
 async def test_an_order_ends(desk: Desk) -> None:
-    Simulated(desk, "alpha")
+    desk.delegate("alpha")
     await desk.give(checking(desk))
     desk.world.now += 24 * HOUR
     assert desk.orders.look() == [] == desk.orders.look()
 
 
 async def test_what_a_delegate_answers_is_kept_with_its_code(desk: Desk) -> None:
-    delegate, order = Simulated(desk, "alpha"), checking(desk)
-    await desk.give(order)
-    running = desk.orders.look()
-    await until(lambda: delegate.tasks)
+    delegate, order, running = await desk.begun()
     delegate.answer("denied")
     await ended(running)
     (row,) = await desk.rows(order)
@@ -355,23 +196,17 @@ async def test_what_a_delegate_answers_is_kept_with_its_code(desk: Desk) -> None
 
 
 async def test_a_run_whose_delegate_is_lost_goes_to_another(desk: Desk) -> None:
-    first, order = Simulated(desk, "alpha"), checking(desk)
-    await desk.give(order)
-    running = desk.orders.look()
-    await until(lambda: first.tasks)
-    second = Simulated(desk, "beta")
+    first, order, running = await desk.begun()
+    second = desk.delegate("beta")
     first.leave()
-    await until(lambda: second.tasks)
+    await until(second.tasks)
     second.answer()
     await ended(running)
     assert [(one.state, one.name) for one in await desk.rows(order)] == [("done", "beta")]
 
 
 async def test_a_run_whose_every_delegate_is_lost_has_failed(desk: Desk) -> None:
-    delegate, order = Simulated(desk, "alpha"), checking(desk)
-    await desk.give(order)
-    running = desk.orders.look()
-    await until(lambda: delegate.tasks)
+    delegate, order, running = await desk.begun()
     delegate.leave()
     await ended(running)
     (row,) = await desk.rows(order)
@@ -379,10 +214,7 @@ async def test_a_run_whose_every_delegate_is_lost_has_failed(desk: Desk) -> None
 
 
 async def test_the_managers_end_begins_nothing_and_what_it_breaks_off_is_unknown(desk: Desk) -> None:
-    delegate, order = Simulated(desk, "alpha"), checking(desk)
-    await desk.give(order)
-    desk.orders.look()
-    await until(lambda: delegate.tasks)
+    _, order, _ = await desk.begun()
     draining = asyncio.create_task(desk.orders.drain())
     await asyncio.sleep(0)
     desk.world.now += HOUR

@@ -17,8 +17,10 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.errors import NotReady
 from shared.messages import Documents, Probe, Task
+from tests.fakes.manager import until
+from tests.fakes.simulated import Simulated
 from tests.fakes.world import World
-from tests.unit.manager.test_dispatch import WORLD, Desk, Simulated, until
+from tests.unit.manager.test_dispatch import WORLD, Desk
 
 VAULT = WORLD.sign(WORLD.connector_document("vault"), WORLD.administrator)
 SUCCESS_SECONDS, FAILURE_SECONDS = 1_000.0, 100.0
@@ -40,8 +42,11 @@ class StandingClock(Clock):
 class Scene(Desk):
     """A dispatcher with its fleet and what delegates' tests came to."""
 
+    clock: StandingClock
+
     def __init__(self, success: float = SUCCESS_SECONDS, failure: float = FAILURE_SECONDS) -> None:
-        self.fleet, self.clock, self.metrics = Fleet(), StandingClock(), ManagerMetrics("0")
+        self.world, self.clock, self.metrics = WORLD, StandingClock(), ManagerMetrics("0")
+        self.fleet = Fleet()
         self.probes = Probes(self.fleet, self.clock, self.metrics, success, failure)
         self.dispatcher = Dispatcher(self.fleet, self.clock, self.metrics, probes=self.probes)
 

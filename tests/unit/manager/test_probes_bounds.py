@@ -15,8 +15,10 @@ from manager.stream import Streams
 from shared.errors import NotReady
 from shared.messages import Drain, FromDelegate
 from shared.session import Side
+from tests.fakes.manager import until
+from tests.fakes.simulated import Simulated
 from tests.fakes.world import World
-from tests.unit.manager.test_dispatch import WORLD, Desk, Simulated, until
+from tests.unit.manager.test_dispatch import WORLD, Desk
 from tests.unit.manager.test_probes import VAULT, Scene, asked
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,24 +12,11 @@ import pytest
 from manager.authentication import Caller
 from manager.metrics import ManagerMetrics
 from manager.standby import MOST_TRIED
-from manager.store import Store
 from manager.tasks import Submitted, Tasks
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument, WantedSelector
-from tests.fakes.world import World
-from tests.unit.manager.test_orders import Desk, Simulated, until
-
-CAPACITY = 10
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    world = World()
-    async with Store(f"sqlite:///{tmp_path}/manager.db") as store:
-        await store.write(lambda transaction: transaction.add_account(world.id, world.now, "w"), account=world.id)
-        one = Desk(world, store)
-        await one.publish()
-        yield one
+from tests.fakes.desk import CAPACITY, Desk
+from tests.fakes.manager import until
 
 
 @pytest.fixture
@@ -57,23 +43,23 @@ async def submit(desk: Desk, tasks: Tasks, task: Verified[TaskDocument]) -> str:
 
 
 async def test_what_waits_for_a_busy_delegate_keeps_nothing_from_one_with_places(desk: Desk, tasks: Tasks) -> None:
-    alpha = Simulated(desk, "alpha")
+    alpha = desk.delegate("alpha")
     for _ in range(CAPACITY + 2 * MOST_TRIED):
         assert await submit(desk, tasks, wanted(desk, "alpha")) in {"running", "queued"}
-    await until(lambda: len(alpha.tasks) == CAPACITY and desk.dispatcher.waiting == MOST_TRIED)
+    await until(lambda: len(alpha.tasks()) == CAPACITY and desk.dispatcher.waiting == MOST_TRIED)
     mine = wanted(desk, "beta")
     assert await submit(desk, tasks, mine) in {"running", "queued"}
-    beta = Simulated(desk, "beta")
-    await until(lambda: [one.id for one in beta.tasks] == [mine.digest])
+    beta = desk.delegate("beta")
+    await until(lambda: [one.id for one in beta.tasks()] == [mine.digest])
 
 
 async def test_what_is_with_delegates_keeps_nothing_from_being_tried(desk: Desk, tasks: Tasks) -> None:
     waiting = [wanted(desk) for _ in range(3 * CAPACITY)]
     for one in waiting:
         assert await submit(desk, tasks, one) in {"running", "queued"}
-    delegates = [Simulated(desk, name) for name in ("alpha", "beta", "gamma")]
+    delegates = [desk.delegate(name) for name in ("alpha", "beta", "gamma")]
     watching = asyncio.create_task(tasks.deferred.watch())
     try:
-        await until(lambda: sum(len(one.tasks) for one in delegates) == 3 * CAPACITY)
+        await until(lambda: sum(len(one.tasks()) for one in delegates) == 3 * CAPACITY)
     finally:
         watching.cancel()

@@ -10,7 +10,9 @@ from manager.assignment import Assignment
 from manager.routing import Wanted
 from shared.errors import NotReady
 from shared.messages import Need
-from tests.unit.manager.test_dispatch import TASK, WORLD, Desk, Simulated, until
+from tests.fakes.manager import until
+from tests.fakes.simulated import Simulated
+from tests.unit.manager.test_dispatch import TASK, WORLD, Desk
 
 
 def told(assignment: Assignment) -> list[tuple[str, str]]:

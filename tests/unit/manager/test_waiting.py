@@ -10,7 +10,9 @@ import pytest
 from manager.assignment import Assignment
 from shared.errors import Conflict
 from shared.task import Priority
-from tests.unit.manager.test_dispatch import Desk, Simulated, until
+from tests.fakes.manager import until
+from tests.fakes.simulated import Simulated
+from tests.unit.manager.test_dispatch import Desk
 
 
 class Line(Desk):
