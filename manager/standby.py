@@ -108,11 +108,6 @@ class Standby:
         for account in list(self._lines):
             self.stir(account)
 
-    @property
-    def is_stirred(self) -> bool:
-        """Whether some are about to be tried."""
-        return bool(self._stirred)
-
     def close(self) -> None:
         """No more of them are tried."""
         self._is_closed = True

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from shared import labels
-from shared.canonical import b64u, encode, lp, sha256, unb64u
+from shared.canonical import b64u, encode, lp, sha256
 from shared.errors import Malformed, Tampered
 
 LABEL = labels.AUDIT
@@ -117,11 +117,6 @@ def verify(links: Iterable[Link], head: Head = Head()) -> Head:  # noqa: B008 (f
             raise _broken(expected, "an entry was changed after it was written")
         head = Head(expected, hash_)
     return head
-
-
-def head_of(link: Link) -> Head:
-    """The head that a trusted link stands for. Raises Malformed when its hash isn't one."""
-    return Head(link.seq, unb64u(link.hash, 32))
 
 
 def _broken(seq: int, detail: str) -> Tampered:
