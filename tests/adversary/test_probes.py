@@ -27,6 +27,7 @@ from tests.fakes.wire_delegate import WireDelegate, wire_delegate
 from tests.fakes.world import World
 
 POLICY = 'kinds = ["*"]'
+PATIENCE_SECONDS = 20
 
 
 class Provider(Gate):
@@ -79,7 +80,8 @@ async def test_a_manager_that_floods_a_delegate_with_probes_gets_one_test_and_th
     await until(lambda: set(told(stage)) >= {each.digest for each in others}, "the last ones to be tested")
     tests = told(stage).count(one.digest)
     assert 1 <= tests <= 1 + (time.monotonic() - began) / 5
-    assert provider.asked == tests + len(others)
+    # On a slow machine the next one may be under way.
+    await until(lambda: provider.asked == told(stage).count(one.digest) + len(others), "each test to be told")
     await stage.client().store("account.token", b"value")
     assert (await stage.client().reveal("account.token")).reveal() == b"value"
 
@@ -178,7 +180,7 @@ async def standing(running: Manager, connector: Verified[ConnectorDocument]) -> 
 
 
 async def stands(running: Manager, connector: Verified[ConnectorDocument], **wanted: str) -> None:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while {name: verdict for name, verdict in (await standing(running, connector)).items() if name in wanted} != {
             **wanted
         }:
@@ -200,7 +202,7 @@ async def test_a_delegate_that_lies_of_its_tests_keeps_tasks_from_itself_alone(t
         await stands(running, connector, honest="winner", delegate="waits")
         # It changes its mind as often as it likes, and is taken at its word about itself.
         await liar.say(says(world, connector, "ok"))
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await standing(running, connector))["delegate"] not in {"winner", "able"}:
                 await asyncio.sleep(0.02)
         for _ in range(300):

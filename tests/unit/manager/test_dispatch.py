@@ -75,9 +75,7 @@ async def test_an_answer_ends_the_task() -> None:
     one = Simulated(desk, "one")
     assignment = desk.assignment()
     running = desk.run(assignment)
-    await until(one.tasks)
-    one.answer()
-    _, answer = await running
+    _, answer = await one.serve(running)
     assert (answer.code, assignment.life.state, assignment.life.attempt) == ("ok", State.DONE, 1)
     assert desk.dispatcher.running(WORLD.id) == {}
 
@@ -90,9 +88,7 @@ async def test_a_lost_delegates_task_goes_to_another_at_once() -> None:
     await until(one.tasks)
     two = Simulated(desk, "two")
     one.leave()
-    await until(two.tasks)
-    two.answer()
-    await running
+    await two.serve(running)
     assert (assignment.life.attempt, assignment.life.delegate) == (2, two.identity.kid)
 
 
@@ -159,9 +155,7 @@ async def test_a_retryable_answer_tries_another_delegate_and_the_last_one_counts
     await until(one.tasks)
     two.credit(1)
     one.answer("unavailable")
-    await until(two.tasks)
-    two.answer("unavailable")
-    _, answer = await running
+    _, answer = await two.serve(running, "unavailable")
     assert (answer.code, assignment.life.state) == ("unavailable", State.FAILED)
 
 
@@ -210,9 +204,7 @@ async def test_a_delegate_that_is_lost_may_come_back_within_the_grace() -> None:
     await until(one.tasks)
     one.leave()
     again = Simulated(desk, "again")
-    await until(again.tasks)
-    again.answer()
-    await running
+    await again.serve(running)
 
 
 async def test_after_the_grace_the_failure_is_clear() -> None:
@@ -335,9 +327,7 @@ async def test_a_delegate_that_does_not_read_its_task_is_cut_and_another_gets_it
     # The other one has all the time that it needs.
     assignment.seconds = 60
     other = Simulated(desk, "other")
-    await until(other.tasks)
-    other.answer()
-    await running
+    await other.serve(running)
 
 
 async def test_one_account_holds_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,9 +341,7 @@ async def test_one_account_holds_a_bounded_number_of_bytes(monkeypatch: pytest.M
     with pytest.raises(Overloaded):
         await desk.run(desk.assignment())
     one.credit(1)
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
 
 
 async def test_one_principal_leaves_places_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
