@@ -223,7 +223,8 @@ class Tasks:
 
     def _begin(self, order: Verified[OrderDocument], run: int) -> None:
         """(11) Each run of an order begins once here, whatever the manager sends."""
-        self._begun.begin(order.digest, run - 1, order.document.exp, self._clock.now())
+        told = order.document
+        self._begun.begin(told.owner, told.id, told.rev, run - 1, told.exp, self._clock.now())
 
     def _check_own(self, granted: Warrant, message: Task, digests: list[str]) -> None:
         task = granted.task.document
