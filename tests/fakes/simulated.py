@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
 from manager.clock import Clock
 from manager.dispatch import Dispatcher
@@ -17,7 +18,10 @@ from manager.fleet import Delegate, Fleet
 from shared.documents.answer import AnswerDocument, Code
 from shared.messages import Challenge, Credit, FromManager, Hello, Need, Result, Task, Welcome
 from shared.session import Session, Side
+from tests.fakes.manager import until
 from tests.fakes.world import World
+
+T = TypeVar("T")
 
 
 class Floor(Protocol):
@@ -87,6 +91,12 @@ class Simulated:
         task, world = self.tasks()[at], self._desk.world
         document = AnswerDocument(v=1, acct=world.id, task=task.id, code=code, iat=world.now)
         self.reply(Result(task.id, task.attempt, self.identity.sign_document(document), sealed))
+
+    async def serve(self, running: Awaitable[T], code: Code = "ok") -> T:
+        """It is given a task and answers; what then comes of what waits for that."""
+        await until(self.tasks)
+        self.answer(code)
+        return await running
 
     def reply(self, message: Result | Need) -> None:
         """It says exactly that."""

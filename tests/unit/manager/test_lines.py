@@ -40,9 +40,7 @@ async def test_a_task_waits_for_one_over_its_limit_and_goes_to_it_when_it_is_bel
     assert one.tasks() == []
     one.row.session.record(Side.DELEGATE, BELOW)
     desk.dispatcher.offer(one.row)
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
 
 
 async def test_an_overloaded_answer_goes_on_to_another_delegate() -> None:
@@ -52,9 +50,7 @@ async def test_an_overloaded_answer_goes_on_to_another_delegate() -> None:
     await until(one.tasks)
     two = Simulated(desk, "two")
     one.answer("overloaded")
-    await until(two.tasks)
-    two.answer()
-    _, answer = await running
+    _, answer = await two.serve(running)
     assert answer.code == "ok"
 
 

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 
 import manager.probes
+from manager.assignment import Assignment
 from manager.clock import Clock
 from manager.dispatch import Dispatcher
 from manager.fleet import Fleet
 from manager.metrics import ManagerMetrics
 from manager.probes import Probes
+from shared.documents.answer import AnswerDocument
 from shared.documents.connector import ConnectorDocument
 from shared.documents.jws import Verified
 from shared.errors import NotReady
-from shared.messages import Documents, Probe, Task
+from shared.messages import Documents, Probe, Result, Task
 from tests.fakes.manager import until
 from tests.fakes.simulated import Simulated
 from tests.fakes.world import World
@@ -24,6 +26,8 @@ from tests.unit.manager.test_dispatch import WORLD, Desk
 
 VAULT = WORLD.sign(WORLD.connector_document("vault"), WORLD.administrator)
 SUCCESS_SECONDS, FAILURE_SECONDS = 1_000.0, 100.0
+
+Running = asyncio.Task[tuple[Result, AnswerDocument]]
 
 
 class StandingClock(Clock):
@@ -50,7 +54,7 @@ class Scene(Desk):
         self.probes = Probes(self.fleet, self.clock, self.metrics, success, failure)
         self.dispatcher = Dispatcher(self.fleet, self.clock, self.metrics, probes=self.probes)
 
-    def task(self, *connectors: Verified[ConnectorDocument], repeat: str = "any", **wanted: Any) -> Any:
+    def task(self, *connectors: Verified[ConnectorDocument], repeat: str = "any", **wanted: Any) -> Assignment:
         digests = frozenset(one.digest for one in connectors or (VAULT,))
         return self.assignment(repeat, connectors=digests, **wanted)
 
@@ -130,14 +134,20 @@ async def test_when_one_is_left_the_others_test_again_at_once_and_the_task_does_
     await scene.has(one)
 
 
-async def test_when_all_have_failed_they_test_again_at_once_and_the_first_that_passes_gets_the_task() -> None:
-    scene = Scene()
+async def all_have_failed(scene: Scene, assignment: Assignment) -> tuple[Simulated, Simulated, Running]:
+    """Two delegates, and what runs: they are asked for another test."""
     one, two = Simulated(scene, "one"), Simulated(scene, "two")
     for each in (one, two):
         scene.tells(each, "denied")
     scene.later(6)
-    running = scene.run(scene.task())
+    running = scene.run(assignment)
     await until(lambda: asked(one) and asked(two))
+    return one, two, running
+
+
+async def test_when_all_have_failed_they_test_again_at_once_and_the_first_that_passes_gets_the_task() -> None:
+    scene = Scene()
+    one, two, running = await all_have_failed(scene, scene.task())
     assert [type(message) for message in one.got] == [Documents, Probe]
     scene.tells(one, "denied")
     assert one.tasks() == two.tasks() == []
@@ -150,13 +160,8 @@ async def test_when_all_have_failed_they_test_again_at_once_and_the_first_that_p
 
 async def test_when_all_fail_again_one_of_them_has_the_task_and_says_what_is_wrong() -> None:
     scene = Scene()
-    one, two = Simulated(scene, "one"), Simulated(scene, "two")
-    for each in (one, two):
-        scene.tells(each, "denied")
-    scene.later(6)
     assignment = scene.task()
-    running = scene.run(assignment)
-    await until(lambda: asked(one) and asked(two))
+    one, two, running = await all_have_failed(scene, assignment)
     for each in (one, two):
         scene.tells(each, "denied")
     await until(lambda: one.tasks() or two.tasks())
@@ -183,9 +188,7 @@ async def test_who_does_not_answer_in_time_counts_as_not_tested(monkeypatch: pyt
     scene.tells(one, "denied")
     scene.later(6)
     running = scene.run(scene.task())
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
     assert scene.probes.failing == 0
     await scene.has(one)
     assert len(asked(one)) == 1
@@ -202,9 +205,7 @@ async def test_a_task_waits_for_a_busy_delegate_rather_than_for_one_that_failed(
     await asyncio.sleep(0)
     assert one.tasks() == []
     busy.credit(1)
-    await until(busy.tasks)
-    busy.answer()
-    await running
+    await busy.serve(running)
     # When the busy one goes, those that wait have the others tested.
     running = scene.run(scene.task())
     await asyncio.sleep(0)
@@ -212,9 +213,7 @@ async def test_a_task_waits_for_a_busy_delegate_rather_than_for_one_that_failed(
     busy.leave()
     await until(lambda: len(asked(one)) == 2)
     scene.tells(one, "ok")
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
 
 
 async def test_a_task_that_names_its_delegate_waits_for_its_test_too() -> None:
@@ -226,9 +225,7 @@ async def test_a_task_that_names_its_delegate_waits_for_its_test_too() -> None:
     await until(lambda: asked(one))
     assert one.tasks() == []
     scene.tells(one, "ok")
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
 
 
 @pytest.mark.parametrize("code", ["unavailable", "not_ready", "denied", "unauthenticated"])
@@ -250,9 +247,7 @@ async def test_an_answer_that_says_nothing_of_the_connector_has_nothing_tested(c
     scene = Scene()
     one = Simulated(scene, "one")
     running = scene.run(scene.task())
-    await until(one.tasks)
-    one.answer(code)
-    await running
+    await one.serve(running, code)
     await asyncio.sleep(0)
     assert asked(one) == []
 
@@ -314,9 +309,7 @@ async def test_a_new_value_of_a_secret_that_the_connector_names_forgets_its_fail
     await asyncio.sleep(0)
     scene.probes.renewed(WORLD.id, [world.secret("key").document])
     assert scene.probes.failing == 0
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
 
 
 async def test_a_failure_stays_with_an_identity_that_comes_back_and_lapses_while_it_is_away() -> None:
@@ -344,9 +337,7 @@ async def test_when_a_failure_lapses_who_waits_for_that_delegate_has_it() -> Non
     await until(lambda: scene.dispatcher.waiting)
     assert busy.tasks() == one.tasks() == []
     scene.clock.at += 0.05
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
 
 
 async def test_a_lifetime_of_zero_remembers_nothing() -> None:

@@ -19,7 +19,7 @@ from tests.fakes.manager import until
 from tests.fakes.simulated import Simulated
 from tests.fakes.world import World
 from tests.unit.manager.test_dispatch import WORLD, Desk
-from tests.unit.manager.test_probes import VAULT, Scene, asked
+from tests.unit.manager.test_probes import VAULT, Running, Scene, asked
 
 
 async def test_a_failure_lapses_in_its_own_time_though_a_success_that_lasts_longer_came_before_it() -> None:
@@ -32,29 +32,33 @@ async def test_a_failure_lapses_in_its_own_time_though_a_success_that_lasts_long
     assert set(two.row.probed) == {VAULT.digest}
 
 
-async def test_who_waits_for_the_last_one_whose_test_passed_has_the_others_tested_when_that_fails_too() -> None:
-    scene = Scene()
+async def waiting_for_the_last(scene: Scene) -> tuple[Simulated, Simulated, Running]:
+    """One that failed its test, one that didn't and is busy, and what waits for that."""
     one, busy = Simulated(scene, "one"), Simulated(scene, "busy", credits=0)
     scene.tells(one, "denied")
     running = scene.run(scene.task())
     await until(lambda: scene.dispatcher.waiting)
     await asyncio.sleep(0)
-    scene.later(6)
-    scene.tells(busy, "unavailable")
+    return one, busy, running
+
+
+async def it_is_tested_and_has_it(scene: Scene, one: Simulated, running: Running) -> None:
     await until(lambda: asked(one))
     scene.tells(one, "ok")
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
+
+
+async def test_who_waits_for_the_last_one_whose_test_passed_has_the_others_tested_when_that_fails_too() -> None:
+    scene = Scene()
+    one, busy, running = await waiting_for_the_last(scene)
+    scene.later(6)
+    scene.tells(busy, "unavailable")
+    await it_is_tested_and_has_it(scene, one, running)
 
 
 async def test_who_waits_for_the_last_one_whose_test_passed_has_the_others_tested_when_that_shuts_down() -> None:
     scene = Scene()
-    one, busy = Simulated(scene, "one"), Simulated(scene, "busy", credits=0)
-    scene.tells(one, "denied")
-    running = scene.run(scene.task())
-    await until(lambda: scene.dispatcher.waiting)
-    await asyncio.sleep(0)
+    one, busy, running = await waiting_for_the_last(scene)
     scene.later(6)
 
     class Says:
@@ -72,11 +76,7 @@ async def test_who_waits_for_the_last_one_whose_test_passed_has_the_others_teste
     streams = Streams(unused, scene.fleet, scene.dispatcher, unused, scene.clock, scene.metrics, ())
     stream: Any = Says()
     await streams._listen(stream, busy.row)
-    await until(lambda: asked(one))
-    scene.tells(one, "ok")
-    await until(one.tasks)
-    one.answer()
-    await running
+    await it_is_tested_and_has_it(scene, one, running)
 
 
 async def test_a_test_that_passes_as_the_one_before_it_offers_nothing_anew() -> None:
@@ -125,11 +125,7 @@ async def test_a_line_is_looked_through_a_few_times_a_second_however_often_fewer
 ) -> None:
     monkeypatch.setattr(manager.prospects, "LOOK_SECONDS", 0.05)
     scene = Scene()
-    one, busy = Simulated(scene, "one"), Simulated(scene, "busy", credits=0)
-    scene.tells(one, "denied")
-    running = scene.run(scene.task())
-    await until(lambda: scene.dispatcher.waiting)
-    await asyncio.sleep(0)
+    _, busy, running = await waiting_for_the_last(scene)
     looks = []
     monkeypatch.setattr(scene.dispatcher.prospects, "_look", lambda account, ends: looks.append(ends))
     for _ in range(100):
@@ -173,8 +169,6 @@ async def test_a_delegate_is_asked_about_no_more_connectors_at_once_than_it_take
     one = Simulated(scene, "one")
     connectors = [WORLD.sign(WORLD.connector_document(f"c{at}"), WORLD.administrator) for at in range(MOST_TOLD + 5)]
     running = scene.run(scene.task(*connectors))
-    await until(one.tasks)
-    one.answer("unavailable")
-    await running
+    await one.serve(running, "unavailable")
     await until(lambda: asked(one))
     assert [len(probe.connectors) for probe in asked(one)] == [MOST_TOLD]

@@ -51,9 +51,7 @@ async def test_who_was_lost_is_kept_and_who_got_it_then() -> None:
     await until(one.tasks)
     two = Simulated(desk, "two")
     one.leave()
-    await until(two.tasks)
-    two.answer()
-    await running
+    await two.serve(running)
     assert told(assignment) == [("chosen", "one"), ("lost", "one"), ("chosen", "two")]
     assert passed_over(assignment) == {"one": ["offline", "tried"]}
 
@@ -67,9 +65,7 @@ async def test_an_answer_after_which_another_may_do_better_is_kept_with_its_code
     await until(one.tasks)
     two.credit(1)
     one.answer("unavailable")
-    await until(two.tasks)
-    two.answer()
-    await running
+    await two.serve(running)
     assert told(assignment) == [("chosen", "one"), ("answered", "one"), ("chosen", "two")]
     assert assignment.trail.steps[1].code == "unavailable"
 
@@ -82,9 +78,7 @@ async def test_what_waits_says_for_whom_and_who_had_room_first() -> None:
     await until(lambda: assignment.seat)
     assert (told(assignment), passed_over(assignment)) == ([("waits", "")], {"one": ["busy"]})
     one.credit(1)
-    await until(one.tasks)
-    one.answer()
-    await running
+    await one.serve(running)
     assert told(assignment) == [("waits", ""), ("chosen", "one")]
     assert "first to have room" in assignment.trail.steps[1].why
 
