@@ -21,7 +21,7 @@ from shared.messages import Result, Task
 from shared.orders import run_id
 from shared.values import Sealed
 from tests.fakes.heart import Heart
-from tests.fakes.standing import HOUR, crafted, order_document, order_of
+from tests.fakes.standing import HOUR, checking, crafted, order_document, order_of, owned
 from tests.fakes.world import World
 
 
@@ -53,11 +53,6 @@ def rewritten(compact: str, **changes: Any) -> str:
 
 def code_of(result: Result) -> str:
     return parse_as(AnswerDocument, result.answer).document.code
-
-
-def checking(world: World, **changes: Any) -> Verified[OrderDocument]:
-    """An order to test the built-in secret manager every hour for a day."""
-    return order_of(world, world.check(world.connector), **changes)
 
 
 def delegate(world: World) -> Ordered:
@@ -227,9 +222,7 @@ async def test_an_order_of_another_account_is_refused() -> None:
 
 async def test_an_order_of_a_signer_whose_grant_fell_runs_no_more() -> None:
     world = World()
-    owner = world.identity("owner")
-    grant = world.grant(owner, ["use"])
-    order = order_of(world, world.check(world.connector, owner), owner)
+    _, grant, order = owned(world)
     heart = delegate(world)
     assert await heart.run(order, 0) == "ok"
     world.now += HOUR
@@ -239,9 +232,7 @@ async def test_an_order_of_a_signer_whose_grant_fell_runs_no_more() -> None:
 
 async def test_an_order_of_a_revoked_key_runs_no_more() -> None:
     world = World()
-    owner = world.identity("owner")
-    world.grant(owner, ["use"])
-    order = order_of(world, world.check(world.connector, owner), owner)
+    owner, _, order = owned(world)
     heart = delegate(world)
     await heart.trust.take([world.revise_status(keys=(owner.kid,)).compact])
     assert await heart.run(order, 0) == "key_revoked"
@@ -249,9 +240,7 @@ async def test_an_order_of_a_revoked_key_runs_no_more() -> None:
 
 async def test_an_order_outlives_no_grant_of_its_owner() -> None:
     world = World()
-    owner = world.identity("owner")
-    world.grant(owner, ["use"], exp=world.now + 2 * HOUR)
-    order = order_of(world, world.check(world.connector, owner), owner)
+    order = owned(world, exp=world.now + 2 * HOUR)[-1]
     heart = delegate(world)
     assert await heart.run(order, 0) == "ok"
     world.now += 2 * HOUR
@@ -304,9 +293,7 @@ async def test_each_eligible_delegate_can_be_made_to_begin_a_run_that_is_due_and
 async def test_a_withheld_cancellation_counts_for_nothing_until_the_order_ends_or_the_grant_is_revoked() -> None:
     """What he gets who owns the manager, and what ends it."""
     world = World()
-    owner = world.identity("owner")
-    grant = world.grant(owner, ["use"])
-    order = order_of(world, world.check(world.connector, owner), owner)
+    owner, grant, order = owned(world)
     heart = delegate(world)
     world.next(order, owner, deleted=True)
     assert await heart.run(order, 0) == "ok"

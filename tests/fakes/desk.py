@@ -30,9 +30,9 @@ from manager.stream import Streams
 from shared.crypto.identity import Identity
 from shared.documents.jws import Verified
 from shared.documents.order import OrderDocument
+from tests.fakes import standing
 from tests.fakes.manager import until
 from tests.fakes.simulated import Simulated
-from tests.fakes.standing import order_of
 from tests.fakes.world import World
 
 CAPACITY = 10
@@ -122,7 +122,7 @@ async def opened(folder: Path) -> AsyncIterator[Desk]:
 
 def checking(desk: Desk, **changes: Any) -> Verified[OrderDocument]:
     """An order of the desk's administrator: to test its connector every hour."""
-    return order_of(desk.world, desk.world.check(desk.world.connector), **changes)
+    return standing.checking(desk.world, **changes)
 
 
 async def ended(running: list[asyncio.Task[None]]) -> None:

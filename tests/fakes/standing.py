@@ -13,6 +13,7 @@ from msgspec import structs
 
 from shared.canonical import b64u, encode
 from shared.crypto.identity import Identity
+from shared.documents.grant import GrantDocument
 from shared.documents.jws import Verified, header_bytes
 from shared.documents.order import OrderDocument
 from shared.documents.task import TaskDocument
@@ -61,6 +62,18 @@ def order_of(
     """A signed order that asks for what the task asks for; `changes` are fields that are other than right."""
     signer = signer or world.administrator
     return world.sign(order_document(world, task, signer, **changes), signer)
+
+
+def checking(world: World, **changes: Any) -> Verified[OrderDocument]:
+    """The administrator's, to test the built-in secret manager."""
+    return order_of(world, world.check(world.connector), **changes)
+
+
+def owned(world: World, **granted: Any) -> tuple[Identity, Verified[GrantDocument], Verified[OrderDocument]]:
+    """Somebody's who is no administrator: he, the grant by which he may, and an order like `checking`'s."""
+    owner = world.identity("owner")
+    grant = world.grant(owner, ["use"], **granted)
+    return owner, grant, order_of(world, world.check(world.connector, owner), owner)
 
 
 def crafted(signer: Identity, document: OrderDocument, **changes: Any) -> str:

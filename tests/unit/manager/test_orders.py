@@ -14,7 +14,7 @@ from shared.orders import run_id
 from tests.fakes.desk import Desk, checking, ended
 from tests.fakes.manager import until
 from tests.fakes.refusal import refused
-from tests.fakes.standing import HOUR, order_of
+from tests.fakes.standing import HOUR, order_of, owned
 
 
 async def test_a_run_that_is_due_is_sent_once_and_written_down_before(desk: Desk) -> None:
@@ -122,10 +122,8 @@ async def test_refusals_of_one_kind_stand_in_one_row_and_once_in_the_audit(desk:
 
 async def test_a_refusal_for_another_reason_is_told_anew(desk: Desk) -> None:
     world = desk.world
-    owner = world.identity("owner")
-    grant = world.grant(owner, ["use"])
+    owner, grant, order = owned(world)
     await desk.publish()
-    order = order_of(world, world.check(world.connector, owner), owner)
     await desk.give(order, caller=owner)
     world.revise_status(grants=(grant.document.id,))
     await desk.publish()

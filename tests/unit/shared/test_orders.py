@@ -19,15 +19,10 @@ from shared.trust.authority import SKEW_SECONDS
 from shared.trust.book import Book
 from shared.trust.warrant import Warrant, standing
 from tests.fakes.refusal import refused
-from tests.fakes.standing import HOUR, crafted, order_document, order_of
+from tests.fakes.standing import HOUR, checking, crafted, order_document, order_of, owned
 from tests.fakes.world import World
 
 DAY = 24 * HOUR
-
-
-def check(world: World, **changes: Any) -> Verified[OrderDocument]:
-    """An order to test the world's connector every hour."""
-    return order_of(world, world.check(world.connector), **changes)
 
 
 def judged(world: World, order: Verified[OrderDocument], n: int | None = 0, now: int | None = None) -> Warrant:
@@ -45,7 +40,7 @@ def test_a_run_is_named_by_its_order_and_its_number() -> None:
 
 def test_runs_follow_each_other_until_the_order_ends() -> None:
     world = World()
-    order = check(world, exp=world.now + 10_000).document
+    order = checking(world, exp=world.now + 10_000).document
     assert [(start_of(order, n) - world.now, end_of(order, n) - world.now) for n in range(3)] == [
         (0, 3_600),
         (3_600, 7_200),
@@ -62,7 +57,7 @@ def test_runs_follow_each_other_until_the_order_ends() -> None:
 
 def test_an_order_without_an_interval_is_due_once_until_its_end() -> None:
     world = World()
-    order = check(world, interval=0, runs=1).document
+    order = checking(world, interval=0, runs=1).document
     assert end_of(order, 0) == order.exp and planned(order) == 1
     assert due(order, world.now) == due(order, order.exp - 1) == 0
     assert next_start(order, world.now - 1) == world.now
@@ -71,7 +66,7 @@ def test_an_order_without_an_interval_is_due_once_until_its_end() -> None:
 
 def test_no_more_runs_are_due_than_the_budget_has() -> None:
     world = World()
-    order = check(world, runs=2).document
+    order = checking(world, runs=2).document
     assert planned(order) == 2
     assert [due(order, world.now + at * HOUR) for at in range(3)] == [0, 1, None]
     assert next_start(order, world.now + HOUR) is None
@@ -79,7 +74,7 @@ def test_no_more_runs_are_due_than_the_budget_has() -> None:
 
 def test_a_cancelled_order_has_no_run() -> None:
     world = World()
-    order = structs.replace(check(world).document, deleted=True)
+    order = structs.replace(checking(world).document, deleted=True)
     assert due(order, world.now) is None and next_start(order, world.now) is None
 
 
@@ -169,7 +164,7 @@ def test_the_limits_themselves_are_allowed(changes: dict[str, Any]) -> None:
 
 def test_a_run_is_judged_as_a_task_is() -> None:
     world = World()
-    order = check(world)
+    order = checking(world)
     allowed = judged(world, order)
     assert allowed.task.digest == run_id(order.digest, 0)
     assert allowed.task.kid == world.administrator.kid
@@ -206,9 +201,7 @@ def test_an_order_is_its_owners() -> None:
 
 def test_an_administrator_ends_anybodys_order_and_changes_none() -> None:
     world = World()
-    owner = world.identity("owner")
-    world.grant(owner, ["use"])
-    order = order_of(world, world.check(world.connector, owner), owner)
+    owner, _, order = owned(world)
     book = world.book()
     book.admit(order.compact, world.now)
     with refused(Denied, "order_of_another"):
@@ -225,9 +218,7 @@ def test_an_administrator_ends_anybodys_order_and_changes_none() -> None:
 
 def test_a_deletion_by_an_administrator_is_never_taken_for_the_owners_order() -> None:
     world = World()
-    owner = world.identity("owner")
-    world.grant(owner, ["use"])
-    order = order_of(world, world.check(world.connector, owner), owner)
+    order = owned(world)[-1]
     book = world.book()
     book.admit(order.compact, world.now)
     forged = Verified("order", world.administrator.kid, order.document, order.compact, order.digest)
@@ -239,7 +230,7 @@ def test_an_id_stays_its_owners() -> None:
     world = World()
     other = world.identity("other")
     world.grant(other, ["use"])
-    order = check(world)
+    order = checking(world)
     book = world.book()
     book.admit(order.compact, world.now)
     stolen = world.next(order, other, owner=other.kid)
@@ -249,7 +240,7 @@ def test_an_id_stays_its_owners() -> None:
 
 def test_an_older_revision_and_a_fork_are_refused() -> None:
     world = World()
-    first = check(world)
+    first = checking(world)
     second, third = world.next(first, runs=5), world.next(first, runs=6)
     book = world.book()
     book.admit(first.compact, world.now)
@@ -267,14 +258,12 @@ def test_an_older_revision_and_a_fork_are_refused() -> None:
 def test_an_order_that_was_not_taken_in_counts_for_nothing() -> None:
     world = World()
     with refused(Conflict, "order_superseded"):
-        standing(world.book(), check(world), 0, world.now)
+        standing(world.book(), checking(world), 0, world.now)
 
 
 def test_an_order_whose_signers_grant_fell_runs_no_more() -> None:
     world = World()
-    owner = world.identity("owner")
-    grant = world.grant(owner, ["use"])
-    order = order_of(world, world.check(world.connector, owner), owner)
+    _, grant, order = owned(world)
     assert judged(world, order).uses
     world.revise_status(grants=(grant.document.id,))
     with refused(Denied, "grant_revoked"):
@@ -283,7 +272,7 @@ def test_an_order_whose_signers_grant_fell_runs_no_more() -> None:
 
 def test_an_order_that_pins_what_was_revised_waits_for_its_owner() -> None:
     world = World()
-    order = check(world)
+    order = checking(world)
     world.revise(world.connector, name="another")
     with refused(Conflict, "pin_stale"):
         judged(world, order)
@@ -291,7 +280,7 @@ def test_an_order_that_pins_what_was_revised_waits_for_its_owner() -> None:
 
 def test_an_order_ends_with_the_status() -> None:
     world = World()
-    order = check(world, iat=world.now + 80 * DAY, exp=world.now + 100 * DAY, runs=1_000)
+    order = checking(world, iat=world.now + 80 * DAY, exp=world.now + 100 * DAY, runs=1_000)
     judged(world, order, now=world.now + 80 * DAY)
     with refused(NotReady, "status_expired"):
         judged(world, order, 240, now=world.now + 90 * DAY)
@@ -299,14 +288,14 @@ def test_an_order_ends_with_the_status() -> None:
 
 def test_whether_it_may_be_done_at_all_is_asked_without_a_run() -> None:
     world = World()
-    order = check(world, runs=30)
+    order = checking(world, runs=30)
     assert judged(world, order, None, world.now + 5 * HOUR).task.digest == run_id(order.digest, 0)
     with refused(Expired, "order_expired"):
         judged(world, order, None, world.now + DAY)
     with refused(Denied, "run_early"):
         judged(world, order, None, world.now - SKEW_SECONDS - 1)
     ended: Book = world.book()
-    short = check(world, name="short", runs=1)
+    short = checking(world, name="short", runs=1)
     ended.admit(short.compact, world.now)
     with refused(Expired, "run_late"):
         standing(ended, short, None, world.now + 2 * HOUR)
@@ -317,7 +306,7 @@ def test_many_orders_of_one_owner_crowd_out_nobody_elses_and_nothing_else(monkey
     world = World()
     other = world.identity("other")
     world.grant(other, ["view"])
-    order = check(world)
+    order = checking(world)
     book = world.book()
     book.admit(order.compact, world.now)
     end = world.next(order, deleted=True)
@@ -339,7 +328,7 @@ def test_many_orders_of_one_owner_crowd_out_nobody_elses_and_nothing_else(monkey
 
 def test_a_revision_is_forgotten_when_the_next_one_comes_and_stays_refused() -> None:
     world = World()
-    first = check(world)
+    first = checking(world)
     second = world.next(first, runs=5)
     book = world.book()
     book.admit(first.compact, world.now)
