@@ -30,12 +30,14 @@ from manager.runs import REFUSED, RUNNING, ended, kept_output
 from manager.standing import Course, Standing
 from manager.store import Store
 from manager.stream import Streams
+from manager.trail import Trail
 from shared.canonical import digest
 from shared.documents.jws import Verified, parse_as
 from shared.documents.order import OrderDocument
-from shared.errors import Conflict, Denied, Malformed, NotReady, PrivySealError, Unavailable
+from shared.errors import Conflict, Denied, Expired, Malformed, NotReady, Overloaded, PrivySealError, Unavailable
+from shared.messages import Result
 from shared.orders import due, run_id, start_of, task_of
-from shared.task import FINAL, State
+from shared.task import FINAL, Life, State
 from shared.trust.authority import SKEW_SECONDS
 from shared.trust.book import Book
 from shared.trust.warrant import Warrant, standing
@@ -87,7 +89,12 @@ class Orders:
         await self.ledger.lose(self._clock.now())
         last = await self.ledger.last_runs()
         for account, row in await self.ledger.standing():
-            document = parse_as(OrderDocument, row.compact)
+            try:
+                document = parse_as(OrderDocument, row.compact)
+            except Malformed as why:
+                # A row that was damaged keeps no other order from going on, nor the manager from starting.
+                _log.error("order.unreadable", account=account, id=row.order, code=why.code)
+                continue
             order = Verified("order", document.kid, document.document, row.compact, digest(row.compact))
             run = last.get((account, row.order))
             self._stand(account, order, row.published_at, run if run is not None and run.rev == row.rev else None)
@@ -109,13 +116,8 @@ class Orders:
             order = Verified(published.kind, published.kid, published.document, published.compact, published.digest)
             self._check(draft, order, tuple(inputs), stale, now)
         except PrivySealError as why:
-            entry: dict[str, str | int] = {
-                "at": now,
-                "op": "document.refused",
-                "principal": caller.kid,
-                "code": why.code,
-            }
-            await self._store.audit(caller.account, [entry])
+            told = {"op": "document.refused", "principal": caller.kid, "code": why.code}
+            await self._store.audit(caller.account, [{"at": now, **told}])
             raise
         sealed = inputs[0] if inputs else None
         await self.ledger.publish(caller.account, order, sealed, now, [publishing(order, caller.kid, now)])
@@ -138,6 +140,9 @@ class Orders:
         if order.document.deleted:
             if inputs:
                 raise Malformed("request_malformed", "a cancelled order takes no input")
+            if order.document.rev == 1:
+                # Whose grants have ended may still cancel: not what was never ordered, of which there is no end.
+                raise Conflict("order_unknown", "there is no order that this could cancel", "see privyseal order list")
             return
         if stale:
             detail = "the order pins documents of which there are newer revisions"
@@ -282,7 +287,7 @@ class Orders:
         """Has a delegate do it, and writes down how it ended, whatever comes."""
         document, result = allowed.task.document, None
         try:
-            result, _ = await self._dispatcher.run(assignment)
+            result = await self._dispatched(one, assignment)
         except PrivySealError as why:
             if assignment.life.state not in FINAL:
                 assignment.life = replace(assignment.life, state=State.UNKNOWN, code=why.code)
@@ -300,6 +305,27 @@ class Orders:
             else:
                 with self._endings.settling(caller, assignment, document, result):
                     await written
+
+    async def _dispatched(self, one: Standing, assignment: Assignment) -> Result:
+        """What a delegate made of it. Where nobody can take it in this moment it has its time, in which somebody may."""
+        while True:
+            try:
+                return (await self._dispatcher.run(assignment))[0]
+            except (NotReady, Overloaded):
+                # One that a delegate has had, or that a newer revision waits behind, ends as it did.
+                if assignment.life.attempt or not self._goes_on(one):
+                    raise
+            assignment.life, assignment.trail = Life(assignment.life.repeat), Trail()
+            is_left = True
+            while is_left:
+                await asyncio.sleep(RETRY_SECONDS)
+                if self._clock.now() >= assignment.exp:
+                    assignment.life = assignment.life.expired()
+                    raise Expired("task_expired", "the run's time ran out while nobody could take it")
+                is_left = self._goes_on(one) and not self._fleet.could_wait(one.account, assignment.wanted)
+
+    def _goes_on(self, one: Standing) -> bool:
+        return self._standing.get((one.account, one.order.document.id)) is one and not self.is_draining
 
     async def _write_down(self, account: str, over: RunRow, task: TaskRow, entry: Mapping[str, str | int]) -> None:
         """As soon as the store takes it: nobody but us would ever say how it ended."""
