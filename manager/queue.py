@@ -11,7 +11,6 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import msgspec
 
@@ -22,7 +21,7 @@ from manager.rows import QueuedRow
 from manager.store import AuditEntry, Store, Transaction
 from shared.canonical import digest
 from shared.errors import Malformed, NotFound, Overloaded, PrivySealError
-from shared.task import Priority, State
+from shared.task import PRIORITIES, Priority, State
 
 MOST_QUEUED = 1_000
 """Tasks of one account that wait."""
@@ -158,11 +157,14 @@ class Queue:
         return submission
 
     async def outcome(self, entry: Entry) -> Finished:
-        """How a task ended, of one that has. Raises Unavailable, and NotFound where it is no longer kept."""
+        """How a task ended, of one that has. Raises Unavailable, NotFound where it is no longer kept, and Malformed."""
         row = await self._store.queued(entry.account, entry.task)
         if row is None or row.outcome is None:
             raise NotFound("task_unknown", "the task's outcome is kept no more")
-        answer, certificate, sealed = msgspec.msgpack.decode(row.outcome, type=tuple[str, str, bytes])
+        try:
+            answer, certificate, sealed = msgspec.msgpack.decode(row.outcome, type=tuple[str, str, bytes])
+        except (msgspec.MsgspecError, UnicodeError):
+            raise _unreadable() from None
         return Finished(row.task, row.state, row.code, answer, certificate, sealed)
 
     def ending(self, entry: Entry, finished: Finished) -> Callable[[Transaction], None]:
@@ -279,7 +281,8 @@ def _entry(account: str, row: QueuedRow) -> Entry:
         account,
         row.task,
         row.principal,
-        cast("Priority", row.priority),
+        # A damaged row keeps no other task from being tried, nor the manager from starting.
+        row.priority if row.priority in PRIORITIES else "normal",
         row.op,
         row.keyring,
         row.submitted_at,

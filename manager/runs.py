@@ -7,6 +7,7 @@ counted under encryption. Must not look into any of it.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import msgspec
 
@@ -14,7 +15,10 @@ from manager.assignment import Assignment
 from manager.outcomes import Finished
 from manager.outputs import Outputs
 from manager.rows import RunRow
+from shared.errors import Malformed
 from shared.messages import Output, Result
+
+T = TypeVar("T")
 
 RUNNING = "running"
 REFUSED = "refused"
@@ -46,13 +50,22 @@ async def kept_output(outputs: Outputs, assignment: Assignment) -> bytes:
 
 
 def output_of(row: RunRow) -> list[tuple[int, bytes, str]]:
-    """Index, data and opening of each chunk."""
-    return [] if row.output is None else _chunks.decode(row.output)
+    """Index, data and opening of each chunk. Raises Malformed for what the database keeps no longer as it was."""
+    return [] if row.output is None else _read(_chunks, row.output)
 
 
 def finished_of(row: RunRow) -> Finished:
-    """What was signed and sealed, relayed; of a run that has no outcome its state alone."""
-    return Finished(row.run, row.state, row.code) if row.outcome is None else _finished.decode(row.outcome)
+    """What was signed and sealed, relayed; of a run that has no outcome its state alone. Raises Malformed as above."""
+    return Finished(row.run, row.state, row.code) if row.outcome is None else _read(_finished, row.outcome)
+
+
+def _read(decoder: msgspec.msgpack.Decoder[T], kept: bytes) -> T:
+    try:
+        return decoder.decode(kept)
+    except (msgspec.MsgspecError, UnicodeError):
+        raise Malformed(
+            "run_unreadable", "what the database keeps of the run isn't what came of it", "the next run has its own"
+        ) from None
 
 
 def ended(row: RunRow, assignment: Assignment, result: Result | None, output: bytes, now: int) -> RunRow:
