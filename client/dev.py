@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from client.clock import system_clock
 from client.context import Context, Contexts
 from client.founding import Founding, Places, begin, complete, identity_for
 from client.home import Home, write_private
+from client.ports import HeldPorts
 from client.program import START_SECONDS, Program, clean_environment, command
 from client.sdk import Client
 from shared.documents.status import StatusDocument
@@ -76,6 +76,7 @@ class DevEnvironment:
         self._manager_options = tuple(manager_options)
         self._delegate_options = dict(delegate_options or {})
         self._delegate_environ = dict(delegate_environ or {})
+        self._ports = HeldPorts()
         self._layout = self._read_layout()
         self._probes: aiohttp.ClientSession | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -144,6 +145,7 @@ class DevEnvironment:
                 await self._renewing
         await asyncio.gather(*(one.stop() for one in self.delegates.values()))
         await self.manager.stop()
+        self._ports.let_go()
         if self._probes is not None:
             await self._probes.close()
             self._probes = None
@@ -312,33 +314,11 @@ class DevEnvironment:
         with suppress(OSError, msgspec.MsgspecError):
             kept = msgspec.json.decode(path.read_bytes(), type=Layout)
         wanted = len(self._names)
-        if kept is not None and all(_is_free(port) for port in (kept.http, kept.grpc, *kept.health)):
-            kept.health += free_ports(max(0, wanted - len(kept.health)))
+        if kept is not None and self._ports.hold((kept.http, kept.grpc, *kept.health)):
+            kept.health += self._ports.take(max(0, wanted - len(kept.health)))
             return kept
-        http, grpc, *health = free_ports(2 + wanted)
+        http, grpc, *health = self._ports.take(2 + wanted)
         return Layout(http, grpc, health, kept.account if kept is not None else "")
 
     def _write_layout(self) -> None:
         write_private(self.folder / "dev.json", msgspec.json.encode(self._layout) + b"\n")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from client.dev import DevEnvironment, free_ports
+from client.dev import DevEnvironment
+from client.ports import HeldPorts
 from client.program import clean_environment, command
 from tests.canary.wiretap import Wiretap
 
@@ -19,7 +20,8 @@ class TappedEnvironment(DevEnvironment):
     """As `DevEnvironment`; clients and delegates go through the wiretaps `http` and `grpc`, and know no other way."""
 
     def __init__(self, folder: Path, **arguments: Any) -> None:
-        self._tapped_http, self._tapped_grpc = free_ports(2)
+        self._tapped_ports = HeldPorts()
+        self._tapped_http, self._tapped_grpc = self._tapped_ports.take(2)
         options: Sequence[str] = arguments.pop("manager_options", ())
         super().__init__(
             folder,
@@ -50,6 +52,7 @@ class TappedEnvironment(DevEnvironment):
             await super().stop()
         finally:
             await self._taps.aclose()
+            self._tapped_ports.let_go()
 
     async def privyseal(
         self, *arguments: str, given: bytes | None = None, status: int = 0, gives_value: bool = False

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import aiohttp
 
+from client.ports import HeldPorts
 from manager.api.accounts import token_hash
 from manager.daemon import Configuration
 from manager.store import add_token
-from tests.fakes.running import TOKEN, Manager, found, free_port
+from tests.fakes.running import TOKEN, Manager, found
 from tests.fakes.world import World
 
 PROGRAM = Path(sys.executable).with_name("privyseal-manager")
@@ -76,7 +77,8 @@ class Killable(Manager):
 @asynccontextmanager
 async def killable(folder: Path, world: World) -> AsyncIterator[Killable]:
     """It runs, with the world's account in it."""
-    http, grpc = free_port(), free_port()
+    ports = HeldPorts()
+    http, grpc = ports.take(2)
     configuration = Configuration(
         url=f"http://127.0.0.1:{http}",
         delegate_urls=(f"http://127.0.0.1:{grpc}",),
@@ -103,3 +105,4 @@ async def killable(folder: Path, world: World) -> AsyncIterator[Killable]:
         finally:
             if one.process.returncode is None:
                 await one.kill()
+            ports.let_go()

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from client.ports import HeldPorts
 from client.program import Program, command
 from manager.api.accounts import token_hash
 from manager.daemon import Configuration
@@ -25,7 +26,7 @@ from manager.store import add_token
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
 from shared.wire import submission_pb2 as pb
-from tests.fakes.running import TOKEN, Manager, found, free_port
+from tests.fakes.running import TOKEN, Manager, found
 from tests.fakes.world import World
 
 
@@ -68,7 +69,8 @@ class ManagerProcess(Manager):
 @asynccontextmanager
 async def manager_process(folder: Path, world: World, options: Sequence[str] = ()) -> AsyncIterator[ManagerProcess]:
     """Ready, with the account; ended with SIGTERM at last."""
-    http, delegates = free_port(), free_port()
+    ports = HeldPorts()
+    http, delegates = ports.take(2)
     database = f"sqlite:///{folder}/manager.db"
     configuration = Configuration(
         url=f"http://127.0.0.1:{http}",
@@ -108,3 +110,4 @@ async def manager_process(folder: Path, world: World, options: Sequence[str] = (
             yield running
         finally:
             await program.stop()
+            ports.let_go()

@@ -15,6 +15,7 @@ import aiohttp
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.ports import HeldPorts
 from manager.api.accounts import token_hash
 from manager.daemon import Configuration, serve
 from manager.store import add_token
@@ -66,7 +67,8 @@ class Manager:
 @contextlib.asynccontextmanager
 async def manager(folder: Path, world: World, **changes: Any) -> AsyncIterator[Manager]:
     """The manager, running; `changes` are fields of its configuration."""
-    http, grpc = free_port(), free_port()
+    ports = HeldPorts()
+    http, grpc = ports.take(2)
     scheme = "https" if changes.get("tls") else "http"
     settings: dict[str, Any] = {
         "url": f"{scheme}://127.0.0.1:{http}",
@@ -97,6 +99,7 @@ async def manager(folder: Path, world: World, **changes: Any) -> AsyncIterator[M
     finally:
         stopping.set()
         await serving
+        ports.let_go()
 
 
 async def _ready(session: aiohttp.ClientSession, url: str, serving: asyncio.Task[None]) -> None:

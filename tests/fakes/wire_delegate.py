@@ -15,7 +15,6 @@ from shared.messages import Challenge, Documents, FromDelegate, FromManager, Hel
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 from tests.fakes.world import World
 
-
 PATIENCE_SECONDS = 20.0
 
 

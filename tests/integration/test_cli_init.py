@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from client.dev import free_ports
+from client.ports import HeldPorts
 from client.program import clean_environment
 from tests.integration.installation import SCRIPT, Desk, Installation
 
@@ -80,7 +80,8 @@ def test_a_token_works_once(installation: Installation, tmp_path: Path) -> None:
 
 
 def test_an_init_that_failed_goes_on_with_the_same_keys(installation: Installation, tmp_path: Path) -> None:
-    desk, dead = Desk(tmp_path / "home"), f"http://127.0.0.1:{free_ports(1)[0]}"
+    desk, held = Desk(tmp_path / "home"), HeldPorts()
+    dead = f"http://127.0.0.1:{held.take(1)[0]}"
     (tmp_path / "token").write_text("wrong\n")
     failed = desk.run("init", "--manager", dead, "--token-file", str(tmp_path / "token"), *flags(tmp_path, "later"))
     assert failed.status == 9
@@ -97,6 +98,7 @@ def test_an_init_that_failed_goes_on_with_the_same_keys(installation: Installati
     assert made["account"].encode() in keyring
     assert not founding.exists()
     assert desk.run(*resume, str(tmp_path / "token")).status == 7
+    held.let_go()
 
 
 def test_nothing_is_made_where_nobody_can_confirm(installation: Installation, tmp_path: Path) -> None:
