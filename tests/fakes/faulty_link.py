@@ -19,8 +19,9 @@ import struct
 import time
 from asyncio import StreamReader, StreamWriter
 from contextlib import suppress
-from types import TracebackType
 from typing import Literal, Self
+
+from tests.fakes.listening import Listening
 
 UP: Literal["up"] = "up"
 """From who dialled to the target."""
@@ -32,10 +33,11 @@ _PIECES_A_SECOND = 20
 _RESET = struct.pack("ii", 1, 0)
 
 
-class FaultyLink:
+class FaultyLink(Listening):
     """One listening port; without a fault it passes bytes both ways."""
 
     def __init__(self) -> None:
+        super().__init__(_LARGEST_PIECE)
         self.target: tuple[str, int] | None = None
         self.passed: dict[Way, int] = {UP: 0, DOWN: 0}
         """Bytes, since it began."""
@@ -44,21 +46,6 @@ class FaultyLink:
         self._open: dict[Way, asyncio.Event] = {UP: asyncio.Event(), DOWN: asyncio.Event()}
         self._rate = self._latency = 0.0
         self._resetting = False
-        self._server: asyncio.Server | None = None
-        self._serving: dict[asyncio.Task[None], list[StreamWriter]] = {}
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port that programs dial."""
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()
-        return host, port
-
-    @property
-    def url(self) -> str:
-        """The same as a URL."""
-        host, port = self.address
-        return f"http://{host}:{port}"
 
     # ---- faults
 
@@ -89,27 +76,14 @@ class FaultyLink:
 
     async def __aenter__(self) -> Self:
         self.mend()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_LARGEST_PIECE)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for serving in self._serving:
-            serving.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-        await self._server.wait_closed()
+        return await super().__aenter__()
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
         self.connections += 1
         if self._resetting:
             _reset(writer)
             return
-        serving = asyncio.create_task(self._serve(reader, writer))
-        self._serving[serving] = [writer]
-        serving.add_done_callback(self._serving.pop)
+        super()._accept(reader, writer)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         assert self.target is not None

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
-from types import TracebackType
-from typing import Self
+
+from tests.fakes.listening import Listening
 
 
-class ConnectProxy:
-    """Relays bytes both ways; `refusing` answers 403 instead."""
+class ConnectProxy(Listening):
+    """Relays bytes both ways; `url` is what a client sets as its proxy; `refusing` answers 403 instead."""
 
     def __init__(self, refusing: bool = False) -> None:
+        super().__init__()
         self.targets: list[str] = []
         self.refusing = refusing
-        self._server: asyncio.Server | None = None
-        self._relays: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        """What a client sets as its proxy."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for relay in self._relays:
-            relay.cancel()
-        await asyncio.gather(*self._relays, return_exceptions=True)
-        await self._server.wait_closed()
-
-    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
-        relay = asyncio.create_task(self._serve(reader, writer))
-        self._relays.add(relay)
-        relay.add_done_callback(self._relays.discard)
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
