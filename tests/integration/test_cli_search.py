@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -133,8 +134,13 @@ def test_a_value_is_stored_anew_at_another_connector_and_nowhere_on_disk(
     copied = installation.ok(*asked, *stated)
     assert b"copied mover to mover_further in account" in copied.out
     assert installation.run(*asked, *stated).status == 6
+    looked = 0
     for file in (one for one in installation.home.parent.rglob("*") if one.is_file()):
-        assert VALUE not in file.read_bytes(), file
+        # The programs run on, and what they have removed by now isn't on the disk.
+        with contextlib.suppress(FileNotFoundError):
+            assert VALUE not in file.read_bytes(), file
+            looked += 1
+    assert looked
 
 
 def test_a_copy_keeps_a_files_name(installation: Installation, tmp_path: Path) -> None:
