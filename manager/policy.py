@@ -6,7 +6,7 @@ themselves. What lies outside of a caller's scope answers as if it weren't there
 
 from __future__ import annotations
 
-from manager.rows import Sight
+from manager.rows import Sight, StoredDocument
 from shared.documents.fields import Permission
 from shared.errors import Denied, Malformed, NotFound
 from shared.names import ACCOUNT_SCOPE, Scope
@@ -29,6 +29,14 @@ def may_see(authority: Authority, kid: str, scope: str, resource: str | None, no
 
 _CONNECTOR = "connector/"
 """What a grant says before a connector's id."""
+
+LENT = frozenset({"connector", "template"})
+"""What a scope lends to those below it: whoever holds something there may see them."""
+
+OF_ALL = frozenset({"account", "grant", "group", "keyring", "status"})
+"""By what everybody checks everybody: nobody needs a grant to see it."""
+
+_SCOPED = LENT | {"scope", "secret"}
 
 MOST_PLACES = 200
 """Scopes that one list may be put together from."""
@@ -81,6 +89,15 @@ def _above(authority: Authority, kid: str, now: int) -> set[Scope]:
     """The scopes in which `kid` holds something, and those that cover them."""
     held = {Scope.parse(grant.scope) for grant in authority.held(kid, now) if set(grant.permissions).intersection(_ANY)}
     return held | {Scope(scope.org) for scope in held} | ({ACCOUNT_SCOPE} if held else set())
+
+
+def may_see_row(authority: Authority, kid: str, row: StoredDocument, now: int) -> bool:
+    """Whether that caller, whose grants haven't all ended, may be shown a document."""
+    if row.kind in OF_ALL:
+        return True
+    if row.kind not in _SCOPED:
+        return False
+    return (may_use if row.kind in LENT else may_see)(authority, kid, row.scope or "account", row.id, now)
 
 
 def must_see(authority: Authority, kid: str, scope: str, resource: str | None, what: str, now: int) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from manager.clock import Clock
-from manager.policy import may_see
+from manager.policy import may_see_row, must_stand
 from manager.store import Store
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
-from shared.errors import Conflict, NotReady
+from shared.errors import Conflict, Denied, NotReady
 from shared.tracing import Span
 from shared.trust.book import Book
 from shared.trust.warrant import Warrant, warrant
@@ -55,10 +55,12 @@ class Warrants:
     async def _newer(self, book: Book, kid: str, stale: Sequence[Sequence[str]]) -> list[str]:
         """What is newest of it, as far as `kid` may see it now: to have seen a revision once isn't enough."""
         found, now = [], self._clock.now()
+        try:
+            must_stand(book.authority, kid, now)
+        except Denied:
+            return []
         for kind in {kind for kind, _ in stale}:
             ids = [id for other, id in stale if other == kind][:MOST_NEWER]
-            rows = list((await self._store.heads(book.id, kind, ids)).values())
-            if kind == "secret":
-                rows = [row for row in rows if may_see(book.authority, kid, row.scope, row.id, now)]
-            found += [row.compact for row in rows]
+            rows = (await self._store.heads(book.id, kind, ids)).values()
+            found += [row.compact for row in rows if may_see_row(book.authority, kid, row, now)]
         return found

@@ -10,8 +10,8 @@ from manager.api.accounts import Compacts
 from manager.api.endpoint import Endpoint, after_number, answer, authenticated, page_limit, read
 from manager.books import row_of
 from manager.history import publishing
-from manager.policy import connector_sight, may_see, may_use, must_see, not_found, sight
-from manager.rows import Sight, StoredDocument
+from manager.policy import LENT, OF_ALL, connector_sight, may_see_row, must_see, not_found, sight
+from manager.rows import Sight
 from manager.store import Transaction
 from shared.documents.jws import peek_kind
 from shared.documents.secret import SecretDocument
@@ -20,12 +20,6 @@ from shared.names import Scope, check_identifier, check_version_label, is_opaque
 from shared.trust.authority import Authority
 
 LISTED = frozenset({"connector", "grant", "group", "keyring", "scope", "secret", "template"})
-_LENT = frozenset({"connector", "template"})
-"""What a scope lends to those below it: whoever holds something there may see them."""
-
-_OF_ALL = frozenset({"grant", "group", "keyring"})
-"""By what everybody checks everybody: nobody needs a grant to see it."""
-
 _PUSHED = frozenset({"account", "group", "keyring", "status"})
 
 
@@ -99,7 +93,7 @@ async def listing(request: Request) -> Response:
         raise not_found("kind")
     query = request.query_params
     scope = str(Scope.parse(query.get("scope", "account")))
-    if kind in _OF_ALL:
+    if kind in OF_ALL:
         scope = "" if query.get("below") or kind != "grant" else scope
     identifier, now = query.get("identifier", ""), parts.clock.now()
     if identifier:
@@ -120,17 +114,10 @@ async def listing(request: Request) -> Response:
     return answer(Listing(mine, following or None))
 
 
-def may_see_row(authority: Authority, kid: str, row: StoredDocument, now: int) -> bool:
-    """Whether that caller may be shown it."""
-    if row.kind in _OF_ALL:
-        return True
-    return (may_use if row.kind in _LENT else may_see)(authority, kid, row.scope or "account", row.id, now)
-
-
 def _sight(kind: str, authority: Authority, kid: str, within: Scope, now: int) -> Sight | None:
-    if kind in _OF_ALL:
+    if kind in OF_ALL:
         return None
-    return (connector_sight if kind in _LENT else sight)(authority, kid, within, now)
+    return (connector_sight if kind in LENT else sight)(authority, kid, within, now)
 
 
 def _checked(kind: str, identifier: str) -> str:

@@ -15,10 +15,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from manager.api.documents import may_see_row
 from manager.api.endpoint import Endpoint, answer, authenticated, read
 from manager.books import Books
-from manager.policy import may_see
+from manager.policy import may_see, may_see_row
 from manager.records import SMALL_BYTES
 from manager.rows import StoredDocument
 from manager.store import Store
