@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,9 @@ _SQLITE_WRITER = (
     "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA journal_size_limit=67108864",
 )
-# A server that has gone silent must not hold the writer (libpq's keywords; seconds, the last one milliseconds).
+# A network that has gone silent must not hold the writer (libpq's keywords; seconds, the last one milliseconds). A server that has:
+# manager.postgresql.
 _POSTGRESQL = {
-    "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "tcp_user_timeout": 30000,
@@ -68,7 +70,7 @@ class Database:
                 self._lock_file()
             connection = self.connect_writer()
             try:
-                with connection.begin():
+                with connection.begin(), self._unbounded(connection):
                     upgrade(connection)
             except BaseException:
                 connection.close()
@@ -145,11 +147,32 @@ class Database:
             raise
         self._lock = lock
 
+    @contextmanager
+    def _unbounded(self, connection: Connection) -> Iterator[None]:
+        """While the schema is upgraded a statement takes as long as the tables are large."""
+        if self.sqlite:
+            yield
+            return
+        bounded: Any = connection.connection.dbapi_connection
+        seconds, bounded.silent_seconds = bounded.silent_seconds, None
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        try:
+            yield
+        finally:
+            bounded.silent_seconds = seconds
+
     def _engine(self, pragmas: tuple[str, ...], begin: str, **options: Any) -> Engine:
         # Parameters are kept out of exceptions: an error must never repeat a value.
         if not self.sqlite:
-            engine = create_engine(self._url, hide_parameters=True, connect_args=_POSTGRESQL, **options)
-            event.listen(engine, "connect", _bound_locks)
+            # Late: the extra that SQLite doesn't need.
+            from manager.postgresql import CONNECT_SECONDS, Bounded
+
+            arguments = {**_POSTGRESQL, "connect_timeout": CONNECT_SECONDS}
+            engine = create_engine(self._url, hide_parameters=True, connect_args=arguments, **options)
+            event.listen(
+                engine, "do_connect", lambda _dialect, _record, cargs, cparams: Bounded.connect(*cargs, **cparams)
+            )
+            event.listen(engine, "connect", _bound_waiting)
             return engine
         engine = create_engine(self._url, hide_parameters=True, paramstyle="named", **options)
 
@@ -169,10 +192,12 @@ class Database:
         return engine
 
 
-def _bound_locks(connection: Any, _record: Any) -> None:
+def _bound_waiting(connection: Any, _record: Any) -> None:
     # Else for ever. Outside of a transaction, with which it would be rolled back; and libpq's `options` belong to the URL.
+    # A statement whose asker has given it up ends soon after, and with it the session's lock.
     connection.autocommit = True
     connection.execute(f"SET lock_timeout = {LOCK_MILLISECONDS}")
+    connection.execute(f"SET statement_timeout = {int(connection.silent_seconds * 1000)}")
     connection.autocommit = False
 
 

@@ -23,6 +23,10 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 
+READ_SECONDS = 15.0
+"""How long a read may take, and wait for its thread: others may be waiting for a server that is silent."""
+
+
 class Lookup:
     """The reading half of `Store`. Lists of more than 1,000 names are Malformed `too_many`."""
 
@@ -259,8 +263,9 @@ class Lookup:
         if self._pool is None:
             raise RuntimeError("the store is not open")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, read, *arguments)
-        except SQLAlchemyError:
+            async with asyncio.timeout(READ_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, read, *arguments)
+        except (SQLAlchemyError, TimeoutError):
             raise Unavailable(
                 "store_unavailable",
                 "the manager's database can't be read",

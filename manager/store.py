@@ -79,7 +79,9 @@ class Store(Lookup):
         """
         connection = await asyncio.to_thread(self._database.open)
         self._pool = ThreadPoolExecutor(self._readers, "store-reader")
-        self._writer = GroupCommit(connection, self._database.connect_writer, self._cache.apply, **self._limits)
+        self._writer = GroupCommit(
+            connection, self._database.connect_writer, self._cache.apply, self._cache.clear, **self._limits
+        )
 
     async def close(self) -> None:
         """Finishes the writes that wait, then gives everything back; may be called twice."""
@@ -218,12 +220,14 @@ class Store(Lookup):
             await self.write(None, account=account)
 
     async def check(self) -> None:
-        """For readiness: returns at once while writing works, and tries a real commit after one failed.
+        """For readiness: whether the writer gets an answer of its database; after a commit that failed it tries a real one.
 
-        Raises Unavailable.
+        Raises Unavailable; a server that is silent is waited for.
         """
         if self._writing().failing:
             await self.write(lambda transaction: transaction.probe(int(time.time())), account="")
+        else:
+            await self.write(None, account="")
 
     def figures(self) -> dict[str, int]:
         """Counters and gauges for /metrics."""

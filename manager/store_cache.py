@@ -64,6 +64,12 @@ class Cache:
             if value is not None:
                 self._keep(key, value, size)
 
+    def clear(self) -> None:
+        """Nothing in here is sure any more, nor is what is being read."""
+        self._expected.clear()
+        self._entries.clear()
+        self.used_bytes = 0
+
     def _keep(self, key: Hashable, value: Any, size: int) -> None:
         cost = size + _OVERHEAD_BYTES
         self._drop(key)

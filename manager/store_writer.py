@@ -2,8 +2,8 @@
 
 A write is answered only when it is durable together with its audit entries, or not at all: no audit row, no answer.
 Each write runs in its own savepoint, so one that fails doesn't hurt the others; a commit that fails fails all of its
-batch with Unavailable and leaves nothing of it behind. The next batch simply tries again, so the store recovers by
-itself. Nothing here knows what a write does.
+batch with Unavailable and leaves nothing of it behind; where a server was lost in the middle of a commit, it says that nobody knows.
+The next batch simply tries again, so the store recovers by itself. Nothing here knows what a write does.
 """
 
 from __future__ import annotations
@@ -46,13 +46,17 @@ Outcome = tuple[Write, Any, Exception | None]
 
 
 class GroupCommit:
-    """The writer's thread and its queue. `connect` gives a connection that holds the store's lock."""
+    """The writer's thread and its queue. `connect` gives a connection that holds the store's lock.
+
+    `apply` is told of what a batch did, `forget` when a commit may have done what nobody was told of.
+    """
 
     def __init__(
         self,
         connection: Connection,
         connect: Callable[[], Connection],
         apply: Callable[[list[Effect]], None],
+        forget: Callable[[], None],
         *,
         limit_writes: int,
         limit_bytes: int,
@@ -60,6 +64,7 @@ class GroupCommit:
         self._connection: Connection | None = connection
         self._connect = connect
         self._apply = apply
+        self._forget = forget
         self._dialect = connection.dialect
         self._statements = Statements(connection.dialect)
         driver: Any = connection.dialect.loaded_dbapi
@@ -83,6 +88,8 @@ class GroupCommit:
         self.writes = 0
         self.failures = 0
         self.failing = False
+        self._in_doubt = False
+        """Whether a commit was lost whose end nobody knows: until another session has the lock, when the one that was lost is over."""
         self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -114,11 +121,13 @@ class GroupCommit:
 
     # On the loop.
 
-    def _answer(self, outcomes: list[Outcome], effects: list[Effect], failed: bool) -> None:
+    def _answer(self, outcomes: list[Outcome], effects: list[Effect], failed: bool, forgetting: bool) -> None:
         # The cache is brought up to date before anybody hears of the write.
+        if forgetting:
+            self._forget()
         self._apply(effects)
         self.batches += 1
-        self.writes += len(outcomes)
+        self.writes += sum(write.run is not None or bool(write.audit) for write, _, _ in outcomes)
         self.failing = failed
         self.failures += failed
         for write, value, error in outcomes:
@@ -140,33 +149,44 @@ class GroupCommit:
             item = self._queue.get()
             while item is not None:
                 batch.append(item)
-                if len(batch) == _BATCH_WRITES or self._queue.empty():
+                # Where another connection has to be made, all hear at once whether it can: nobody waits for several tries.
+                is_full = len(batch) >= _BATCH_WRITES and self._connection is not None
+                if is_full or self._queue.empty():
                     break
                 item = self._queue.get_nowait()
             running = item is not None
             if batch:
                 self._report(*self._commit(batch))
+        if self._connection is not None and self._dialect.name != "sqlite":
+            # A server ends a session some time after it was closed, and the next manager may ask for the lock at once.
+            with contextlib.suppress(Exception):
+                self._connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
         self._drop_connection()
 
     def _report(self, outcomes: list[Outcome], effects: list[Effect], failed: bool) -> None:
+        forgetting = self._in_doubt and not failed
+        self._in_doubt &= failed
         # A closed loop has nobody left to be answered.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._answer, outcomes, effects, failed)
+            self._loop.call_soon_threadsafe(self._answer, outcomes, effects, failed, forgetting)
 
     def _commit(self, batch: list[Write]) -> tuple[list[Outcome], list[Effect], bool]:
+        is_committing = False
         try:
             connection = self._connected()
             with connection.begin() as transaction:
                 outcomes, effects = self._run_all(connection, batch)
                 if all(error is not None for _, _, error in outcomes):
                     transaction.rollback()
+                is_committing = self._dialect.name != "sqlite"
             return outcomes, effects, False
         except Exception as error:  # noqa: BLE001 (each caller must be answered, and the next batch served)
             self._chains.forget()
             if self._connection is not None and self._is_broken(self._connection):
                 self._drop_connection()
             _tell(error, len(batch))
-            return [(write, None, self._failure(error)) for write in batch], [], True
+            self._in_doubt |= is_committing
+            return [(write, None, self._failure(error, is_committing)) for write in batch], [], True
 
     def _run_all(self, connection: Connection, batch: list[Write]) -> tuple[list[Outcome], list[Effect]]:
         outcomes: list[Outcome] = []
@@ -190,6 +210,9 @@ class GroupCommit:
                 # The driver's own words could repeat a value.
                 outcomes.append((write, None, _broken_rule(error) if self._is_driver(error) else error))
                 continue
+            if write.run is None and not write.audit:
+                # For who asks whether the database is there: a server isn't asked anything by beginning and ending.
+                cursor.execute("SELECT 1")
             if write.audit:
                 self._chains.append(cursor, write.account, write.audit)
             if is_guarded:
@@ -206,7 +229,13 @@ class GroupCommit:
     def _is_driver(self, error: Exception) -> bool:
         return isinstance(error, DBAPIError | self._driver_error)
 
-    def _failure(self, error: Exception) -> Exception:
+    def _failure(self, error: Exception, is_in_doubt: bool) -> Exception:
+        if is_in_doubt:
+            return Unavailable(
+                "store_unavailable",
+                "the manager's database was lost while it wrote; whether the request was kept isn't known",
+                "bring the database back, look at whether it was, and repeat the request if not",
+            )
         if isinstance(error, PrivySealError) or self._is_driver(error):
             return Unavailable(
                 "store_unavailable",

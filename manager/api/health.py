@@ -14,12 +14,18 @@ async def healthz(_: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """It can write what it must write before it may answer, and is reached; else each part that fails, the gravest first."""
-    faults = await services(request).condition.faults()
+    """It can write what it must write before it may answer, and is reached; else each part that fails, the gravest first.
+
+    `store_seconds` is how long ago the database answered last; null if it never has.
+    """
+    condition = services(request).condition
+    faults = await condition.faults()
+    seconds = condition.store_seconds
+    told = {"failing": faults, "store_seconds": None if seconds is None else round(seconds, 1)}
     if faults:
         first = faults[0]
-        return answer({"status": "not ready", "code": first.code, "detail": first.detail, "failing": faults}, 503)
-    return answer({"status": "ready", "failing": []})
+        return answer({"status": "not ready", "code": first.code, "detail": first.detail, **told}, 503)
+    return answer({"status": "ready", **told})
 
 
 async def metrics(request: Request) -> Response:

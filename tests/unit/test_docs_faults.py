@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from manager.condition import CHECK_SECONDS
 from manager.database import LOCK_MILLISECONDS
 from manager.dispatch import EXECUTION_SECONDS
 from manager.options import PROGRAM
+from manager.postgresql import CONNECT_SECONDS, SILENT_SECONDS
 from shared.codec import CHUNK_BYTES
 from shared.liveness import Liveness
 
@@ -27,7 +29,7 @@ def test_each_fault_says_what_happens_what_to_do_and_which_test_holds_it() -> No
 
 
 def test_each_test_of_the_fault_suite_that_breaks_something_stands_in_the_table() -> None:
-    files = ("network", "silence", "clocks", "store", "delegates")
+    files = ("network", "silence", "clocks", "store", "store_silent", "delegates")
     for name in files:
         assert f"tests/integration/test_faults_{name}.py::" in SECTION, name
 
@@ -38,6 +40,8 @@ def test_its_figures_are_those_of_the_program() -> None:
     usual = Liveness(2.0, 5.0)
     assert (usual.look_seconds, usual.limit_seconds) == (0.25, 0.9 * 5.0)
     assert LOCK_MILLISECONDS == 5_000 and "five seconds" in SECTION
+    assert CHECK_SECONDS == 2 and "`store_silent` after two seconds" in SECTION
+    assert (SILENT_SECONDS, CONNECT_SECONDS) == (10, 5) and "waited for ten seconds, a new connection five" in SECTION
     assert EXECUTION_SECONDS == 600 and "ten minutes" in SECTION
     assert CHUNK_BYTES == 256 * 1024
     # In Mbit/s, rounded up.
