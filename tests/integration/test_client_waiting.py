@@ -40,7 +40,7 @@ async def queued(client: Client) -> list[str]:
 
 
 async def is_queued(client: Client, count: int = 1) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(await queued(client)) != count:
             await asyncio.sleep(0.05)
 
@@ -59,7 +59,7 @@ async def test_a_value_is_stored_and_revealed_when_a_delegate_comes_though_the_m
         await asyncio.sleep(0)
         await environment.manager.start()
         await delegate.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await storing).n == 2
             assert await revealing == VALUE
     assert await client.reveal("account.held") == Plaintext(b"the next one")
@@ -79,7 +79,7 @@ async def test_what_is_handed_over_is_done_later_though_nobody_waits(
     task = await client.hand_over(lambda one: one.store("account.handed", VALUE))
     assert await queued(client) == [task]
     await delegate.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while next(one["state"] for one in await client.views.tasks() if one["task"] == task) != "done":
             await asyncio.sleep(0.05)
     assert await client.reveal("account.handed") == VALUE

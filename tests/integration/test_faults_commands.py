@@ -29,10 +29,10 @@ pytestmark = [
 
 VALUE = b"the value that the command gets"
 FAILED, STOPPED = 125, 130
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 45.0
 
 SCRIPT = """
-(trap '' TERM; echo $$ > "$RAN.deaf"; sleep 300) &
+sh -c 'trap "" TERM; echo $$ > "$RAN.deaf"; sleep 300; true' &
 sleep 300 & echo $! > "$RAN.child"
 echo $$ >> "$RAN"
 echo begun
@@ -140,7 +140,9 @@ async def running(environment: DevEnvironment, client: Client, seconds: int = 12
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await process.stdout.readline() == b"begun\n"
-        await until(lambda: all(file.exists() for file in (ran, ran.with_suffix(".deaf"))), "it to begin")
+        await until(
+            lambda: all(map(is_written, (ran, ran.with_suffix(".child"), ran.with_suffix(".deaf")))), "it to begin"
+        )
         yield one
     finally:
         if process.returncode is None:
@@ -152,6 +154,13 @@ async def running(environment: DevEnvironment, client: Client, seconds: int = 12
                 with suppress(ProcessLookupError, PermissionError):
                     if is_of(pid, ran):
                         os.kill(pid, signal.SIGKILL)
+
+
+def is_written(file: Path) -> bool:
+    """Whether a whole line stands in it: the shell makes it before it writes."""
+    with suppress(OSError):
+        return file.read_bytes().endswith(b"\n")
+    return False
 
 
 def is_of(pid: int, ran: Path) -> bool:
@@ -248,7 +257,7 @@ async def test_ctrl_c_ends_the_command_with_its_whole_group(environment: DevEnvi
 
 
 async def test_a_command_over_its_time_ends_with_its_whole_group(environment: DevEnvironment, client: Client) -> None:
-    async with running(environment, client, seconds=1) as one:
+    async with running(environment, client, seconds=5) as one:
         status, out, errors = await one.ended()
         assert (status, out) == (124, "") and "--timeout" in errors
         await until(lambda: not any(map(lives, one.pids)), "the command's group to end")
@@ -260,9 +269,12 @@ async def test_a_delegate_that_is_told_to_end_ends_its_command_before_it_goes(
 ) -> None:
     async with running(environment, client) as one:
         pids, ending = one.pids, one.delegate
+        before = ending.log.read_text().count("delegate.ending")
         stopping = asyncio.create_task(ending.stop(60.0))
         # Asked twice: it waits for nobody then.
-        await until(lambda: "delegate.ending" in ending.log.read_text(), "the delegate to say that it ends")
+        await until(
+            lambda: ending.log.read_text().count("delegate.ending") > before, "the delegate to say that it ends"
+        )
         ending._signal(signal.SIGTERM)
         status, _, _ = await one.ended()
         assert status in {FAILED, STOPPED}
@@ -274,7 +286,7 @@ async def test_a_delegate_that_is_told_to_end_ends_its_command_before_it_goes(
 async def test_a_command_whose_client_is_killed_has_ended_with_its_time(
     environment: DevEnvironment, client: Client
 ) -> None:
-    async with running(environment, client, seconds=3) as one:
+    async with running(environment, client, seconds=5) as one:
         one.process.kill()
         await one.ended()
         await until(lambda: not any(map(lives, one.pids)), "the command to end")

@@ -21,6 +21,8 @@ from tests.fakes.gated import Gates, install
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VALUE = Plaintext(b"the value")
+PATIENCE_SECONDS = 30.0
+"""Far more than anything here takes where the machine is idle; what hangs, hangs for minutes."""
 
 
 class Installation(DevEnvironment):
@@ -81,7 +83,7 @@ async def test_a_reveal_whose_delegate_is_killed_is_given_to_another(
         killed = environment.delegate_of(first)
         await environment.delegates[killed].kill()
         second = await environment.gates.arrived("fetch", but=first)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await asked == VALUE
     task = await _ended(client, before)
     assert (task["attempts"], task["name"]) == (2, environment.delegate_of(second)) and task["name"] != killed
@@ -95,7 +97,7 @@ async def test_a_store_whose_delegate_is_killed_is_stored_once(
         first = await environment.gates.arrived("store")
         await environment.delegates[environment.delegate_of(first)].kill()
         await environment.gates.arrived("store", but=first)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert (await asked).n == 2
     assert await client.reveal(held) == Plaintext(b"the next value")
     assert await client.reveal(held, version=1) == VALUE
@@ -108,7 +110,7 @@ async def test_a_delete_whose_delegate_is_killed_ends_as_unknown_within_seconds_
         asked = asyncio.create_task(client.delete(held))
         pid = await environment.gates.arrived("delete")
         await environment.delegates[environment.delegate_of(pid)].kill()
-        async with asyncio.timeout(6):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             with pytest.raises(Unavailable) as caught:
                 await asked
         assert caught.value.code == "outcome_unknown" and caught.value.hint
@@ -131,11 +133,11 @@ async def test_a_delegate_that_hangs_in_mid_task_is_noticed_and_another_takes_ov
         hanging = environment.delegates[environment.delegate_of(first)]
         hanging.suspend()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await environment.gates.arrived("fetch", but=first)
         finally:
             hanging.resume()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await asked == VALUE
     # It comes back by itself, and is trusted as before.
     await environment.ready()
@@ -149,7 +151,7 @@ async def test_a_delegate_that_hangs_with_a_large_task_half_sent_is_noticed(
     large = Plaintext(bytes(4_000_000))
     environment.delegates["a"].suspend()
     try:
-        async with asyncio.timeout(25):
+        async with asyncio.timeout(60):
             stored = await asyncio.gather(*(client.store(f"{held}_large_{at}", large) for at in range(3)))
     finally:
         environment.delegates["a"].resume()
@@ -165,9 +167,10 @@ async def test_a_delegate_that_is_told_to_end_lets_its_task_end(
         asked = asyncio.create_task(client.reveal(held))
         pid = await environment.gates.arrived("fetch")
         ending = environment.delegates[environment.delegate_of(pid)]
+        said = ending.log.read_text().count("delegate.ending")
         stopping = asyncio.create_task(ending.stop())
-        await _is_said(ending.log, "delegate.ending")
-    async with asyncio.timeout(10):
+        await _is_said(ending.log, "delegate.ending", said)
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await asked == VALUE
         assert await stopping == 0
     task = await _ended(client, before)
@@ -184,7 +187,7 @@ async def test_a_manager_that_is_killed_in_mid_task_is_asked_again_and_loses_not
         await environment.manager.kill()
         await environment.manager.start()
         await environment.ready()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         stored = await _insisting(asked, client, held)
     assert stored == Plaintext(b"the next value")
     values = await client.reveal_all([f"{held}_kept_{at}" for at in range(5)])
@@ -211,7 +214,7 @@ async def test_a_delete_under_way_when_the_manager_is_killed_is_unknown_afterwar
         await environment.manager.kill()
         await environment.manager.start()
         await environment.ready()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             with pytest.raises((Unavailable, NotFound)) as caught:
                 await asked
         assert caught.value.hint
@@ -228,7 +231,7 @@ async def test_a_manager_that_is_told_to_end_lets_its_tasks_end(
         before = environment.manager.log.read_text().count("manager.stopping")
         environment.manager._signal(signal.SIGTERM)
         await _is_said(environment.manager.log, "manager.stopping", before)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await asked == VALUE
         assert await environment.manager.ended() == 0
 
@@ -243,7 +246,7 @@ async def test_a_manager_that_is_told_twice_to_end_waits_for_no_task(
         environment.manager._signal(signal.SIGTERM)
         await _is_said(environment.manager.log, "manager.stopping", before)
         environment.manager._signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await environment.manager.ended() == 0
         assert not asked.done() or asked.exception() is not None
         asked.cancel()
@@ -267,7 +270,7 @@ async def test_with_every_delegate_gone_each_is_named_as_disconnected(
     for one in environment.delegates.values():
         await one.kill()
     await _are_gone(client)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(NotReady) as caught:
             await client.reveal(held)
     reasons = {one["name"]: [reason["code"] for reason in one["reasons"]] for one in caught.value.facts["delegates"]}
@@ -305,7 +308,7 @@ async def _tasks(client: Client) -> set[str]:
 
 async def _ended(client: Client, before: set[str]) -> dict[str, Any]:
     """The one that has ended since."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             new = [one for one in await client.views.tasks() if one["task"] not in before and one["finished_at"]]
             if new:
@@ -315,12 +318,12 @@ async def _ended(client: Client, before: set[str]) -> dict[str, Any]:
 
 async def _is_said(log: Path, event: str, before: int = 0) -> None:
     """Until the log says it once more than it did `before`: those of earlier tests stand there too."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while log.read_text().count(event) <= before:
             await asyncio.sleep(0.02)
 
 
 async def _are_gone(client: Client) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while any(one["state"] != "disconnected" for one in await client.views.delegates()):
             await asyncio.sleep(0.02)
