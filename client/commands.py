@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from client.account import Account
 from client.candidates import Candidate, candidate
 from client.directory import Directory
-from client.dispatch import Part, output, perform, submit
+from client.dispatch import output, perform, submit
 from client.meanings import NOTHING, Meaning, meaning
 from client.outcomes import Opened
 from client.readers import Readers
+from client.relayed import Part
+from client.run_outputs import opener_of
 from client.sources import Source, sources_of
 from client.tasks import SignedTask, connectors_in_use, sign_task
-from shared.canonical import blob_digest
 from shared.command import Command, Finished, finished_from
 from shared.crypto.stream import OutputOpener
-from shared.documents.jws import VerifyingKey, parse_as
-from shared.documents.output import OutputDocument
 from shared.documents.usage import TaskUsage
 from shared.errors import Malformed, NotFound, PrivySealError, Tampered
 from shared.names import Reference, Scope
@@ -200,24 +199,11 @@ class _Run:
     def _take(self, chunk: Part) -> None:
         self._next += 1
         if self._opener is None:
-            self._opener = self._opened(chunk)
+            self._opener = opener_of(chunk, self._task, self._chosen.key)
             return
         stream, data, self._is_whole = self._opener.open(chunk.data)
         if not self._is_whole:
             self._write(stream, data)
-
-    def _opened(self, chunk: Part) -> OutputOpener:
-        """The key of the stream, for which the delegate that the task names has to vouch."""
-        document = parse_as(OutputDocument, chunk.opening).verified_by(VerifyingKey.of(self._chosen.key)).document
-        if (document.acct, document.task, document.sealed) != (
-            self._account.id,
-            self._task.digest,
-            blob_digest(chunk.data),
-        ):
-            raise Tampered("output_forged", "the output isn't this task's", "find out what the manager does with it")
-        return OutputOpener(
-            self._task.reader, self._account.id, self._task.document.keyring, self._task.digest, chunk.data
-        )
 
 
 def _cut() -> Tampered:

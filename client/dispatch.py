@@ -10,16 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
-
-from google.protobuf.message import DecodeError
 
 from client.account import Account
 from client.outcomes import FINAL_STATES, Opened, Outcome, open_outcome
 from client.patience import Detached
+from client.relayed import Part, outcome_of, output_of, reason_of, submission
 from client.tasks import SignedTask
-from client.transport import PROTOBUF, Reply, expired, is_unsent, pause_after
+from client.transport import expired, is_unsent, pause_after
 from shared.documents.task import TaskDocument
 from shared.errors import (
     Conflict,
@@ -34,7 +32,6 @@ from shared.errors import (
     Unavailable,
 )
 from shared.tracing import account_hash, size_class
-from shared.wire import submission_pb2 as pb
 
 SIGNINGS = 4
 POLL_SECONDS = 30
@@ -147,7 +144,7 @@ async def _polled(account: Account, task: SignedTask, outcome: Outcome, until: f
             return outcome
         poll = max(1, min(POLL_SECONDS, int(left)))
         reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": poll}, wait_seconds=poll)
-        outcome = _outcome(reply)
+        outcome = outcome_of(reply)
     return outcome
 
 
@@ -195,24 +192,11 @@ async def _patiently(account: Account, task: SignedTask, wait_seconds: float, tr
     return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a command's output, as the manager relays it; the first has the delegate's `opening`."""
-
-    index: int
-    data: bytes
-    opening: str
-
-
 async def output(account: Account, task: SignedTask, first: int, wait_seconds: int) -> tuple[list[Part], bool]:
     """The parts from index `first` on that are there or come in time, and whether there will be no more. Raises NotFound."""
     path, query = f"tasks/{task.digest}/output", {"first": first, "wait": wait_seconds}
     reply = await account.ask("GET", path, query=query, repeatable=True, wait_seconds=wait_seconds)
-    try:
-        page = pb.OutputPage.FromString(reply.body)
-    except DecodeError:
-        raise Unavailable("manager_faulty", "the manager's page of output is none", "check the URL") from None
-    return [Part(one.index, one.data, one.opening) for one in page.chunks], page.over
+    return output_of(reply)
 
 
 def _open(account: Account, task: SignedTask, outcome: Outcome) -> Opened:
@@ -229,7 +213,7 @@ def _open(account: Account, task: SignedTask, outcome: Outcome) -> Opened:
 
 
 async def _send(account: Account, task: SignedTask, wait_seconds: float, traceparent: str) -> Outcome:
-    body = pb.Submission(document=task.compact, inputs=task.inputs, documents=task.documents).SerializeToString()
+    body = submission(task.compact, task.inputs, task.documents)
     wait = max(1, min(60, int(wait_seconds)))
     again = task.document.repeat == "any"
     try:
@@ -255,7 +239,7 @@ async def _send(account: Account, task: SignedTask, wait_seconds: float, tracepa
         if why.code != "task_known":
             raise
         reply = await account.ask("GET", f"tasks/{task.digest}/outcome", query={"wait": wait}, wait_seconds=wait)
-    return _outcome(reply)
+    return outcome_of(reply)
 
 
 def _untold(task: TaskDocument, is_unknown: bool) -> Unavailable:
@@ -291,25 +275,10 @@ def unanswered(outcome: Outcome) -> PrivySealError:
             "look at what it was to change, then decide whether to do it again",
             unsigned=True,
         )
-    reason = outcome.code if outcome.code.replace("_", "").isalnum() else "failed"
+    reason = reason_of(outcome.code)
     return Unavailable(
         reason,
         f"the manager says that the task came to nothing ({reason})",
         "see privyseal delegate list, then try again",
         unsigned=True,
     )
-
-
-def _outcome(reply: Reply) -> Outcome:
-    try:
-        told = pb.Outcome.FromString(reply.body)
-    except DecodeError:
-        raise Unavailable(
-            "manager_faulty", "the manager answered a task with something that is no outcome", "check the URL"
-        ) from None
-    if PROTOBUF not in reply.headers.get("Content-Type", ""):
-        raise Unavailable(
-            "manager_faulty", "the manager answered a task with something that is no outcome", "check the URL"
-        )
-    state = told.state or ("done" if told.answer else "queued")
-    return Outcome(told.task, state, told.code, told.answer, told.certificate, told.sealed)

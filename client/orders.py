@@ -20,8 +20,8 @@ from client.directory import Directory
 from client.drafts import new_id, next_revision
 from client.meanings import NOTHING, Meaning, meaning
 from client.order_keys import Kept, OrderKeys
+from client.relayed import submission
 from client.run_outcomes import OpenedRun, Run, open_run
-from client.run_transport import submission
 from client.sources import sources_of
 from client.tasks import Draft, Subject, draft_task
 from client.transport import Reply

@@ -13,8 +13,8 @@ import msgspec
 from client.account import Account
 from client.order_keys import Kept
 from client.outcomes import Opened, Outcome, open_outcome
+from client.relayed import outcome_of, output_of, reason_of
 from client.run_outputs import Printed, read_output
-from client.run_transport import outcome_of
 from client.tasks import SignedTask
 from shared.command import Finished, finished_from
 from shared.documents.answer import AnswerDocument
@@ -53,7 +53,7 @@ async def open_run(account: Account, kept: Kept, order: Verified[OrderDocument],
     """What came of it. Raises NotReady for one that is under way, Tampered, or the error that it ended with."""
     task = _task(kept, order, run)
     place = f"orders/{order.document.id}/runs/{run.run}"
-    outcome = outcome_of((await account.ask("GET", f"{place}/outcome", repeatable=True)).body)
+    outcome = outcome_of(await account.ask("GET", f"{place}/outcome", repeatable=True))
     if not outcome.answer:
         raise _unanswered(run)
     try:
@@ -71,7 +71,7 @@ async def open_run(account: Account, kept: Kept, order: Verified[OrderDocument],
         raise item
     finished = finished_from(item.reveal())
     reply = await account.ask("GET", f"{place}/output", repeatable=True)
-    return OpenedRun(run, opened, finished, read_output(reply.body, task, outcome.certificate, finished))
+    return OpenedRun(run, opened, finished, read_output(output_of(reply)[0], task, outcome.certificate, finished))
 
 
 def _task(kept: Kept, order: Verified[OrderDocument], run: Run) -> SignedTask:
@@ -107,7 +107,7 @@ def _opened(account: Account, order: Verified[OrderDocument], run: Run, task: Si
 def _unanswered(run: Run) -> PrivySealError:
     if run.finished_at is None:
         return NotReady("run_under_way", "the run is under way", "ask again when it is over")
-    reason = run.code if run.code.replace("_", "").isalnum() else "failed"
+    reason = reason_of(run.code)
     return Unavailable(
         reason,
         f"the manager says that no delegate answered for the run ({run.state}, {reason})",

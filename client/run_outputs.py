@@ -6,10 +6,10 @@ be missing, never made up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from client.dispatch import Part
-from client.run_transport import parts_of
+from client.relayed import Part
 from client.tasks import SignedTask
 from shared.canonical import blob_digest
 from shared.command import Finished
@@ -29,16 +29,15 @@ class Printed:
     is_whole: bool
 
 
-def read_output(body: bytes, task: SignedTask, certificate: str, finished: Finished) -> Printed:
+def read_output(parts: Sequence[Part], task: SignedTask, certificate: str, finished: Finished) -> Printed:
     """What is kept of a run's output; `certificate` is that of its verified answer. Raises Tampered for what isn't that run's."""
-    parts = parts_of(body)
     written: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
     opener: OutputOpener | None = None
     for at, chunk in enumerate(parts):
         if chunk.index != at:
             raise Tampered("output_cut", "a part of the run's output is missing, or not in order")
         if opener is None:
-            opener = _opener(chunk, task, certificate)
+            opener = opener_of(chunk, task, parse_as(CertificateDocument, certificate).document.key)
             continue
         stream, data, is_last = opener.open(chunk.data)
         if not is_last:
@@ -49,10 +48,10 @@ def read_output(body: bytes, task: SignedTask, certificate: str, finished: Finis
     return Printed(bytes(written[1]), bytes(written[2]), count == finished.chunks)
 
 
-def _opener(chunk: Part, task: SignedTask, certificate: str) -> OutputOpener:
-    key = parse_as(CertificateDocument, certificate).document.key
-    opening = parse_as(OutputDocument, chunk.opening).verified_by(VerifyingKey.of(key)).document
+def opener_of(first: Part, task: SignedTask, key: str) -> OutputOpener:
+    """What opens the parts after the first of a task or run, for which a delegate's key has to vouch. Raises Tampered."""
+    opening = parse_as(OutputDocument, first.opening).verified_by(VerifyingKey.of(key)).document
     account = task.document.acct
-    if (opening.acct, opening.task, opening.sealed) != (account, task.digest, blob_digest(chunk.data)):
-        raise Tampered("output_forged", "the output isn't that run's", "find out what the manager does with it")
-    return OutputOpener(task.reader, account, task.document.keyring, task.digest, chunk.data)
+    if (opening.acct, opening.task, opening.sealed) != (account, task.digest, blob_digest(first.data)):
+        raise Tampered("output_forged", "the output isn't this task's", "find out what the manager does with it")
+    return OutputOpener(task.reader, account, task.document.keyring, task.digest, first.data)

@@ -10,6 +10,7 @@ import click
 from client.choice import Choice
 from client.cli.delegates import choosing
 from client.cli.pairs import pairs
+from client.cli.running import running
 from client.cli.session import Leaf, Session, session
 from client.cli.usage import stated, stating
 from client.cli.variables import variables_of, varying
@@ -34,23 +35,7 @@ _SIGNALLED = 128
 @click.option(
     "--secret", "secrets", multiple=True, required=True, metavar="NAME=REFERENCE", help="a secret as a variable"
 )
-@click.option(
-    "--env", "plain", multiple=True, metavar="NAME=VALUE", help="another variable: no secret, sealed all the same"
-)
-@click.option(
-    "--directory",
-    default="",
-    metavar="DIR",
-    help="where it runs on the delegate; by default an empty folder of its own",
-)
-@click.option(
-    "--timeout",
-    type=click.IntRange(1, 86_400),
-    default=600,
-    show_default=True,
-    metavar="SECONDS",
-    help="how long it may run",
-)
+@running("how long it may run")
 @choosing
 @varying
 @stating

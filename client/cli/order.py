@@ -13,6 +13,7 @@ from client.cli.delegates import choosing
 from client.cli.output import moment
 from client.cli.pairs import pairs
 from client.cli.prompts import confirm
+from client.cli.running import running
 from client.cli.session import Leaf, Nouns, session
 from client.cli.usage import stated, stating
 from client.cli.variables import variables_of, varying
@@ -49,23 +50,7 @@ def order() -> None:
 @click.option(
     "--secret", "secrets", multiple=True, metavar="NAME=REFERENCE", help="a secret as a variable of the command"
 )
-@click.option(
-    "--env", "plain", multiple=True, metavar="NAME=VALUE", help="another variable: no secret, sealed all the same"
-)
-@click.option(
-    "--directory",
-    default="",
-    metavar="DIR",
-    help="where it runs on the delegate; by default an empty folder of its own",
-)
-@click.option(
-    "--timeout",
-    type=click.IntRange(1, 86_400),
-    default=600,
-    show_default=True,
-    metavar="SECONDS",
-    help="how long a run may take",
-)
+@running("how long a run may take")
 @click.option(
     "--check", "connectors", multiple=True, metavar="CONNECTOR", help="instead of a command: test this secret manager"
 )

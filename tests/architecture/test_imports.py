@@ -85,8 +85,7 @@ RULES = [
         ("manager/api/orders.py", "manager/api/tasks.py", "manager/daemon.py", "manager/stream.py"),
     ),
     Rule("delegate", ("google.protobuf", "shared.wire"), "protobuf types stop at the stream", ("delegate/stream.py",)),
-    Rule("client", ("google.protobuf", "shared.wire"), "protobuf types stop where tasks are sent",
-         ("client/dispatch.py", "client/run_transport.py")),
+    Rule("client", ("google.protobuf", "shared.wire"), "protobuf types stop where tasks are sent", ("client/relayed.py",)),
     *(
         Rule(one, ("dill", "marshal", "pickle", "shelve"), "one strict format, JSON or protobuf: bytes never become code")
         for one in PACKAGES
