@@ -88,7 +88,13 @@ def test_a_sealed_input_of_an_older_generation_does_not_open_with_a_newer_one() 
 def test_a_changed_or_cut_input_does_not_open() -> None:
     world, one, _ = two_secrets()
     raw = one.input.raw
-    for forged in (raw[:-1], raw + b"\0", raw[:-1] + bytes([raw[-1] ^ 1]), raw[:1] + bytes([raw[1] ^ 1]) + raw[2:], b""):
+    for forged in (
+        raw[:-1],
+        raw + b"\0",
+        raw[:-1] + bytes([raw[-1] ^ 1]),
+        raw[:1] + bytes([raw[1] ^ 1]) + raw[2:],
+        b"",
+    ):
         with refused(Tampered, "opening_failed"):
             world.keyring.newest.sealing.open(Sealed(forged), input_info(world, one))
 
