@@ -8,12 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.adversary.aws_stage import IDENTITY, Case, casting
+from tests.adversary.stage import Stage
 from tests.servers.emulators import Moto
 
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[Moto]:
     with Moto() as one:
+        yield one
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    """One delegate, `alpha`, whose owner allows what the file's `POLICY` says."""
+    async with Stage(tmp_path) as one:
+        await one.delegate("alpha", policy=getattr(request.module, "POLICY", ""))
         yield one
 
 

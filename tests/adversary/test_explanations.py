@@ -33,13 +33,6 @@ async def running(tmp_path: Path) -> AsyncIterator[Manager]:
         yield one
 
 
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha")
-        yield one
-
-
 async def refused_task(running: Manager) -> str:
     """A task of the administrator's that nobody could take, because of its selector."""
     world = running.world

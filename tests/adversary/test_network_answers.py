@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -36,13 +35,6 @@ from tests.adversary.exchange import Exchange
 from tests.adversary.stage import Stage
 
 VALUE = b"the value that was asked for"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha")
-        yield one
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,16 +25,10 @@ from tests.adversary.evil_manager import Tap, code_of
 from tests.adversary.exchange import Exchange
 from tests.adversary.stage import Stage
 
+POLICY = "exec = true"
 VALUE = b"the value that the command gets"
 SCRIPT = 'echo "first $MARK"; echo second; echo third >&2; touch "$RAN.$$"; exit 3'
 MARK = "a word of the command's own"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha", policy="exec = true")
-        yield one
 
 
 @pytest.fixture

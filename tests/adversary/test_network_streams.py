@@ -36,13 +36,6 @@ from tests.fakes.kinds import Gate
 from tests.fakes.world import Version
 
 
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha")
-        yield one
-
-
 async def works(stage: Stage, version: Version) -> bool:
     """Whether the delegate does what a granted principal signed."""
     await stage.evil.connected("alpha")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,6 @@ from tests.adversary.stage import Stage
 from tests.fakes.world import KEYRING, Version, World, pins_of
 
 VALUE = b"the value that nobody else may have"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha")
-        yield one
 
 
 def rewritten(compact: str, **changes: Any) -> str:

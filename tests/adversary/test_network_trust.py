@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from shared.crypto.keyring import Keyring
 from shared.documents.task import KnownStatus
 from tests.adversary.evil_manager import code_of
 from tests.adversary.stage import Stage
 from tests.adversary.test_network_tasks import stored
 from tests.fakes.world import KEYRING, pins_of
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha")
-        yield one
-
 
 # ---- delegates and the status
 

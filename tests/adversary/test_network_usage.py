@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from shared.crypto.plaintext import Plaintext
 from shared.documents.usage import TaskUsage, Usage
 from tests.adversary.stage import Stage
@@ -15,13 +10,6 @@ from tests.fakes.world import Version
 VALUE = b"the value that is for one environment"
 LIVE, TEST = Usage(environments=("live",)), Usage(environments=("test",))
 IN_LIVE, IN_TEST = TaskUsage(environment="live"), TaskUsage(environment="test")
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with Stage(tmp_path) as one:
-        await one.delegate("alpha")
-        yield one
 
 
 def stored(stage: Stage, usage: Usage | None = LIVE) -> Version:
