@@ -17,6 +17,7 @@ from client.cli.running import running
 from client.cli.session import Leaf, Nouns, session
 from client.cli.usage import stated, stating
 from client.cli.variables import variables_of, varying
+from shared.documents.order import LONGEST_ORDER_SECONDS
 from shared.errors import Malformed
 
 if TYPE_CHECKING:
@@ -195,21 +196,22 @@ def runs_(context: click.Context, name: str, opened: bool, n: int | None) -> Non
             ("TASK", "task"),
         ],
         run.run(act),
-        "it hasn't run yet",
+        "it hasn't run yet; who could take it, and why not: privyseal delegate explain",
     )
 
 
 @order.command("renew", cls=Leaf)
 @click.argument("name")
 @click.option(
-    "--for", "lasting", metavar="DAYS", type=click.IntRange(1, 90), help="days from now; by default as long as before"
+    "--for", "lasting", metavar="TIME", help="how long from now, in whole days: 30d; by default as long as before"
 )
 @click.option("--runs", type=click.IntRange(min=1), metavar="N", help="no more runs than these")
 @click.pass_context
-def renew(context: click.Context, name: str, lasting: int | None, runs: int | None) -> None:
+def renew(context: click.Context, name: str, lasting: str | None, runs: int | None) -> None:
     """Sign an order anew from now on, about the newest revisions and versions of what it names."""
     run = session(context)
-    made = run.run(lambda client: client.orders.renew(name, lasting, runs)).document
+    days = days_of(lasting) if lasting is not None else None
+    made = run.run(lambda client: client.orders.renew(name, days, runs)).document
     run.out.done(f"renewed {made.name} until {moment(made.exp)}", **_facts(made))
 
 
@@ -241,6 +243,14 @@ def _seconds(option: str, text: str) -> int:
     if found is None:
         raise Malformed("time_malformed", f"{option} is no time", f"write {option} 90s, 15m, 6h or 1d")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def days_of(text: str) -> int:
+    """What `renew --for` says: a time as `create` takes it, or a number of days. Raises Malformed."""
+    days, rest = divmod(_seconds("--for", f"{text}d" if text.isdecimal() else text), _UNITS["d"])
+    if rest or not 1 <= days <= LONGEST_ORDER_SECONDS // _UNITS["d"]:
+        raise Malformed("time_malformed", "--for is no whole number of days, 1 to 90", "write --for 30d")
+    return days
 
 
 def _facts(document: OrderDocument) -> dict[str, Any]:
