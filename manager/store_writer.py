@@ -121,7 +121,7 @@ class GroupCommit:
 
     # On the loop.
 
-    def _answer(self, outcomes: list[Outcome], effects: list[Effect], failed: bool, forgetting: bool) -> None:
+    def _answer(self, outcomes: list[Outcome], effects: list[Effect], failed: bool, forgetting: bool = False) -> None:
         # The cache is brought up to date before anybody hears of the write.
         if forgetting:
             self._forget()

@@ -90,7 +90,8 @@ class ModelStore(Store):
     async def open(self) -> None:
         connection = self._database.open()
         self._pool = ThreadPoolExecutor(1)
-        self._writer = _Commit(connection, self._database.connect_writer, self._cache.apply, **self._limits)
+        connect, cache = self._database.connect_writer, self._cache
+        self._writer = _Commit(connection, connect, cache.apply, cache.clear, **self._limits)
 
     @property
     def commit(self) -> _Commit:
