@@ -102,6 +102,22 @@ async def serving(
             await asyncio.gather(serves, return_exceptions=True)
 
 
+async def begins(
+    running: Manager, one: Serving, task: Verified[TaskDocument], *, query: str = "queue=1&wait=0"
+) -> None:
+    """That delegate has it, and answers nothing from now on."""
+    one.is_answering.clear()
+    status, told = await submit(running, task, query=query)
+    assert (status, told.state) == (202, "running")
+
+
+async def has_failed(running: Manager, task: str) -> None:
+    """It does, with nobody waiting for its outcome."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await running.call("GET", f"tasks/{task}"))[1].get("state") != "failed":
+            await asyncio.sleep(0.05)
+
+
 async def _counted_on(running: Manager, one: Serving) -> None:
     """Until the manager has read of the places: what is submitted before that would find it busy."""
     need = {"keyring": "main", "gen": 1, "kinds": []}

@@ -16,7 +16,7 @@ import pytest
 from manager.queue import Submission
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
-from tests.fakes.queueing import outcome, serving, submit
+from tests.fakes.queueing import begins, has_failed, outcome, serving, submit
 from tests.fakes.running import Manager, found
 from tests.fakes.running import manager as running_manager
 from tests.fakes.world import World
@@ -82,9 +82,7 @@ async def test_what_somebody_can_take_is_done_at_once(running: Manager) -> None:
 async def test_what_waits_for_a_busy_delegate_is_kept_too(running: Manager) -> None:
     first, second = await check(running), await check(running)
     async with serving(running, credits=1) as one:
-        one.is_answering.clear()
-        status, told = await submit(running, first, query="queue=1&wait=0")
-        assert (status, told.state) == (202, "running")
+        await begins(running, one, first)
         status, told = await submit(running, second)
         assert (status, told.state) == (202, "queued")
         one.is_answering.set()
@@ -96,9 +94,7 @@ async def test_what_waits_for_a_busy_delegate_is_kept_too(running: Manager) -> N
 async def test_what_its_delegate_lost_waits_for_the_next(running: Manager) -> None:
     task = await check(running)
     async with serving(running) as one:
-        one.is_answering.clear()
-        status, told = await submit(running, task, query="queue=1&wait=0")
-        assert (status, told.state) == (202, "running")
+        await begins(running, one, task)
     assert (await outcome(running, task.digest, wait=1))[1].state in {"queued", "running"}
     async with serving(running) as another:
         assert (await outcome(running, task.digest))[1].state == "done"
@@ -142,10 +138,7 @@ async def test_a_signer_who_was_revoked_meanwhile_is_refused_when_his_task_would
     status, told = await running.call("POST", "documents", json={"documents": [revoked.compact]})
     assert status == 200, told
     async with serving(running) as one:
-        deadline = time.monotonic() + 20
-        while (await running.call("GET", f"tasks/{task.digest}"))[1].get("state") != "failed":
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+        await has_failed(running, task.digest)
         assert one.given == []
     status, told = await running.call("GET", f"tasks/{task.digest}")
     assert (status, told["code"]) == (200, "grant_revoked")
@@ -215,9 +208,7 @@ async def test_another_signers_outcome_is_not_to_be_had(running: Manager) -> Non
 async def test_what_begins_to_be_kept_while_it_runs_has_ended_when_it_has(running: Manager) -> None:
     task = await check(running)
     async with serving(running) as one:
-        one.is_answering.clear()
-        status, told = await submit(running, task, query="wait=0")
-        assert (status, told.state) == (202, "running")
+        await begins(running, one, task, query="wait=0")
         status, told = await submit(running, task, query="queue=1&wait=0")
         assert (status, told.state) == (202, "running")
         one.is_answering.set()

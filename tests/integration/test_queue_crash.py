@@ -13,7 +13,7 @@ import pytest
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
 from tests.fakes.killable import Killable, killable
-from tests.fakes.queueing import outcome, serving, submit
+from tests.fakes.queueing import has_failed, outcome, serving, submit
 from tests.fakes.world import World
 
 
@@ -132,10 +132,7 @@ async def test_a_signer_who_was_revoked_is_refused_after_a_restart_too(running: 
     assert (await running.call("POST", "documents", json={"documents": [revoked.compact]}))[0] == 200
     await restart(running)
     async with serving(running) as one:
-        deadline = time.monotonic() + 20
-        while (await running.call("GET", f"tasks/{task.digest}"))[1].get("state") != "failed":
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+        await has_failed(running, task.digest)
         assert one.given == []
 
 
