@@ -186,7 +186,7 @@ async def test_each_refusal_of_aws_has_one_of_our_errors(stage: Stage, faulty: F
 
 
 async def test_a_slow_answer_is_given_up_in_its_time(stage: Stage, faulty: FaultyAws) -> None:
-    manager, secret = stage.manager(seconds=0.2), stage.version()
+    manager, secret = stage.manager(seconds=1.5), stage.version()
     stored = await stage.manager().store(secret, Plaintext(b"x"))
     never = asyncio.Event()
     faulty.faults["GetParameter"].extend([stall(never)] * 3)

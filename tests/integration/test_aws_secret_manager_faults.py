@@ -206,7 +206,7 @@ async def test_a_secret_with_replicas_is_not_deleted_and_says_why(stage: Stage, 
 
 
 async def test_a_slow_answer_is_given_up_in_its_time(stage: Stage, faulty: FaultyAws) -> None:
-    manager, secret = stage.manager(seconds=0.2), stage.version()
+    manager, secret = stage.manager(seconds=1.5), stage.version()
     stored = await stage.manager().store(secret, Plaintext(b"x"))
     never = asyncio.Event()
     faulty.faults["GetSecretValue"].extend([stall(never)] * 3)

@@ -236,7 +236,7 @@ async def test_a_checksum_that_google_finds_wrong_is_not_taken_for_a_forged_reco
 
 
 async def test_a_slow_service_is_given_up_and_its_places_are_free_again(stage: Stage) -> None:
-    stage.call_seconds = 0.3
+    stage.call_seconds = 1.5
     never = threading.Event()
     keys, many = stage.keys(), 12
     stage.google.faults["Encrypt"].extend([stall(never)] * (3 * many))
