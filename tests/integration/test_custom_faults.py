@@ -23,7 +23,8 @@ from tests.fakes.custom import Custom
 from tests.integration.test_ssh_runs import alive, gone, pid_in
 from tests.servers.sshd import Sshd, keygen
 
-LINK: dict[str, Any] = {"timeout": 1}
+LINK: dict[str, Any] = {"timeout": 4}
+"""Long enough for a script to begin on a machine that is busy."""
 
 
 def descriptors() -> int:
@@ -32,7 +33,7 @@ def descriptors() -> int:
 
 async def settled(what: Callable[[], int], most: int) -> None:
     """Until it is no more than that."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while what() > most:
             await asyncio.sleep(0.02)
 
@@ -55,7 +56,7 @@ async def test_a_script_that_hangs_is_ended_at_the_connectors_time_limit(tmp_pat
     began = time.monotonic()
     with pytest.raises(Expired) as caught:
         await made.read()
-    assert caught.value.code == "script_timed_out" and time.monotonic() - began < 5
+    assert caught.value.code == "script_timed_out" and time.monotonic() - began < 30
     await gone(await pid_in(mark))
 
 
@@ -81,10 +82,10 @@ async def test_a_script_that_ignores_being_told_is_killed_with_all_of_its_group(
 async def test_a_script_that_floods_is_ended_and_nothing_else_waits_for_it(
     script: str, error: type[PrivySealError]
 ) -> None:
-    made = Custom(script, inputs={}, spec={"timeout": 2})
+    made = Custom(script, inputs={}, spec={"timeout": 5})
     other = Custom("secret=quick", inputs={})
     flooding = asyncio.create_task(made.read())
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         assert await other.read() == b"quick"
     with pytest.raises(error):
         await flooding
@@ -95,7 +96,7 @@ async def test_a_script_ends_when_whoever_waits_for_it_is_cancelled_and_its_plac
     manager = made.manager()
     files = [tmp_path / str(at) for at in range(20)]
     running = [asyncio.create_task(manager.look_up(made.version({"path": str(file)}))) for file in files]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while len(list(tmp_path.iterdir())) < 16:
             await asyncio.sleep(0.02)
     pids = [await pid_in(file) for file in tmp_path.iterdir()]
@@ -120,7 +121,7 @@ async def test_a_script_ends_with_the_delegate_that_is_told_to_end(tmp_path: Pat
         await stage.evil.tap("alpha").say(Task(task.digest, 1, task.compact, (), (scripted.record(version),), ()))
         pid = await pid_in(mark)
         assert alive(pid)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(45):
             await actor.stop()
         await gone(pid)
 
@@ -154,7 +155,7 @@ async def test_two_hundred_secrets_in_one_task_take_few_processes_at_once_and_le
         before, threads, began = descriptors(), threading.active_count(), time.monotonic()
         task = world.reveal(versions[1:])
         items = await scripted.given(task, [scripted.record(one) for one in versions[1:]])
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 90
         for at, item in enumerate(items):
             if at == 77:
                 assert isinstance(item, Unavailable) and item.code == "script_failed"
@@ -172,11 +173,11 @@ async def test_a_script_at_a_host_is_ended_at_its_time_limit(tmp_path: Path) -> 
     key, mark = keygen(tmp_path / "id"), tmp_path / "pid"
     with Sshd() as sshd:
         sshd.authorize(key)
-        made = over_ssh(sshd, key, f"sleep 60 & echo $! > {mark}; wait", timeout=1)
+        made = over_ssh(sshd, key, f"sleep 60 & echo $! > {mark}; wait", timeout=5)
         began = time.monotonic()
         with pytest.raises(Expired) as caught:
             await made.read()
-        assert caught.value.code == "script_timed_out" and time.monotonic() - began < 8
+        assert caught.value.code == "script_timed_out" and time.monotonic() - began < 30
         await gone(await pid_in(mark))
 
 
@@ -209,7 +210,7 @@ async def test_a_host_that_is_lost_while_a_script_runs_is_told_without_what_it_w
         session = int((tmp_path / "pid.two").read_text().split()[1])
         os.kill(session, signal.SIGKILL)
         with pytest.raises(PrivySealError) as caught:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(45):
                 await reading
         assert isinstance(caught.value, Unavailable) and caught.value.code == "ssh_lost"
         if alive(pid):
