@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -231,7 +232,10 @@ async def test_a_platforms_keyring_serves_its_own_connector_and_stays_one_when_i
     connector = await client.connectors.find("account.local_platform")
     assert connector.document.spec == {"executeOnDelegate": False}
     url = running.configuration.delegate_urls[0]
-    async with running_delegate(running.world, url, keyring=keyring, name="platform") as _:
+    async with running_delegate(running.world, url, keyring=keyring, name="platform"):
+        async with asyncio.timeout(30):
+            while not (await running.call("GET", "delegates"))[1]["delegates"]:
+                await asyncio.sleep(0.01)
         await client.connectors.test("account.local_platform")
         await client.store("account.there", b"value", connector="account.local_platform")
         assert await client.reveal("account.there") == Plaintext(b"value")
