@@ -103,7 +103,9 @@ class Traffic:
     async def settle(self) -> None:
         """Holds what was told against what is there."""
         async with self._site.client() as client:
-            await self._opens(client)
+            # A delegate that is away for a moment is no loss: what is asked waits for it.
+            with client.waiting(int(PATIENCE_SECONDS)):
+                await self._opens(client)
             self._begun_once()
             for why in self.told.errors:
                 assert why.code and why.detail, "an end without a reason"

@@ -23,7 +23,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     folder = tmp_path_factory.mktemp("network")
     policy = folder / "policy.toml"
     policy.write_text("exec = true\n")
-    options = ["--silence", "2s", "--heartbeat", "400ms"]
+    options = ["--silence", "4s", "--heartbeat", "400ms"]
     async with faulty_site(
         folder / "dev", manager_options=options, delegate_options=["--policy-file", str(policy)]
     ) as site:
@@ -90,7 +90,7 @@ async def test_a_slow_network_slows_down_and_cuts_nobody(site: FaultySite) -> No
         await traffic.goes_on()
         async with site.client() as client:
             # More than the slow line carries within the silence: each of its parts is a sign of life.
-            assert (await client.store("account.large", bytes(1_000_000))).n >= 1
+            assert (await client.store("account.large", bytes(1_500_000))).n >= 1
     assert traffic.told.errors == []
     assert opened == {name: link.connections for name, link in site.links.items()}
     await traffic.settle()
