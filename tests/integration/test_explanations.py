@@ -46,14 +46,14 @@ async def explained(client: Client, op: str, act: Awaitable[object]) -> dict[str
 
 async def until_free(client: Client) -> None:
     """Until the delegate that ran a command has ended it, cancelled or not."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while not (await client.explanations.choice("near", selectors=["region=us"]))["winner"]:
             await asyncio.sleep(0.02)
 
 
 async def running_command(client: Client) -> str:
     """The task of the command that a delegate has."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while not (found := [one for one in await client.views.tasks(20) if one["state"] == "leased"]):
             await asyncio.sleep(0.02)
     return str(found[0]["task"])
@@ -174,7 +174,7 @@ async def test_what_a_connector_cannot_hold_is_not_explained(environment: DevEnv
 async def test_a_command_that_runs_is_explained_while_it_runs(environment: DevEnvironment) -> None:
     async with environment.client() as client:
         running = asyncio.create_task(
-            client.commands.run(["sleep", "30"], {"TOKEN": "account.token"}, lambda *_: None, selectors=["region=us"])
+            client.commands.run(["sleep", "100"], {"TOKEN": "account.token"}, lambda *_: None, selectors=["region=us"])
         )
         task = await running_command(client)
         told = await client.explanations.task(task)
@@ -189,7 +189,7 @@ async def test_a_command_that_runs_is_explained_while_it_runs(environment: DevEn
 async def test_a_task_that_waits_says_for_whom_and_is_given_to_that_one(environment: DevEnvironment) -> None:
     async with environment.client() as client:
         command = asyncio.create_task(
-            client.commands.run(["sleep", "30"], {"TOKEN": "account.token"}, lambda *_: None, selectors=["region=us"])
+            client.commands.run(["sleep", "100"], {"TOKEN": "account.token"}, lambda *_: None, selectors=["region=us"])
         )
         command_task = await running_command(client)
         told = await client.explanations.choice("near", selectors=["region=us"])
@@ -197,7 +197,7 @@ async def test_a_task_that_waits_says_for_whom_and_is_given_to_that_one(environm
         (busy,) = [rule for rule in told["delegates"][0]["rules"] if rule["verdict"] == "fail"]
         assert (busy["code"], "--capacity" in busy["remedy"]) == ("busy", True)
         waiting = asyncio.create_task(client.reveal("account.token", selectors=["region=us"]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while not (
                 found := [
                     one for one in await client.views.tasks(20) if (one["op"], one["state"]) == ("reveal", "queued")

@@ -88,10 +88,10 @@ async def test_a_revoked_grant_ends_at_once(environment: DevEnvironment, client:
 
 
 async def test_an_expired_grant_is_named_as_expired(environment: DevEnvironment, client: Client, token: str) -> None:
-    other, _ = await granted(environment, client, "reveal", seconds=2)
+    other, _ = await granted(environment, client, "reveal", seconds=6)
     async with other:
         assert await other.reveal(token) == VALUE
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             while True:
                 try:
                     await other.reveal(token)
@@ -146,7 +146,7 @@ async def _refused(environment: DevEnvironment, keyring: Keyring, name: str) -> 
     delegate = Program(name, argv, environment.folder / f"{name}.log", never)
     await delegate.start(wait=False)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while "link.failed" not in (said := _read(delegate.log)):
                 assert delegate.running, said
                 await asyncio.sleep(0.05)
@@ -220,7 +220,7 @@ async def test_a_clock_that_is_a_little_off_changes_nothing(
         assert await client.reveal(token) == VALUE
         assert (await client.store(token, b"from another time")).n == 2
         assert await client.reveal(token) == Plaintext(b"from another time")
-        assert abs(client.account.skew_seconds + seconds) <= 2
+        assert abs(client.account.skew_seconds + seconds) <= 15
 
 
 def _skewed(environment: DevEnvironment, seconds: int) -> Client:

@@ -184,7 +184,7 @@ async def test_what_came_of_a_run_by_a_groups_tag_opens_also_when_the_group_has_
             _, runs = await client.orders.runs("nightly")
             return any(one.finished_at is not None for one in runs)
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while not await over():
                 await asyncio.sleep(0.05)
         opened = await client.orders.open("nightly")
@@ -233,11 +233,11 @@ async def test_a_task_that_waits_for_a_tag_that_nobody_has_runs_as_soon_as_a_gro
 
     async with environment.client() as client, environment.client() as other:
         waiting = asyncio.create_task(reveal(client))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             while not any(one.get("state") == "queued" for one in await other.views.tasks()):
                 await asyncio.sleep(0.05)
         await other.groups.set("builders", [tag])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             assert await waiting == Plaintext(b"value")
 
 
@@ -264,7 +264,7 @@ async def test_a_task_that_waits_for_the_busy_one_with_a_tag_goes_to_whom_a_grou
             while not any(one.get("state") == state for one in await client.views.tasks()):
                 await asyncio.sleep(0.02)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             sleep = ["sleep", "60"]
             busy = asyncio.create_task(other.commands.run(sleep, {"NAME": "account.token"}, lambda _, __: None))
             await until("leased")

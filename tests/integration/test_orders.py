@@ -30,9 +30,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 T = TypeVar("T")
 
 VALUE = b"the value that the command gets"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 45.0
 HOUR = Timing(60, 3_600)
-BEHIND = 56
+BEHIND = 50
+"""What comes before a second run has the rest of the minute for it, also on a machine that is busy."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -117,7 +117,7 @@ async def settled(client: Client, reference: str) -> None:
     await until(are_old)
 
 
-async def until(happened: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(happened: Callable[[], Awaitable[bool]], seconds: float = 45.0) -> None:
     async with asyncio.timeout(seconds):
         while not await happened():
             await asyncio.sleep(0.05)
@@ -152,7 +152,14 @@ async def test_one_with_wrong_credentials_is_passed_over_and_everybody_sees_why_
         passed = await rule(client, via, "b")
         assert (passed["verdict"], passed["of"]) == ("pass", "winner")
         assert "ago passed and counts for" in passed["detail"]
-        tests = await shown(environment, via)
+
+        async def are_shown() -> bool:
+            tests.update(await shown(environment, via))
+            return tests.keys() == {"a", "b"}
+
+        # They are written a moment after the answers, for which nobody waits.
+        tests: dict[str, dict[str, Any]] = {}
+        await until(are_shown)
         assert tests["a"]["code"] != "ok" and tests["b"]["code"] == "ok"
         assert tests["a"]["until"] != "-" != tests["b"]["until"]
         status, out, _ = await privyseal(environment, "delegate", "explain", "--connector", via, "--op", "check")
@@ -176,7 +183,7 @@ async def test_the_last_one_left_is_tested_again_at_once_and_chosen_when_its_cre
         before = asyncio.get_running_loop().time()
         code = await by(client, via, "a")
         assert code not in {"a", "no_delegate"}
-        assert asyncio.get_running_loop().time() - before < 9
+        assert asyncio.get_running_loop().time() - before < 30
         keys.give("a", keys.good)
         await settled(client, via)
         # Its failure counts for minutes yet; nobody but it has the selector.
@@ -254,4 +261,9 @@ async def test_a_new_value_of_a_secret_that_the_connector_names_ends_what_failed
         await client.store("account.awsKey", keys.good[1].encode())
         assert not await is_passed_over(client, via, "a")
         assert {await by(client, via) for _ in range(2)} == {"a", "b"}
-        assert {one["code"] for one in (await shown(environment, via)).values()} == {"ok"}
+
+        # They are written a moment after the answers, for which nobody waits.
+        async def are_shown() -> bool:
+            return {one["code"] for one in (await shown(environment, via)).values()} == {"ok"}
+
+        await until(are_shown)
