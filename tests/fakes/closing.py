@@ -15,7 +15,7 @@ from delegate.secret_managers.local import Local
 from shared.crypto.plaintext import Plaintext
 from shared.documents.connector import ConnectorDocument
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 45.0
 
 
 class Closing(Local):

@@ -25,7 +25,7 @@ from client.sdk import Client
 from shared.documents.connector import ConnectorDocument
 
 POLL_SECONDS = 0.01
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 45.0
 ROOT = Path(__file__).parents[2]
 
 

@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
+from client.ports import HeldPorts
 from shared.aad import Aad
 from shared.canonical import blob_digest, digest
 from shared.codec import DelegateReader, manager_messages
@@ -53,7 +54,7 @@ from shared.values import Sealed
 from shared.wire import delegate_pb2, delegate_pb2_grpc
 from tests.fakes.world import World
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 45.0
 MOST_NEEDS = 3
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
@@ -232,6 +233,7 @@ class FakeManager(delegate_pb2_grpc.DelegatesServicer):
         self.port = 0
         self._tls = tls
         self._host = host
+        self._ports = HeldPorts()
         self._server: Any = None
 
     @property
@@ -240,15 +242,17 @@ class FakeManager(delegate_pb2_grpc.DelegatesServicer):
         return f"{'https' if self._tls else 'http'}://{self._host}:{self.port}"
 
     async def start(self) -> None:
-        """Listen, on the port of the last time if there was one."""
+        """Listen, on the port of the last time if there was one: that is nobody else's meanwhile."""
+        if not self.port:
+            (self.port,) = self._ports.take(1)
         options = (("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 5_000))
         self._server = grpc.aio.server(options=options)
         delegate_pb2_grpc.add_DelegatesServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
         address = f"127.0.0.1:{self.port}"
         if self._tls is None:
-            self.port = self._server.add_insecure_port(address)
+            assert self._server.add_insecure_port(address) == self.port
         else:
-            self.port = self._server.add_secure_port(address, grpc.ssl_server_credentials([self._tls]))
+            assert self._server.add_secure_port(address, grpc.ssl_server_credentials([self._tls])) == self.port
         await self._server.start()
 
     async def stop(self) -> None:
@@ -263,6 +267,7 @@ class FakeManager(delegate_pb2_grpc.DelegatesServicer):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+        self._ports.let_go()
 
     async def connection(self, after: int = 0) -> Connection:
         """The newest open stream beyond the first `after` ones."""
