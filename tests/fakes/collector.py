@@ -12,7 +12,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-WITHIN_SECONDS = 20.0
+WITHIN_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,13 +39,13 @@ async def test_tasks_of_a_delegate_that_is_killed_go_to_another(environment: Dev
         _, waiting = await asyncio.wait(asked, timeout=1.0)
         assert waiting, "the suspended delegate was given nothing"
         await environment.delegates["a"].kill()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert await asyncio.gather(*asked) == [VALUE] * 8
 
 
 async def test_tasks_of_a_delegate_that_hangs_go_to_another_within_seconds(environment: DevEnvironment) -> None:
     environment.delegates["a"].suspend()
-    async with environment.client() as client, asyncio.timeout(15):
+    async with environment.client() as client, asyncio.timeout(30):
         assert await asyncio.gather(*(client.reveal("account.token") for _ in range(4))) == [VALUE] * 4
     environment.delegates["a"].resume()
 
@@ -62,7 +62,7 @@ async def test_a_manager_that_restarts_in_mid_task_is_asked_again(environment: D
             delegate.resume()
         await starting
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(45):
                 assert await asked == VALUE
         except (Unavailable, NotReady) as why:
             # Its retries ended before the delegates were back: a clear error, and the next one works.
@@ -74,7 +74,7 @@ async def test_a_manager_that_restarts_in_mid_task_is_asked_again(environment: D
 async def test_with_no_delegate_the_error_says_so_at_once(environment: DevEnvironment) -> None:
     for delegate in environment.delegates.values():
         await delegate.stop()
-    async with environment.client() as client, asyncio.timeout(10):
+    async with environment.client() as client, asyncio.timeout(30):
         with pytest.raises(NotReady) as caught:
             await client.reveal("account.token")
     assert caught.value.code == "no_delegate"
@@ -85,7 +85,7 @@ async def test_an_expired_status_stops_everything_until_it_is_renewed(environmen
     async with environment.client() as client:
         await client.account.sync()
         await client.publisher.publish(lambda now: [next_status(client.publisher.status(), now, seconds=1)])
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while time.monotonic() < until:
             try:
                 await client.reveal("account.token")

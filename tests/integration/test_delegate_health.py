@@ -17,7 +17,7 @@ import delegate.health
 from delegate.health import CONNECTIONS, REQUEST_BYTES, HealthServer
 from shared.errors import Unavailable
 
-WITHIN_SECONDS = 10
+WITHIN_SECONDS = 30
 
 
 @dataclass

@@ -94,7 +94,7 @@ async def modules_of(subject: Subject) -> set[str]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, told_wrong = await asyncio.wait_for(process.communicate(msgspec.json.encode(told)), 60)
+        out, told_wrong = await asyncio.wait_for(process.communicate(msgspec.json.encode(told)), 100)
     finally:
         if process.returncode is None:
             process.kill()

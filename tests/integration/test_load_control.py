@@ -87,7 +87,7 @@ class Site:
 
     async def queued(self, task: Verified[TaskDocument]) -> None:
         """Until it waits for a delegate."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 status, told = await self.manager.call("GET", f"tasks/{task.digest}")
                 if status == 200 and told["state"] == "queued":
@@ -102,7 +102,7 @@ class Site:
 
     async def seen_over(self, *names: str) -> None:
         """Until the manager knows that these, and no others, are over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 rows = await self.rows()
                 over = {name for name, one in rows.items() if one["memory"] and one["memory"]["over"]}
@@ -193,7 +193,7 @@ async def test_who_leaves_while_it_is_over_is_counted_no_more(site: Site) -> Non
     site.alpha.uses(95)
     await site.seen_over("alpha")
     site.alpha.daemon.end()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await metric(site, 'privyseal_manager_delegates_over_limit{resource="memory"}') != 0:
             await asyncio.sleep(0.01)
     assert (await site.rows())["alpha"]["memory"] is None
@@ -253,7 +253,7 @@ async def test_a_manager_with_as_many_requests_as_it_serves_says_when_to_come_ba
     world = World(now=int(time.time()))
     async with running_manager(tmp_path, world, connections=3) as one:
         taken = [await asyncio.open_connection(*one.configuration.http) for _ in range(3)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 async with one.http.get(f"{one.url}/healthz") as reply:
                     if reply.status != 200:
@@ -264,7 +264,7 @@ async def test_a_manager_with_as_many_requests_as_it_serves_says_when_to_come_ba
         assert not problem or problem["retry_after"] == 5
         for _, writer in taken:
             writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 async with one.http.get(f"{one.url}/healthz") as reply:
                     if reply.status == 200:

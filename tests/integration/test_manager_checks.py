@@ -62,7 +62,7 @@ async def shown(running: Manager, name: str = "administrator", query: str = "?be
 
 async def shown_once_there(running: Manager, wanted: str) -> list[CheckedDocument]:
     """What is shown when the test of that code is; streams are in order, so that all before it has been judged."""
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         while True:
             tests = await shown(running)
             if any(one.code == wanted for one in tests):
@@ -171,7 +171,7 @@ async def test_a_delegate_tests_again_by_itself_and_the_manager_shows_what_came_
             body = pb.Submission(document=world.check(connector).compact).SerializeToString()
             target = f"{one.url}/v1/accounts/{world.id}/tasks?wait=10"
             headers = {**one.bearer(), "Content-Type": "application/x-protobuf"}
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while True:  # until the delegate is there
                     async with one.http.post(target, data=body, headers=headers) as reply:
                         if reply.status == 200:

@@ -30,7 +30,7 @@ async def raw(running: Manager, data: bytes, *, until_closed: bool = True) -> by
     try:
         writer.write(data)
         await writer.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await reader.read() if until_closed else await reader.read(65_536)
     except ConnectionError:
         return b""

@@ -17,7 +17,7 @@ REMOTE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 def connect(found: Collector) -> Connect:
     place = urlsplit(found.url)
-    return lambda: http.client.HTTPConnection("127.0.0.1", place.port or 0, timeout=2.0)
+    return lambda: http.client.HTTPConnection("127.0.0.1", place.port or 0, timeout=30.0)
 
 
 def test_a_span_and_its_part_arrive_as_one_trace() -> None:

@@ -63,7 +63,7 @@ async def gone(pid: int) -> None:
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # it ended before it was opened, or before it was read
         return False
 
 
@@ -244,7 +244,7 @@ async def test_a_value_that_the_cut_goes_through_is_masked_in_what_is_logged(way
 async def test_at_its_time_limit_a_program_gets_term_and_all_of_its_group(way: Way, tmp_path: Path) -> None:
     child = tmp_path / "child"
     script = f"trap 'echo bye; exit 9' TERM; sleep 600 & echo $! > {child}; echo begun; wait"
-    ran = await way.target().run(Words(script.encode()), seconds=3)
+    ran = await way.target().run(Words(script.encode()), seconds=6)
     assert (told(ran)[0], ran.exit, ran.reason) == (b"begun\nbye\n", 9, "timed_out")
     await gone(await pid_in(child))
 
@@ -252,7 +252,7 @@ async def test_at_its_time_limit_a_program_gets_term_and_all_of_its_group(way: W
 async def test_a_program_that_ignores_term_is_killed(way: Way, hasty: None, tmp_path: Path) -> None:
     file = tmp_path / "pid"
     script = f"trap '' TERM; echo $$ > {file}; while true; do sleep 1; done"
-    ran = await way.target().run(Words(script.encode()), seconds=3)
+    ran = await way.target().run(Words(script.encode()), seconds=6)
     assert (ran.exit, ran.signal, ran.reason) == (None, signal.SIGKILL, "timed_out")
     await gone(await pid_in(file))
 
@@ -268,11 +268,11 @@ async def test_a_program_is_ended_also_where_a_host_opens_one_session_alone(
     file = tmp_path / "pid"
     with Sshd("MaxSessions 1") as sshd:
         sshd.authorize(key)
-        running = at(sshd, key).target().run(Words(f"echo $$ > {file}; sleep 600 >/dev/null".encode()), seconds=4)
+        running = at(sshd, key).target().run(Words(f"echo $$ > {file}; sleep 600 >/dev/null".encode()), seconds=6)
         before = time.monotonic()
         ran = await running
         assert ran.reason == "timed_out"
-        assert time.monotonic() - before < 15
+        assert time.monotonic() - before < 45
         # Servers take a signal on the channel for other users than root alone: what is left then ends when it writes.
         pid = await pid_in(file)
         if os.geteuid() != 0:
@@ -286,7 +286,7 @@ async def test_what_a_program_leaves_behind_does_not_hold_it_up(way: Way, tmp_pa
     before = time.monotonic()
     ran = await way.target().run(Words(f"sleep 600 & echo $! > {file}; echo done".encode()), seconds=60)
     assert told(ran) == (b"done\n", b"", 0)
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 45
     os.kill(await pid_in(file), signal.SIGKILL)
 
 
