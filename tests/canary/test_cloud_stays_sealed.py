@@ -31,7 +31,7 @@ from tests.fakes.aws import Asked, refuse
 from tests.servers.emulators import REGION, Moto
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="memory and command lines are searched on Linux only"),
 ]
 

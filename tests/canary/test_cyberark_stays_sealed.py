@@ -26,7 +26,7 @@ from tests.fakes.conjur import Conjur, Host
 from tests.servers.https import Https, Reply
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="memory and command lines are searched on Linux only"),
 ]
 

@@ -26,7 +26,7 @@ from tests.fakes.kubernetes import Kubernetes
 from tests.servers.https import told
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="memory and command lines are searched on Linux only"),
 ]
 

@@ -24,7 +24,7 @@ from tests.canary.watch import files
 from tests.servers.sshd import USER, Sshd, keygen, public
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="memory and command lines are searched on Linux only"),
 ]
 

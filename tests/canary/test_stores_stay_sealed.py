@@ -24,7 +24,7 @@ from tests.servers.emulators import REGION, Moto
 from tests.servers.https import Https, told
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="memory and command lines are searched on Linux only"),
 ]
 

@@ -25,7 +25,7 @@ from tests.fakes import example_plugin
 from tests.servers.softhsm import NAME, POLICY, SoftHsm, Token
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="memory and command lines are searched on Linux only"),
 ]
 

@@ -32,7 +32,7 @@ from tests.canary.tapped import TappedEnvironment
 from tests.canary.watch import Watch, files, held, memory
 
 pytestmark = [
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="memory is searched on Linux only"),
 ]
 
