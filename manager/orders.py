@@ -26,7 +26,7 @@ from manager.ledger import Ledger
 from manager.metrics import ManagerMetrics
 from manager.records import Records, check_inputs
 from manager.rows import RunRow, TaskRow
-from manager.runs import REFUSED, RUNNING, ended, kept_output
+from manager.runs import PUT_BACK, REFUSED, RUNNING, ended, kept_output
 from manager.standing import Course, Standing
 from manager.store import Store
 from manager.stream import Streams
@@ -165,7 +165,10 @@ class Orders:
         last: RunRow | None,
         before: Standing | None = None,
     ) -> None:
-        begun = last.n if last is not None else (due(order.document, max(published_at, order.document.iat)) or 0) - 1
+        if last is not None:
+            begun = last.n - (last.code == PUT_BACK)
+        else:
+            begun = (due(order.document, max(published_at, order.document.iat)) or 0) - 1
         one = Standing(account, order, begun)
         if last is not None and last.state == REFUSED:
             one.refusal = last
@@ -206,10 +209,16 @@ class Orders:
         return begun
 
     async def drain(self) -> None:
-        """Begins nothing more and waits for what is under way; cancelled, it ends that as unknown, and writes it down."""
+        """Begins nothing more and waits for what delegates have; cancelled, it ends that as unknown, and writes it down."""
         self.is_draining = True
         courses = [one.course for one in self._standing.values() if one.course is not None and not one.course.is_over]
         waiting = {one.task for one in courses if one.task is not None}
+        seats = [
+            one.assignment.seat for one in courses if one.assignment is not None and not one.assignment.life.attempt
+        ]
+        for seat in seats:
+            if seat is not None and not seat.done():
+                seat.set_exception(NotReady(PUT_BACK, "the manager stops while nobody has the run"))
         try:
             if waiting:
                 await asyncio.wait(waiting)
@@ -312,8 +321,12 @@ class Orders:
             try:
                 return (await self._dispatcher.run(assignment))[0]
             except (NotReady, Overloaded):
-                # One that a delegate has had, or that a newer revision waits behind, ends as it did.
-                if assignment.life.attempt or not self._goes_on(one):
+                if assignment.life.attempt:
+                    raise
+                if self.is_draining:
+                    # The next manager begins it, if it is still due then.
+                    assignment.life = Life(assignment.life.repeat).refused(PUT_BACK)
+                if not self._goes_on(one):
                     raise
             assignment.life, assignment.trail = Life(assignment.life.repeat), Trail()
             is_left = True
@@ -375,17 +388,8 @@ class Orders:
         skipped = n - one.last - 1 + (before.skipped + 1 if before is not None else 0)
         id = run_id(one.order.digest, n)
         row = RunRow(order.id, order.rev, n, id, REFUSED, why.code, started_at=now, finished_at=now, skipped=skipped)
-        entry: dict[str, str | int] = {
-            "at": now,
-            "principal": one.order.kid,
-            "op": order.op,
-            "task": id,
-            "outcome": REFUSED,
-            "code": why.code,
-            "kind": "order",
-            "id": order.id,
-            "rev": order.rev,
-        }
+        what: dict[str, str | int] = {"kind": "order", "id": order.id, "rev": order.rev, "op": order.op, "task": id}
+        entry = {**what, "at": now, "principal": one.order.kid, "outcome": REFUSED, "code": why.code}
         # The audit hears of the first: an order whose pins are stale would fill it once a minute for three months.
         audit = [] if before is not None else [entry]
         instead = (before.rev, before.n) if before is not None else None

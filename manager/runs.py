@@ -24,6 +24,9 @@ RUNNING = "running"
 REFUSED = "refused"
 """States of a run besides those of a task: sent, and refused by the manager before any delegate saw it."""
 
+PUT_BACK = "manager_stopping"
+"""The code of one that no delegate had when the manager was stopped: the next manager begins it, if it is still due."""
+
 _chunks = msgspec.msgpack.Decoder(list[tuple[int, bytes, str]])
 _finished = msgspec.msgpack.Decoder(Finished)
 

@@ -115,3 +115,40 @@ async def test_a_run_that_nobody_can_take_can_be_cancelled(desk: Desk) -> None:
     await ended(running)
     (row,) = await desk.rows(order)
     assert row.state in {"cancelled", "failed"}
+
+
+async def test_a_run_that_only_waits_keeps_no_manager_from_ending_and_the_next_one_begins_it(desk: Desk) -> None:
+    delegate, others = await busy(desk)
+    order = checking(desk)
+    await desk.give(order)
+    running = desk.orders.look()
+    await until(lambda: desk.dispatcher.waiting == 1)
+    draining = asyncio.create_task(desk.orders.drain())
+    await ended(running)
+    assert [(one.state, one.code) for one in await desk.rows(order)] == [("failed", "manager_stopping")]
+    assert not draining.done()
+    for at in range(CAPACITY):
+        delegate.answer(at=at)
+    await ended(others)
+    await draining
+    again = await desk.restarted()
+    other = again.delegate("beta")
+    running = again.orders.look()
+    assert len(running) == 1
+    await until(other.tasks)
+    other.answer()
+    await ended(running)
+    assert [(one.n, one.state, one.skipped) for one in await again.rows(order)] == [(0, "done", 0)]
+
+
+async def test_a_run_that_nobody_is_there_for_is_begun_by_the_next_manager_too(desk: Desk) -> None:
+    order, running = await left(desk)
+    await desk.orders.drain()
+    await ended(running)
+    assert [(one.state, one.code) for one in await desk.rows(order)] == [("failed", "manager_stopping")]
+    again = await desk.restarted()
+    other = again.delegate("beta")
+    running = [one for one in again.orders.look() if order.document.id in one.get_name()]
+    await until(other.tasks)
+    await _all(other, running)
+    assert [(one.n, one.state) for one in await again.rows(order)] == [(0, "done")]
