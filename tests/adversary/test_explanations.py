@@ -82,7 +82,7 @@ async def test_another_account_learns_of_no_delegate_and_no_task(running: Manage
         assert reply.status == 201
     need = {"keyring": KEYRING, "gen": 1, "kinds": ["Local"], "explain": True}
     async with running_delegate(running.world, running.configuration.delegate_urls[0], tags=(SELECTOR,)):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (await running.call("POST", "plan", json=need))[1]["delegates"]:
                 await asyncio.sleep(0.02)
         status, told = await other.call("POST", "plan", json=need)

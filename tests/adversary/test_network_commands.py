@@ -149,7 +149,7 @@ async def test_an_output_that_never_ends_is_given_up(
             exchange.answer_bytes(pb.OutputPage().SerializeToString(), b"application/x-protobuf", 200)
 
     stage.evil.on_reply(withhold)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         why = await refused(stage, client)
     assert (type(why), why.code) == (Tampered, "output_cut")
     # Nor does it keep the client busy.

@@ -316,6 +316,6 @@ class _Impostor:
         return (caught.value.details() or "").partition(":")[0]
 
     async def _heard_out(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await self._call.read() is not grpc.aio.EOF:  # type: ignore[attr-defined]
                 pass

@@ -189,7 +189,7 @@ async def test_the_rounds_go_on_by_themselves() -> None:
     await scene.use(scene.connector())
     running = asyncio.create_task(scene.checks.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(scene.read()) < 3:
                 scene.clock.at += 1
                 await asyncio.sleep(0.005)

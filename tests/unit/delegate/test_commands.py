@@ -76,7 +76,7 @@ class Told:
         return b"".join(data for number, data in self.pieces if number == stream)
 
     async def until(self, condition: Callable[[Told], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition(self):
                 self.came.clear()
                 await self.came.wait()
@@ -115,7 +115,7 @@ def is_alive(pid: int) -> bool:
 
 
 async def gone(pid: int) -> bool:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while is_alive(pid):
             await asyncio.sleep(0.01)
     return True

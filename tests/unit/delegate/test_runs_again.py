@@ -46,7 +46,7 @@ class Line:
 async def answered(runner: Runner, message: Task) -> Result:
     line = Line()
     runner.accept(message, cast("Any", line))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not line.replies:
             await asyncio.sleep(0)
     return line.replies[0]

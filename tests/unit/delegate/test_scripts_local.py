@@ -248,7 +248,7 @@ async def test_what_a_script_leaves_behind_ends_with_it_and_holds_nothing_up(tmp
 async def test_a_script_ends_with_the_task_that_awaits_it(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     running = asyncio.create_task(run(f"trap '' TERM; echo $$ > {mark}; while :; do sleep 0.05; done"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (mark.exists() and mark.read_text().strip()):
             await asyncio.sleep(0.01)
     running.cancel()

@@ -85,7 +85,7 @@ class Site:
     async def look(self) -> None:
         await self.streams.beat()
         # The heartbeats that it began.
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30):
             while self.streams._beaten:
                 await asyncio.sleep(0.001)
 
