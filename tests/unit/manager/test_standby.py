@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from manager import standby
 from manager.authentication import Caller
 from manager.metrics import ManagerMetrics
 from manager.standby import MOST_TRIED
@@ -37,9 +38,9 @@ def wanted(desk: Desk, tag: str = "") -> Verified[TaskDocument]:
     return desk.world.check(desk.world.connector, selectors=selectors, exp=desk.world.now + 3_600)
 
 
-async def submit(desk: Desk, tasks: Tasks, task: Verified[TaskDocument]) -> str:
+async def submit(desk: Desk, tasks: Tasks, task: Verified[TaskDocument], wait: float = 0.0) -> str:
     caller = Caller(desk.world.id, desk.world.administrator.kid)
-    return (await tasks.submit_lasting(caller, Submitted(task.compact, may_wait=True), 0)).state
+    return (await tasks.submit_lasting(caller, Submitted(task.compact, may_wait=True), wait)).state
 
 
 async def test_what_waits_for_a_busy_delegate_keeps_nothing_from_one_with_places(desk: Desk, tasks: Tasks) -> None:
@@ -63,3 +64,28 @@ async def test_what_is_with_delegates_keeps_nothing_from_being_tried(desk: Desk,
         await until(lambda: sum(len(one.tasks()) for one in delegates) == 3 * CAPACITY)
     finally:
         watching.cancel()
+
+
+async def test_what_its_submitter_asks_for_again_in_the_moment_in_which_it_is_tried_is_tried_after_that(
+    desk: Desk, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever may have it is looked for in the very next step.
+    monkeypatch.setattr(standby, "STIR_SECONDS", 0.0)
+    task, caller = wanted(desk), Caller(desk.world.id, desk.world.administrator.kid)
+    assert await submit(desk, tasks, task, wait=20.0) == "queued"
+    await until(lambda: tasks.running(caller, task.digest) is None)
+    entry = tasks.deferred.find(caller, task.digest)
+    assert entry is not None and entry.pause == 0
+    alpha = desk.delegate("alpha")
+    again = await tasks.submit(caller, Submitted(task.compact, may_wait=True))
+    assert (await again).state == "queued"
+    await until(lambda: entry.pause)
+    assert tasks.running(caller, task.digest) is None and alpha.tasks() == []
+    entry.not_before = 0.0
+    desk.dispatcher.offer(alpha.row)
+    await until(alpha.tasks)
+    running = tasks.running(caller, task.digest)
+    assert running is not None
+    async with asyncio.timeout(20):
+        assert (await alpha.serve(running)).state == "done"
+    assert len(alpha.tasks()) == 1
