@@ -16,7 +16,7 @@ from sqlalchemy import and_, delete, func, insert, or_, select, update
 from manager.books import row_of
 from manager.rows import OrderRow, RunRow, TaskRow
 from manager.store import Store, Transaction
-from manager.tables import orders, runs
+from manager.tables import documents, orders, runs
 from shared.documents.jws import Verified
 from shared.documents.order import OrderDocument
 from shared.errors import Overloaded
@@ -76,6 +76,7 @@ class Ledger:
                 connection.execute(insert(orders).values(account=account, **values))
             else:
                 connection.execute(update(orders).where(*place).values(values))
+            _forget_revisions(transaction, account, row.order, row.rev)
             _forget_past(transaction, account, row.owner, now)
 
         await self._store.write(run, account=account, audit=audit, size=len(order.compact) + len(sealed or b""))
@@ -210,6 +211,14 @@ def _forget_past(transaction: Transaction, account: str, owner: str, now: int) -
 def _drop(transaction: Transaction, account: str, order: str) -> None:
     for table in (runs, orders):
         transaction.connection.execute(delete(table).where(table.c.account == account, table.c.order == order))
+    _forget_revisions(transaction, account, order)
+
+
+def _forget_revisions(transaction: Transaction, account: str, order: str, before: int | None = None) -> None:
+    """The signed texts that nobody asks for any more: whoever renews all day fills no disk either. That there were such revisions stays."""
+    place = (documents.c.account == account, documents.c.kind == "order", documents.c.id == order)
+    older = () if before is None else (documents.c.rev < before,)
+    transaction.connection.execute(delete(documents).where(*place, *older))
 
 
 def _make_room(transaction: Transaction, account: str, order: str) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import select
 
 from manager import ledger as ledgers
 from manager.ledger import Ledger
 from manager.rows import RunRow, TaskRow
 from manager.store import Store
+from manager.tables import documents
 from shared.documents.jws import Verified
 from shared.documents.order import OrderDocument
 from shared.errors import Conflict, Overloaded
@@ -209,3 +211,24 @@ class LedgerContract:
         assert await ledger.prune(one.document.exp + 1) == 1
         assert [row.order for row in await ledger.of_account(A)] == [other.document.id]
         assert await ledger.runs(A, one.document.id) == [] and len(await ledger.runs(A, other.document.id)) == 1
+
+    async def test_who_renews_and_cancels_all_day_fills_no_disk(
+        self, ledger: Ledger, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ledgers, "MOST_ORDERS", 4)
+        kept = select(documents.c.id, documents.c.rev).where(documents.c.account == A, documents.c.kind == "order")
+        one = order("renewed")
+        await ledger.publish(A, one, None, NOW, [])
+        for runs in range(10):
+            one = WORLD.next(one, runs=runs + 1)
+            await ledger.publish(A, one, None, NOW, [])
+        assert await store.rows(kept) == [(one.document.id, 11)]
+        for number in range(6):
+            given = order(f"cancelled {number}")
+            await ledger.publish(A, given, None, NOW + number, [])
+            await ledger.publish(A, WORLD.next(given, deleted=True), None, NOW + number, [])
+        found = {id for id, _ in await store.rows(kept)}
+        assert found == {row.order for row in await ledger.of_account(A)} and len(found) == 3
+        # What isn't kept any more is still nobody else's, and goes on from where it was.
+        with refused(Conflict, "document_changed"):
+            await ledger.publish(A, order("cancelled 0", runs=7), None, NOW, [])
