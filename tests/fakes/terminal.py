@@ -7,6 +7,7 @@ with Terminal([...], environ) as person:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -72,8 +73,10 @@ class Terminal:
         # Before the program really reads, the signal would be noticed at the next key only: faster than people are.
         state = Path(f"/proc/{self._process.pid}/stat")
         until = time.monotonic() + PATIENCE_SECONDS
-        while state.exists() and state.read_text().rpartition(") ")[2][0] != "S" and time.monotonic() < until:
-            time.sleep(0.01)
+        # It may end meanwhile, on its own.
+        with contextlib.suppress(OSError):
+            while state.read_text().rpartition(") ")[2][0] != "S" and time.monotonic() < until:
+                time.sleep(0.01)
         os.write(self._ours, b"\x03")
 
     def leaves(self) -> int:

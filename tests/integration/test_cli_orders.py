@@ -22,7 +22,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 def ended(desk: Installation, name: str) -> dict[str, object]:
     """The last run, once it is over."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 45
     while True:
         runs = desk.data("order", "runs", name)
         if runs and runs[0]["finished"]:

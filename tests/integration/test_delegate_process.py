@@ -6,14 +6,15 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from client.ports import HeldPorts
 from delegate.configuration import PROGRAM
 from tests.fakes.authority import Authority
 from tests.fakes.delegates import keyring_file, process, world_of_today
@@ -32,9 +33,15 @@ def keyring(world: World, tmp_path: Path) -> Path:
     return keyring_file(world, tmp_path)
 
 
+@pytest.fixture
+def held() -> Iterator[HeldPorts]:
+    with HeldPorts() as ports:
+        yield ports
+
+
 async def ended(started: Process) -> tuple[int, str, str]:
     """Exit code, standard output, standard error."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         out, err = await started.communicate()
     assert started.returncode is not None
     return started.returncode, out.decode(), err.decode()
@@ -68,14 +75,16 @@ async def test_a_delegate_starts_serves_and_ends_with_zero_on_a_signal(
     assert all("dropped" not in line for line in lines)
 
 
-async def test_health_readiness_and_metrics_are_served_on_the_local_port(world: World, keyring: Path) -> None:
-    port = _free_port()
+async def test_health_readiness_and_metrics_are_served_on_the_local_port(
+    world: World, keyring: Path, held: HeldPorts
+) -> None:
+    (port,) = held.take(1)
     flags = (f"--keyring-file={keyring}", f"--health-address=127.0.0.1:{port}")
     async with FakeManager(world) as manager, process(f"--manager={manager.url}", *flags):
         link = await manager.connection()
         await until(lambda: link.session.credits)
         assert (await _get(port, "/healthz")).startswith("HTTP/1.1 200")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             while not (await _get(port, "/readyz")).startswith("HTTP/1.1 200"):
                 await asyncio.sleep(0.01)
         assert "privyseal_delegate_connected 1.0" in await _get(port, "/metrics")
@@ -193,12 +202,12 @@ async def test_a_taken_health_port_ends_the_start_with_a_remedy(world: World, ke
     assert "free that port" in err
 
 
-async def test_a_delegate_whose_manager_is_away_stays_alive_and_unready(keyring: Path) -> None:
-    port = _free_port()
+async def test_a_delegate_whose_manager_is_away_stays_alive_and_unready(keyring: Path, held: HeldPorts) -> None:
+    port, nobodys = held.take(2)
     flags = (f"--keyring-file={keyring}", f"--health-address=127.0.0.1:{port}", "--backoff-max-seconds=0.5")
-    async with process(f"--manager=http://127.0.0.1:{_free_port()}", *flags) as started:
+    async with process(f"--manager=http://127.0.0.1:{nobodys}", *flags) as started:
         assert started.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while json.loads(await started.stdout.readline())["event"] != "link.failed":
                 pass
         assert (await _get(port, "/healthz")).startswith("HTTP/1.1 200")
@@ -234,12 +243,6 @@ def test_a_delegates_core_imports_no_sdk_and_no_web_framework() -> None:
 def test_the_example_file_is_made_from_the_options() -> None:
     example = Path(__file__).parents[2] / "deploy/examples/delegate.toml"
     assert example.read_text() == PROGRAM.example()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _get(port: int, path: str) -> str:

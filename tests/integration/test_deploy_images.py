@@ -6,16 +6,16 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from client.ports import HeldPorts
 from client.program import clean_environment, command
 from tests.architecture.source import ROOT
 from tests.architecture.test_imports import SDKS, SERVERS
@@ -32,7 +32,13 @@ def there(name):
         return False
 print(*[name for name in sys.argv[1:] if there(name)])
 """
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture
+def held() -> Iterator[HeldPorts]:
+    with HeldPorts() as ports:
+        yield ports
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +175,13 @@ def privyseal(home: Path, *words: str, given: bytes = b"") -> str:
 
 
 async def test_a_value_goes_round_between_the_two_images_over_tls(
-    manager: Image, delegate: Image, tmp_path: Path
+    manager: Image, delegate: Image, tmp_path: Path, held: HeldPorts
 ) -> None:
     authority = Authority()
     key, certificate = authority.issue()
     for name, pem in (("tls.key", key), ("tls.crt", certificate), ("ca.pem", authority.certificate)):
         (tmp_path / name).write_bytes(pem)
-    http, grpc, health = (free_port() for _ in range(3))
+    http, grpc, health = held.take(3)
     served = {
         "PRIVYSEAL_MANAGER_LISTEN": f"127.0.0.1:{http}",
         "PRIVYSEAL_MANAGER_DELEGATE_LISTEN": f"127.0.0.1:{grpc}",
@@ -221,10 +227,12 @@ def found(folder: Path, url: str) -> None:
     )
 
 
-async def test_a_delegate_whose_manager_is_away_is_well_and_says_so(delegate: Image, tmp_path: Path) -> None:
-    health = free_port()
+async def test_a_delegate_whose_manager_is_away_is_well_and_says_so(
+    delegate: Image, tmp_path: Path, held: HeldPorts
+) -> None:
+    health, nobodys = held.take(2)
     settings = {
-        "PRIVYSEAL_DELEGATE_MANAGER": f"https://127.0.0.1:{free_port()}",
+        "PRIVYSEAL_DELEGATE_MANAGER": f"https://127.0.0.1:{nobodys}",
         "PRIVYSEAL_DELEGATE_KEYRING_FILE": str(keyring_file(world_of_today(), tmp_path)),
         "PRIVYSEAL_DELEGATE_HEALTH_ADDRESS": f"127.0.0.1:{health}",
     }
@@ -253,8 +261,8 @@ def test_the_health_check_asks_nobody_but_its_own_machine(words: list[str]) -> N
     assert done.stderr.startswith("usage: ")
 
 
-def test_the_health_check_says_no_where_nobody_answers() -> None:
-    done = asked(f"http://127.0.0.1:{free_port()}/healthz")
+def test_the_health_check_says_no_where_nobody_answers(held: HeldPorts) -> None:
+    done = asked(f"http://127.0.0.1:{held.take(1)[0]}/healthz")
     assert (done.returncode, done.stderr) == (1, "no answer: ConnectionRefusedError\n")
 
 
@@ -262,9 +270,3 @@ def asked(*words: str) -> subprocess.CompletedProcess[str]:
     """The health check, asked with these words."""
     script = str(ROOT / "deploy" / "healthcheck.py")
     return subprocess.run([sys.executable, "-I", script, *words], capture_output=True, text=True, check=False)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

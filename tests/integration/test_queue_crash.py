@@ -158,7 +158,7 @@ async def test_a_manager_that_is_told_to_end_ends_at_once_though_tasks_wait(runn
     task = await queued(running)
     began = time.monotonic()
     assert await running.stop() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     await running.start()
     async with serving(running):
         assert (await outcome(running, task.digest))[1].state == "done"

@@ -20,7 +20,7 @@ RULES = f"""
 path "{ENGINE}/data/*" {{ capabilities = ["create", "read", "update"] }}
 path "{ENGINE}/metadata/*" {{ capabilities = ["delete"] }}
 """
-PATIENCE = 20.0
+PATIENCE = 45.0
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ async def test_a_right_that_is_missing_causes_no_further_login(bao: OpenBao, vau
 
 
 async def test_a_token_is_renewed_before_it_ends(bao: OpenBao, vaults: VaultWorld) -> None:
-    logins = Logins(bao, token_ttl="3s", token_max_ttl="1h")
+    logins = Logins(bao, token_ttl="9s", token_max_ttl="1h")
     manager = logins.manager(vaults, renewalIntervalMinutes=60)
     await manager.check()
     (began,) = logins.living()
@@ -134,7 +134,7 @@ async def test_a_token_is_renewed_before_it_ends(bao: OpenBao, vaults: VaultWorl
 
 
 async def test_a_token_at_its_longest_life_is_followed_by_another_login(bao: OpenBao, vaults: VaultWorld) -> None:
-    logins = Logins(bao, token_ttl="2s", token_max_ttl="2s")
+    logins = Logins(bao, token_ttl="5s", token_max_ttl="5s")
     manager, secret = logins.manager(vaults, renewalIntervalMinutes=60), vaults.version()
     stored = await manager.store(secret, Plaintext(b"v"))
     (first,) = logins.living()
