@@ -6,11 +6,9 @@ are told in docs/dispatch.md.
 
 from __future__ import annotations
 
-import os
 import sys
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -22,9 +20,7 @@ pytest.register_assert_rewrite("tests.fakes.dispatch_invariants", "tests.fakes.l
 from tests.fakes import dispatch_invariants as general  # noqa: E402
 from tests.fakes import lasting_invariants as lasting  # noqa: E402
 from tests.fakes.lasting_stage import ORDER_SECONDS, LastingStage  # noqa: E402
-
-LONG = int(os.environ.get("DISPATCH_EXAMPLES", "0"))
-"""How many examples a long run makes, drawn by lot; 0 for the suite's own, which are the same in every run."""
+from tests.fakes.machines import LONG, how_long  # noqa: E402
 
 # Some fifteen seconds of a processor; on a machine that has other things to do that may be long. A long run has no end of its own.
 pytestmark = pytest.mark.timeout(0 if LONG else 300)
@@ -267,14 +263,5 @@ class Lasting(RuleBasedStateMachine):
             stage.close()
 
 
-Lasting.TestCase.settings = settings(
-    max_examples=LONG or 20,
-    stateful_step_count=40 if LONG else 30,
-    deadline=None,
-    derandomize=not LONG,
-    database=None,
-    phases=[Phase.generate] if os.environ.get("DISPATCH_RAW") else [Phase.generate, Phase.shrink],
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
+Lasting.TestCase.settings = how_long(examples=20, steps=30, long_steps=40)
 TestLasting = Lasting.TestCase

@@ -6,12 +6,10 @@ Nothing sleeps, and no clock but the steered one is read. A long run: see there.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -24,10 +22,8 @@ pytest.register_assert_rewrite("tests.fakes.dispatch_invariants")
 
 from tests.fakes import dispatch_invariants as invariants  # noqa: E402
 from tests.fakes.dispatch_stage import Stage  # noqa: E402
+from tests.fakes.machines import LONG, how_long  # noqa: E402
 from tests.fakes.rogue import Rogue  # noqa: E402
-
-LONG = int(os.environ.get("DISPATCH_EXAMPLES", "0"))
-"""How many examples a long run makes, drawn by lot; 0 for the suite's own, which are the same in every run."""
 
 # Twenty seconds of a processor; on a machine that has other things to do that may be long. A long run has no end of its own.
 pytestmark = pytest.mark.timeout(0 if LONG else 300)
@@ -334,14 +330,5 @@ class Protocol(RuleBasedStateMachine):
             stage.close()
 
 
-Protocol.TestCase.settings = settings(
-    max_examples=LONG or 60,
-    stateful_step_count=50 if LONG else 40,
-    deadline=None,
-    derandomize=not LONG,
-    database=None,
-    phases=[Phase.generate] if os.environ.get("DISPATCH_RAW") else [Phase.generate, Phase.shrink],
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
+Protocol.TestCase.settings = how_long(examples=60, steps=40, long_steps=50)
 TestProtocol = Protocol.TestCase

@@ -32,6 +32,27 @@ def told(stage: Stage) -> list[str]:
     return [run.outcomes[0].code if run.outcomes else "" for run in stage.runs]
 
 
+def one_is_under_way(stage: Stage, capacity: int = 1) -> None:
+    """With `alpha`, and it doesn't end."""
+    stage.start_delegate("alpha", capacity, ("eu",))
+    stage.gate.is_shut = True
+    stage.submit("check", **EU)
+
+
+def sever(stage: Stage) -> None:
+    """The first delegate's line breaks."""
+    line = stage.line(0)
+    assert line is not None
+    line.sever()
+
+
+def it_is_told_and_began_once(stage: Stage) -> None:
+    stage.gate.open()
+    stage.advance(1.0)
+    assert told(stage) == ["ok"]
+    assert stage.gate.begun["check", ""] == 1
+
+
 def test_a_delegate_with_a_new_certificate_gets_what_waited_for_one_like_it(stage: Stage) -> None:
     stage.start_delegate("alpha", 1, ("eu",))
     stage.gate.is_shut = True
@@ -70,43 +91,25 @@ def test_who_gives_up_a_task_waits_for_no_delegate_that_does_not_read(stage: Sta
 
 
 def test_a_delegate_whose_line_broke_goes_on_with_its_task_where_nobody_else_could(stage: Stage) -> None:
-    stage.start_delegate("alpha", 1, ("eu",))
-    stage.gate.is_shut = True
-    stage.submit("check", **EU)
-    line = stage.line(0)
-    assert line is not None
-    line.sever()
+    one_is_under_way(stage)
+    sever(stage)
     stage.advance(3.0)
-    stage.gate.open()
-    stage.advance(1.0)
-    assert told(stage) == ["ok"]
-    assert stage.gate.begun["check", ""] == 1
+    it_is_told_and_began_once(stage)
 
 
 def test_a_lost_task_waits_for_who_is_back_and_busy(stage: Stage) -> None:
-    stage.start_delegate("alpha", 1, ("eu",))
-    stage.gate.is_shut = True
-    stage.submit("check", **EU)
-    line = stage.line(0)
-    assert line is not None
-    line.sever()
+    one_is_under_way(stage)
+    sever(stage)
     # It is back soon; what it has begun still takes its only place.
     stage.advance(9.0)
     assert told(stage) == [""]
-    stage.gate.open()
-    stage.advance(1.0)
-    assert told(stage) == ["ok"]
-    assert stage.gate.begun["check", ""] == 1
+    it_is_told_and_began_once(stage)
 
 
 def test_another_delegate_takes_what_one_lost_by_a_broken_line(stage: Stage) -> None:
-    stage.start_delegate("alpha", 1, ("eu",))
-    stage.gate.is_shut = True
-    stage.submit("check", **EU)
+    one_is_under_way(stage)
     stage.start_delegate("beta", 1, ("eu",))
-    line = stage.line(0)
-    assert line is not None
-    line.sever()
+    sever(stage)
     stage.loop.settle()
     assert stage.manager.dispatcher.given[0].name == "beta-1"
     stage.gate.open()
@@ -115,12 +118,8 @@ def test_another_delegate_takes_what_one_lost_by_a_broken_line(stage: Stage) -> 
 
 
 def test_a_line_that_always_breaks_costs_three_attempts(stage: Stage) -> None:
-    stage.start_delegate("alpha", 3, ("eu",))
-    stage.gate.is_shut = True
-    stage.submit("check", **EU)
+    one_is_under_way(stage, capacity=3)
     for _ in range(3):
-        line = stage.line(0)
-        assert line is not None
-        line.sever()
+        sever(stage)
         stage.advance(3.0)
     assert told(stage) == ["delegate_lost"]

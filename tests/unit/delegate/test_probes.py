@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from delegate.probes import MOST_A_MINUTE, MOST_PENDING
+from shared.documents.connector import ConnectorDocument
+from shared.documents.jws import Verified
 from shared.documents.usage import Usage
 from shared.errors import Denied
 from shared.trust.warrant import warrant
 from tests.fakes.checking import DONE, Scene
+from tests.fakes.manager import until
 from tests.fakes.world import World
 
 POLICIES = [
@@ -32,12 +35,6 @@ async def listening(scene: Scene) -> AsyncIterator[None]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not happened():
-            await asyncio.sleep(0.001)
 
 
 async def answered(scene: Scene, *digests: str) -> list[str]:
@@ -67,12 +64,17 @@ async def test_a_connector_of_which_no_secret_manager_can_be_made_here_has_faile
     assert await answered(scene, scene.connector(type="Unknown").digest) == ["not_ready"]
 
 
+def needing_a_secret(scene: Scene) -> Verified[ConnectorDocument]:
+    """A connector whose credentials are a secret's value."""
+    scene.world.store(scene.world.secret("key"), b"credential")
+    one = scene.world.connector_with("one", ["account.key"], type="Probed")
+    scene.learn()
+    return one
+
+
 async def test_what_a_task_has_used_is_tested_with_the_credentials_that_it_brought() -> None:
     scene = Scene()
-    world = scene.world
-    world.store(world.secret("key"), b"credential")
-    one = world.connector_with("one", ["account.key"], type="Probed")
-    scene.learn()
+    one = needing_a_secret(scene)
     assert await answered(scene, one.digest) == [], "nothing but a task brings credentials"
     await scene.use(one)
     assert await answered(scene, one.digest) == ["ok"]
@@ -83,12 +85,9 @@ async def test_what_a_task_has_used_is_tested_with_the_credentials_that_it_broug
 
 async def test_a_new_revision_that_names_a_secret_waits_for_its_task() -> None:
     scene = Scene()
-    world = scene.world
-    world.store(world.secret("key"), b"credential")
-    one = world.connector_with("one", ["account.key"], type="Probed")
-    scene.learn()
+    one = needing_a_secret(scene)
     await scene.use(one)
-    two = world.revise(one, name="renamed")
+    two = scene.world.revise(one, name="renamed")
     scene.learn()
     assert await answered(scene, two.digest, one.digest) == []
     assert scene.probe.tried == []
