@@ -193,6 +193,13 @@ async def _delegates(client: Client) -> list[Finding]:
         else:
             found.append(Finding("ok", subject, f"{len(certified)} connected"))
         for one in mine:
+            seconds = one.get("clock")
+            if isinstance(seconds, int) and abs(seconds) > SKEW_SECONDS:
+                detail = f"the clock of {one.get('name')} is {seconds:+d} seconds from the manager's"
+                remedy = (
+                    "set its machine's clock (NTP), or the manager's where all differ: it is the last choice until then"
+                )
+                found.append(Finding("warn", subject, detail, remedy))
             if one["certified"] != "yes":
                 detail = f"{one.get('name')} isn't certified by the keyring ({one['certified']})"
                 found.append(Finding("warn", subject, detail, "don't trust it; answers of it are refused"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import Protocol
 
@@ -237,7 +237,7 @@ class Link:
         self._replenish(stream)
 
     def _heartbeat(self) -> Heartbeat:
-        return self._load.heartbeat(self._runner.executing)
+        return replace(self._load.heartbeat(self._runner.executing), now=self._clock.now())
 
     def _closed(self) -> None:
         if self._stream is not None:

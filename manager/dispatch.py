@@ -24,7 +24,8 @@ from manager.outputs import Outputs
 from manager.pace import Pace
 from manager.probes import Probes
 from manager.prospects import Prospects, wanted_by
-from manager.routing import Candidate, Wanted, explain, fits
+from manager.routing import CLOCK_WRONG, Candidate, Wanted, explain, fits
+from manager.timekeeping import Timekeeping
 from manager.waiting import MOST_WAITING, NoPlace, Waiting, is_full
 from shared.canonical import digest
 from shared.documents.answer import AnswerDocument
@@ -75,6 +76,7 @@ class Dispatcher:
         self._waiting = Waiting(most_waiting)
         self.prospects = Prospects(fleet, self.probes, self._waiting, grace_seconds, self._take, self._no_delegate)
         self.probes.mended, self.probes.failed = self.offer, self.prospects.failed
+        self.clocks = Timekeeping(fleet, clock, self.offer, self.prospects.narrowed)
         self._bytes: dict[str, int] = {}
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self.offered: Callable[[str], None] = _nobody
@@ -163,13 +165,18 @@ class Dispatcher:
                 assignment.trail.note(self._clock.now(), "needs", delegate.kid, delegate.name)
                 continue
             answer = self._read(assignment, reply)
-            self.probes.answered(delegate, assignment.wanted, assignment.documents, answer.code)
-            others = answer.code in RETRYABLE_CODES and self._could_other(assignment)
-            assignment.life = assignment.life.answered(answer.code, others=others)
-            if assignment.life.state in FINAL:
+            if is_off := self.clocks.is_at_fault(delegate, answer):
+                code = CLOCK_WRONG
+            else:
+                code = answer.code
+                self.probes.answered(delegate, assignment.wanted, assignment.documents, code)
+            others = (is_off or code in RETRYABLE_CODES) and self._could_other(assignment)
+            life = assignment.life.answered("not_ready" if is_off else code, others=others)
+            assignment.life = replace(life, code=answer.code)
+            if life.state in FINAL:
                 return reply, answer
             assignment.tried.add(delegate.kid)
-            assignment.trail.note(self._clock.now(), "answered", delegate.kid, delegate.name, answer.code)
+            assignment.trail.note(self._clock.now(), "answered", delegate.kid, delegate.name, code)
             self._metrics.redispatched.labels("answer").inc()
 
     def _record_loss(self, assignment: Assignment, delegate: Delegate) -> None:

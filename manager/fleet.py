@@ -8,15 +8,17 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
+from math import inf
 
 from manager.probed import Probed
-from manager.routing import MOST_TOLD, Candidate, Wanted, why
+from manager.routing import CLOCK_WRONG, MOST_TOLD, Candidate, Wanted, why
 from manager.selection import Selection
 from manager.trail import PassedOver, passed_over
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified
 from shared.messages import FromManager
 from shared.session import Phase, Session
+from shared.trust.authority import SKEW_SECONDS
 from shared.trust.group import NO_GROUPS, Groups, tags_of
 
 REMEMBERED_SECONDS = 3_600
@@ -54,6 +56,10 @@ class Delegate:
     owed: list[str] = field(default_factory=list)
     probed: dict[str, Probed] = field(default_factory=dict)
     """What came of its tests of connectors, by their documents' digests; of those that still count, as `manager.probes` says."""
+    clock: int | None = None
+    """By how many seconds its clock was ahead of the manager's when it last said so; None for one that doesn't."""
+    clock_told: float = -inf
+    """When the log last heard of that, by the manager's monotonic clock."""
     online: bool = True
     checks: int = 0
     checks_since: float = 0.0
@@ -79,6 +85,11 @@ class Delegate:
     def load(self) -> float:
         """Executing tasks over capacity."""
         return self.executing / max(1, self.capacity)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether its clock differs by more than anybody tolerates."""
+        return abs(self.clock or 0) > SKEW_SECONDS
 
     async def tell(self, message: FromManager, seconds: float = TELL_SECONDS) -> None:
         """Sends it; cuts the stream where it isn't taken in time."""
@@ -111,6 +122,7 @@ class Delegate:
             group=self.group,
             probed=self.probed,
             now=now,
+            clock=self.clock or 0,
         )
 
 
@@ -202,13 +214,19 @@ class Fleet:
         if self.find(delegate.account, delegate.kid) is delegate:
             self._selections[delegate.account].mark(delegate.kid, connector, probed is not None and probed.has_failed)
 
+    def clock(self, delegate: Delegate, seconds: int) -> None:
+        """By how many seconds its clock is ahead."""
+        was, delegate.clock = delegate.is_off, seconds
+        if was != delegate.is_off and self.find(delegate.account, delegate.kid) is delegate:
+            self._selections[delegate.account].mark(delegate.kid, CLOCK_WRONG, delegate.is_off)
+
     def doubted(self, account: str, wanted: Wanted, most: int) -> list[Delegate]:
-        """Whom failed tests alone keep from it, at most so many, where at most one other is left; else nobody."""
+        """Whom failed tests and clocks alone keep from it, at most so many, where at most one other is left; else nobody."""
         selection = self._selections.get(account)
         return [self._online[account][one] for one in selection.doubted(wanted, most)] if selection is not None else []
 
     def has_sound(self, account: str, wanted: Wanted) -> bool:
-        """Whether somebody may have it, now or when he is less busy, against whom no failed test speaks."""
+        """Whether somebody may have it, now or when he is less busy, against whom neither a failed test nor his clock speaks."""
         selection = self._selections.get(account)
         return selection is not None and selection.has_sound(wanted)
 

@@ -33,6 +33,12 @@ class ManagerMetrics(Figures):
         self.over_limit = self.gauge(
             "delegates_over_limit", "those of them that take no new tasks because of their load", "resource"
         )
+        self.asked(
+            "delegates_clock_wrong",
+            "gauge",
+            "those whose clock differs from the manager's by more than two minutes",
+            alarm="above 0",
+        )
         self.opened = self.counter("streams_opened_total", "streams of delegates that were welcomed")
         self.closed = self.counter(
             "streams_closed_total", "welcomed streams that have ended", alarm="a lasting rate: delegates come and go"

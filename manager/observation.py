@@ -44,6 +44,7 @@ def observe(
     metrics.answer("books_hits_total", lambda: books.hits)
     metrics.answer("books_misses_total", lambda: books.misses)
     metrics.answer("delegates_draining", lambda: sum(one.session.phase is Phase.DRAINING for one in fleet))
+    metrics.answer("delegates_clock_wrong", lambda: sum(one.is_off for one in fleet))
     metrics.answer("tasks_waiting", lambda: dispatcher.waiting)
     metrics.answer("tasks_queued", lambda: queue.depth)
     metrics.answer("tasks_queued_oldest_seconds", queue.oldest_seconds)

@@ -114,5 +114,5 @@ class Prospects:
         assignment.is_forgiving = True
         chosen = self._fleet.choose(assignment.account, wanted_by(assignment), assignment.id)
         if chosen is not None:
-            why = f"no delegate's test passes: {self._fleet.why(chosen)}"
+            why = f"no delegate's test passes, or none has the right clock: {self._fleet.why(chosen)}"
             seat.set_result(self._seat(assignment, chosen, why))

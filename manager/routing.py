@@ -17,6 +17,7 @@ from shared.documents.task import EXEC
 from shared.messages import Use
 from shared.names import Scope
 from shared.selectors import missing
+from shared.trust.authority import SKEW_SECONDS
 
 
 class Reason(NamedTuple):
@@ -31,7 +32,11 @@ MOST_LISTED = 8
 
 BUSY = "busy"
 PROBE_FAILED = "probe_failed"
-PASSING = frozenset({BUSY, "over_cpu", "over_memory", PROBE_FAILED})
+CLOCK_WRONG = "clock_wrong"
+DOUBTS = frozenset({PROBE_FAILED, CLOCK_WRONG})
+"""The reasons for which a delegate is only the last choice: where nobody else could, its signed answer says what is wrong."""
+
+PASSING = frozenset({BUSY, "over_cpu", "over_memory"}) | DOUBTS
 """The reasons that pass by themselves: a task may wait for such a delegate."""
 
 
@@ -41,7 +46,8 @@ class Candidate:
 
     One over its limit of `cpu` or `memory` isn't `free`. `scopes` are those that its own policy takes, all where there are none.
     `group` is its group's name, empty for none, whose tags are among `tags`. `probed` are its tests that still count, by the
-    digests of the connectors' documents, and `now` the time by which they are told.
+    digests of the connectors' documents, and `now` the time by which they are told. `clock` is by how many seconds its clock is
+    ahead of the manager's (behind: negative); 0 where it doesn't say.
     """
 
     delegate: str
@@ -64,6 +70,12 @@ class Candidate:
     group: str = ""
     probed: Mapping[str, Probed] = field(default_factory=dict)
     now: int = 0
+    clock: int = 0
+
+    @property
+    def is_off(self) -> bool:
+        """Whether its clock differs by more than anybody tolerates."""
+        return abs(self.clock) > SKEW_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ class Wanted:
     """What a task needs of its delegate. `to` is the one that it names; `tried` failed it already.
 
     `conditions` must all hold for its tags; `scopes` are where what the task is about lives. `connectors` are those in use, by
-    their documents' digests; where it is `forgiving`, failed tests of them speak against nobody.
+    their documents' digests; where it is `forgiving`, failed tests of them speak against nobody, nor do clocks.
     """
 
     keyring: str
@@ -107,7 +119,7 @@ def fits(candidate: Candidate, wanted: Wanted) -> bool:
         and candidate.delegate not in wanted.tried
         and all(one.holds(candidate.tags) for one in wanted.conditions)
         and takes(candidate.scopes, wanted.scopes)
-        and (wanted.forgiving or not failures(candidate.probed, wanted.connectors))
+        and (wanted.forgiving or not (candidate.is_off or failures(candidate.probed, wanted.connectors)))
     )
 
 
@@ -153,6 +165,9 @@ def reasons(candidate: Candidate, wanted: Wanted) -> list[Reason]:
         found.append(Reason("tried", "it has tried this task and failed"))
     if not wanted.forgiving and (failed := failures(candidate.probed, wanted.connectors)):
         found.append(Reason(PROBE_FAILED, told(failed, candidate.now)))
+    if not wanted.forgiving and candidate.is_off:
+        way = "ahead of" if candidate.clock > 0 else "behind"
+        found.append(Reason(CLOCK_WRONG, f"its clock is {abs(candidate.clock)} seconds {way} the manager's"))
     if candidate.draining:
         found.append(Reason("draining", "it is shutting down and takes no new tasks"))
     elif candidate.online and not candidate.free:
@@ -203,6 +218,7 @@ RULES = {
     "kind": ("kind_unknown",),
     "untried": ("tried",),
     "probe": (PROBE_FAILED,),
+    "clock": (CLOCK_WRONG,),
     "staying": ("draining",),
     "cpu": ("over_cpu",),
     "memory": ("over_memory",),
@@ -262,6 +278,8 @@ def _passed(rule: str, candidate: Candidate, wanted: Wanted) -> str:
             return "it hasn't tried this task"
         case "probe":
             return passed(candidate.probed, wanted.connectors, candidate.now)
+        case "clock":
+            return f"no more than {abs(candidate.clock)} seconds are known by which its clock differs"
         case "staying":
             return "it isn't shutting down"
         case "room":
@@ -307,6 +325,8 @@ def remedy(code: str, candidate: Candidate, wanted: Wanted) -> str:
             return "nothing for this task; ask again"
         case "probe_failed":
             return "mend what it logs in with, or its way there; it tests again when hardly another is left, or: privyseal connector test"
+        case "clock_wrong":
+            return "set its machine's clock (NTP), or the manager's where all differ; it is asked again as soon as it is right"
         case "draining":
             return "wait until it has started again, or start another"
         case "busy":

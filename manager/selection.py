@@ -11,11 +11,11 @@ Promises the very choice of whoever would apply `routing.reasons` to each and ta
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from functools import reduce
 from operator import and_, or_
 
-from manager.routing import BUSY, PROBE_FAILED, Candidate, Standing, Wanted, takes
+from manager.routing import BUSY, CLOCK_WRONG, PROBE_FAILED, Candidate, Standing, Wanted, takes
 from shared.condition import All, Any, Condition, Not, Tag
 from shared.documents.task import EXEC
 
@@ -73,7 +73,7 @@ class Selection:
         self._fresh = _Crowd()
         self._everybody = _Crowd()
         self._failed: dict[str, _Crowd] = {}
-        """Whose test of a connector's revision failed, by its digest."""
+        """Whose test of a connector's revision failed, by its digest; and by `CLOCK_WRONG` whose clock is, which no task goes without."""
         self._owned: set[tuple[str, ...]] = set()
         """What somebody's policy takes: few, as a rule one or two."""
         self._last = 0, 0
@@ -109,6 +109,7 @@ class Selection:
         member.traits = traits
         for connector, one in candidate.probed.items():
             self.mark(candidate.delegate, connector, one.has_failed)
+        self.mark(candidate.delegate, CLOCK_WRONG, candidate.is_off)
         self._owned.add(candidate.scopes)
         is_open = candidate.online and not candidate.draining
         self.report(candidate.delegate, is_open, candidate.load if candidate.free else None)
@@ -133,7 +134,7 @@ class Selection:
         member.load = load
 
     def mark(self, delegate: str, connector: str, has_failed: bool) -> None:
-        """Whether its test of that revision failed, and still counts. Nobody known: nothing happens."""
+        """Whether its test of that revision failed, and still counts, or its clock is wrong. Nobody known: nothing happens."""
         member, crowd = self._members.get(delegate), self._failed.get(connector)
         if member is None or has_failed == (crowd is not None and crowd in member.crowds):
             return
@@ -189,15 +190,15 @@ class Selection:
         return bool(self._fitting(wanted, forgiving=True) & self._open.places())
 
     def has_sound(self, wanted: Wanted) -> bool:
-        """Whether somebody may have it, now or as soon as he is less busy, against whom no failed test speaks."""
+        """Whether somebody may have it, now or as soon as he is less busy, against whom neither a failed test nor his clock speaks."""
         return bool(self._fitting(wanted) & self._open.places())
 
     def doubted(self, wanted: Wanted, most: int) -> list[str]:
-        """Those against whom failed tests alone speak, at most so many, where at most one other is left; else nobody."""
-        if wanted.forgiving or self._failed.keys().isdisjoint(wanted.connectors):
+        """Those against whom failed tests and clocks alone speak, at most so many, where at most one other is left; else nobody."""
+        if wanted.forgiving or self._failed.keys().isdisjoint({CLOCK_WRONG, *wanted.connectors}):
             return []
         fitting = self._fitting(wanted, forgiving=True) & self._open.places()
-        doubted = fitting & self._failing(wanted)
+        doubted = fitting & self._failing({CLOCK_WRONG, *wanted.connectors})
         if (fitting ^ doubted).bit_count() > 1:
             return []
         found: list[str] = []
@@ -231,7 +232,8 @@ class Selection:
             "exec_off": all_ - self._all("kind", wanted.kinds & {EXEC}, everybody),
             "kind_unknown": all_ - self._all("kind", kinds, everybody),
             "tried": sum(one in self._members for one in wanted.tried),
-            PROBE_FAILED: 0 if wanted.forgiving else self._failing(wanted).bit_count(),
+            PROBE_FAILED: 0 if wanted.forgiving else self._failing(wanted.connectors).bit_count(),
+            CLOCK_WRONG: 0 if wanted.forgiving else self._failing({CLOCK_WRONG}).bit_count(),
             "draining": all_ - len(self._open.members),
             BUSY: len(self._open.members) - free,
         }
@@ -268,12 +270,12 @@ class Selection:
         for delegate in wanted.tried:
             fitting ^= fitting & self._bit(delegate)
         if fitting and self._failed and not (forgiving or wanted.forgiving):
-            fitting ^= fitting & self._failing(wanted)
+            fitting ^= fitting & self._failing({CLOCK_WRONG, *wanted.connectors})
         return fitting
 
-    def _failing(self, wanted: Wanted) -> int:
-        """The places of those whose test of a connector in use failed."""
-        return reduce(or_, (self._among(self._failed.get(one)) for one in wanted.connectors), 0)
+    def _failing(self, names: Collection[str]) -> int:
+        """The places of those whose test of one of these connectors failed, or whose clock is wrong."""
+        return reduce(or_, (self._among(self._failed.get(one)) for one in names), 0)
 
     def _holding(self, condition: Condition) -> int:
         """The places of those for whose tags it holds."""

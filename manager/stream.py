@@ -252,6 +252,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 case NewCertificate():
                     await self._renew(delegate, message.certificate)
                 case Heartbeat():
+                    self._dispatcher.clocks.told(delegate, message.now)
                     self._weigh(delegate, message)
                 case Drain():
                     self._dispatcher.prospects.narrowed(delegate.account, ends=False)

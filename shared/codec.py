@@ -134,7 +134,7 @@ def delegate_messages(message: FromDelegate, stream: int) -> Iterator[pb.FromDel
 def _write_heartbeat(wire: pb.Heartbeat, message: Heartbeat) -> None:
     # An empty one is a member that is there all the same.
     wire.SetInParent()
-    wire.executing = message.executing
+    wire.executing, wire.now = message.executing, message.now
     for use, member in ((message.cpu, wire.cpu), (message.memory, wire.memory)):
         if use is not None:
             member.SetInParent()
@@ -146,6 +146,7 @@ def _heartbeat(wire: pb.Heartbeat) -> Heartbeat:
         wire.executing,
         _use(wire.cpu) if wire.HasField("cpu") else None,
         _use(wire.memory) if wire.HasField("memory") else None,
+        wire.now,
     )
 
 

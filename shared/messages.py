@@ -48,11 +48,15 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Either: still here; a delegate says how many tasks it executes and what it uses, None for what isn't measured."""
+    """Either: still here; a delegate says how many tasks it executes and what it uses, None for what isn't measured.
+
+    `now` is the time by its clock, 0 where it doesn't say.
+    """
 
     executing: int = 0
     cpu: Use | None = None
     memory: Use | None = None
+    now: int = 0
 
     @property
     def is_over(self) -> bool:

@@ -36,6 +36,7 @@ def list_(context: click.Context, search: str, selectors: tuple[str, ...]) -> No
         {
             **one,
             "load": load_of(one),
+            "clock": clock_of(one),
             "seen": moment(one.get("last_seen")),
             "connected": moment(one.get("connected_at")),
         }
@@ -51,6 +52,7 @@ def list_(context: click.Context, search: str, selectors: tuple[str, ...]) -> No
             ("KEYRING", "keyring"),
             ("GENERATIONS", "generations"),
             ("LOAD", "load"),
+            ("CLOCK", "clock"),
             ("LAST SEEN", "seen"),
             ("VERSION", "version"),
             ("ID", "delegate"),
@@ -69,7 +71,13 @@ def get(context: click.Context, id: str) -> None:
     """Show one delegate, by its name or its id: its load, its limits, and why it takes no tasks if it doesn't."""
     run = session(context)
     one = run.run(lambda client: client.views.delegate(id))
-    run.out.record({**one, "load": load_of(one)})
+    run.out.record({**one, "load": load_of(one), "clock": clock_of(one)})
+
+
+def clock_of(one: Mapping[str, Any]) -> str:
+    """By how many seconds its clock is ahead of the manager's, where it says so."""
+    seconds = one.get("clock")
+    return f"{seconds:+d} s" if isinstance(seconds, int) else ""
 
 
 def load_of(one: Mapping[str, Any]) -> str:

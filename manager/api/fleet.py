@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from manager.api.endpoint import Endpoint, answer, authenticated, read
-from manager.routing import PASSING, PROBE_FAILED, Wanted, explain, reasons
+from manager.routing import DOUBTS, PASSING, Wanted, explain, reasons
 from shared.condition import LONGEST, canonical, parsed
 from shared.documents.fields import Digest, Identifier, Number, ScopeText
 from shared.documents.jws import Verified
@@ -37,7 +37,8 @@ class DelegateRow(msgspec.Struct):
     """One delegate; `state` is connected, draining or disconnected, `delegate` the thumbprint of its identity.
 
     `tags` are those that it owns by its certificate and by its `group`, empty for none. `cpu` and `memory` are null where it
-    measures neither or is gone.
+    measures neither or is gone. `clock` is by how many seconds its clock is ahead of the manager's (behind: negative), null where it
+    doesn't say or is gone.
     """
 
     delegate: str
@@ -56,6 +57,7 @@ class DelegateRow(msgspec.Struct):
     cpu: UseRow | None
     memory: UseRow | None
     group: str = ""
+    clock: int | None = None
 
 
 class DelegateList(msgspec.Struct):
@@ -136,6 +138,7 @@ async def listing(request: Request) -> Response:
                 _use(one.session.heartbeat.cpu if one.online else None),
                 _use(one.session.heartbeat.memory if one.online else None),
                 one.group,
+                one.clock if one.online else None,
             )  # fmt: skip
         )
     return answer(DelegateList(rows))
@@ -161,8 +164,8 @@ async def plan(request: Request) -> Response:
     candidates = parts.fleet.candidates(book.id, parts.clock.now())
     codes = {one.delegate: {reason.code for reason in reasons(one, wanted)} for one in candidates}
     able = [one for one in candidates if codes[one.delegate] <= PASSING]
-    # Who failed a test is for when there is nobody else: he tests again before he has a task.
-    sound = [one for one in able if PROBE_FAILED not in codes[one.delegate]]
+    # Who failed a test is for when there is nobody else: he tests again before he has a task. So is whose clock is wrong.
+    sound = [one for one in able if not codes[one.delegate] & DOUBTS]
     able = sound or able
     able.sort(key=lambda one: (not one.free, one.load, one.order))
     certificates: dict[str, Verified[Any]] = {one.kid: one.certificate for one in parts.fleet.online(book.id)}

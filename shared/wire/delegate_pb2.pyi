@@ -89,14 +89,16 @@ class Welcome(_message.Message):
     def __init__(self, heartbeat_ms: _Optional[int] = ..., silence_ms: _Optional[int] = ..., now: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("executing", "cpu", "memory")
+    __slots__ = ("executing", "cpu", "memory", "now")
     EXECUTING_FIELD_NUMBER: _ClassVar[int]
     CPU_FIELD_NUMBER: _ClassVar[int]
     MEMORY_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
     executing: int
     cpu: Use
     memory: Use
-    def __init__(self, executing: _Optional[int] = ..., cpu: _Optional[_Union[Use, _Mapping]] = ..., memory: _Optional[_Union[Use, _Mapping]] = ...) -> None: ...
+    now: int
+    def __init__(self, executing: _Optional[int] = ..., cpu: _Optional[_Union[Use, _Mapping]] = ..., memory: _Optional[_Union[Use, _Mapping]] = ..., now: _Optional[int] = ...) -> None: ...
 
 class Use(_message.Message):
     __slots__ = ("percent", "limit_percent", "over")

@@ -89,7 +89,7 @@ class Simulated:
     def answer(self, code: Code = "ok", sealed: bytes = b"", at: int = -1) -> None:
         """That task has ended so."""
         task, world = self.tasks()[at], self._desk.world
-        document = AnswerDocument(v=1, acct=world.id, task=task.id, code=code, iat=world.now)
+        document = AnswerDocument(v=1, acct=world.id, task=task.id, code=code, iat=self._desk.clock.now())
         self.reply(Result(task.id, task.attempt, self.identity.sign_document(document), sealed))
 
     async def serve(self, running: Awaitable[T], code: Code = "ok") -> T:

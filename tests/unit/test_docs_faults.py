@@ -29,7 +29,7 @@ def test_each_fault_says_what_happens_what_to_do_and_which_test_holds_it() -> No
 
 
 def test_each_test_of_the_fault_suite_that_breaks_something_stands_in_the_table() -> None:
-    files = ("network", "silence", "clocks", "store", "store_silent", "delegates")
+    files = ("network", "silence", "clocks", "clocks_fleet", "store", "store_silent", "delegates")
     for name in files:
         assert f"tests/integration/test_faults_{name}.py::" in SECTION, name
 

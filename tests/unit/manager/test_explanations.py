@@ -49,6 +49,7 @@ FAILING = {
         replace(IDLE, probed={"revision": Probed("vault", "denied", 100, 400)}, now=112),
         replace(TASK, connectors=frozenset({"revision"})),
     ),
+    "clock_wrong": (replace(IDLE, clock=-3_600), TASK),
     "draining": (replace(IDLE, draining=True), TASK),
     "over_cpu": (replace(IDLE, free=False, cpu=Use(93, 80, True)), TASK),
     "over_memory": (replace(IDLE, free=False, memory=Use(93, 80, True)), TASK),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from manager.probed import Probed
-from manager.routing import Candidate, Wanted, fits, reasons
+from manager.routing import CLOCK_WRONG, Candidate, Wanted, fits, reasons
 from manager.selection import FEW, STEPS, Selection
 from shared.condition import parsed
 from shared.documents.task import EXEC
@@ -118,6 +118,13 @@ class Fleets(RuleBasedStateMachine):
             self.candidates[id] = replace(self.candidates[id], probed=probed)
         self.selection.mark(id, revision, code == "denied")
 
+    @rule(id=ids, seconds=st.sampled_from([0, 120, -120, 121, -121, 3_600]))
+    def clock(self, id: str, seconds: int) -> None:
+        """By how much its clock differs; two minutes are tolerated."""
+        if id in self.candidates:
+            self.candidates[id] = replace(self.candidates[id], clock=seconds)
+        self.selection.mark(id, CLOCK_WRONG, abs(seconds) > 120)
+
     @rule(id=ids)
     def leave(self, id: str) -> None:
         self.candidates.pop(id, None)
@@ -166,6 +173,8 @@ class Fleets(RuleBasedStateMachine):
             for one in everybody
             if not wanted.forgiving
         )
+        off = 0 if wanted.forgiving else sum(one.is_off for one in everybody)
+        assert self.selection.tally(wanted).get(CLOCK_WRONG, 0) == off
 
     @invariant()
     def everybody_is_known(self) -> None:

@@ -64,6 +64,7 @@ OF_MANAGER: Sequence[FromManager] = (
 OF_DELEGATE: Sequence[FromDelegate] = (
     Hello("certificate", b"proof", "https://m", "1.0", ("Local", "Vault"), (1, 2), 64),
     Heartbeat(3),
+    Heartbeat(1, now=1_790_000_000),
     Heartbeat(0, Use(0, 0, False), None),
     Heartbeat(2, Use(93, 80, True), Use(41, 70, False)),
     Credit(5),
