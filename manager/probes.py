@@ -2,7 +2,8 @@
 
 Promises: a failed test keeps its delegate from the tasks that go through that very revision of the connector, for a while and no
 longer than until a new revision, a new value of a secret that it names, or a test that passes; and it never is the last word: where
-hardly another delegate is left, those that failed are asked to test at once, and a task waits for them a few seconds at most.
+hardly another delegate is left, those that failed are asked to test at once, less and less often while they fail, and a task waits for
+them a few seconds at most.
 Memory only. Must not judge what a delegate says, which `manager.checks` has done: one that lies keeps tasks from itself, or has them.
 """
 
@@ -41,7 +42,8 @@ WAIT_SECONDS = 10.0
 """How long a task waits for the tests of those who failed, and they may take to answer."""
 
 FRESH_SECONDS = 5
-"""A test that is no older isn't made again: delegates wouldn't."""
+"""A test that is no older isn't made again: delegates wouldn't. One that failed again, while somebody else is sound, not for twice as
+long as the time before, up to a failure's lifetime."""
 
 MOST_ASKED = 16
 """Delegates that are asked to test at once, for one task or one new revision: the provider hears of all of them."""
@@ -71,10 +73,14 @@ class _Round:
 
 @dataclass(slots=True)
 class _Result:
-    """A test that counts; `held` are those of its delegate, connected or not."""
+    """A test that counts; `held` are those of its delegate, connected or not.
+
+    While another delegate is sound it isn't made again for `pause` seconds.
+    """
 
     probed: Probed
     held: dict[str, Probed] = field(default_factory=dict)
+    pause: float = FRESH_SECONDS
 
 
 class Probes:
@@ -120,10 +126,12 @@ class Probes:
         seconds = self._seconds[code != "ok"]
         probed = Probed(connector.identifier, code, now, now + int(seconds), connector.id)
         before = self._revisions.get((delegate.account, connector.id), {}).get(delegate.kid)
+        last = self._results.get(name)
+        pause = last.pause if last is not None and probed.has_failed else FRESH_SECONDS
         doubted = self._drop((*name[:2], before)) if before is not None else None
         if seconds > 0:
             self._named.put(delegate.account, connector, digest)
-            self._keep(delegate, name, probed, self._clock.monotonic() + seconds)
+            self._keep(delegate, name, probed, self._clock.monotonic() + seconds, pause)
         for one in self._rounds.pop(name, ()):
             one.awaited.discard(name)
             if not one.awaited:
@@ -178,12 +186,15 @@ class Probes:
         `over` is called soon: when all have, or in `WAIT_SECONDS`. Who doesn't answer by then is taken for one that wasn't tested.
         """
         doubted = self._fleet.doubted(account, wanted, MOST_ASKED)
+        has_sound = bool(doubted) and self._fleet.has_sound(account, wanted)
         awaited: set[_Name] = set()
         for delegate in doubted:
             stale = [
                 digest
                 for digest in wanted.connectors
-                if (one := delegate.probed.get(digest)) is not None and one.has_failed and not self._is_fresh(one)
+                if (one := delegate.probed.get(digest)) is not None
+                and one.has_failed
+                and (self._is_due((account, delegate.kid, digest)) if has_sound else not self._is_fresh(one))
             ]
             awaited |= self._ask(delegate, stale, documents, "scarce")
         if doubted and over is not None:
@@ -252,6 +263,16 @@ class Probes:
             one.limit.cancel()
         one.over()
 
+    def _is_due(self, name: _Name) -> bool:
+        """Whether a failed test is being made again, or is to be, with twice the pause before the next one."""
+        one = self._results[name]
+        if name in self._asked:
+            return True
+        if 0 <= self._clock.now() - one.probed.at < one.pause:
+            return False
+        one.pause = min(2 * one.pause, self._seconds[True])
+        return True
+
     def _is_fresh(self, one: Probed) -> bool:
         return 0 <= self._clock.now() - one.at < FRESH_SECONDS
 
@@ -266,9 +287,9 @@ class Probes:
 
     # What is remembered.
 
-    def _keep(self, delegate: Delegate, name: _Name, probed: Probed, until: float) -> None:
+    def _keep(self, delegate: Delegate, name: _Name, probed: Probed, until: float, pause: float) -> None:
         account, kid, digest = name
-        self._results[name] = _Result(probed, delegate.probed)
+        self._results[name] = _Result(probed, delegate.probed, pause)
         self._revisions.setdefault((account, probed.id), {})[kid] = digest
         self._fleet.mark(delegate, digest, probed)
         self._lapses.set(account, name, until)
