@@ -34,7 +34,6 @@ from shared.names import Reference, Scope, check_name, is_opaque
 from shared.orders import next_start, planned, start_of
 
 DAY = 86_400
-DEFAULT_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,11 +57,6 @@ class Lapses(Generic[T]):
             if not one.numbers:
                 del self._accounts[account]
 
-    @property
-    def room(self) -> int:
-        """How many ends are held, those included that don't count any more."""
-        return sum(len(one.ends) for one in self._accounts.values())
-
     def next(self) -> float:
         """When the first one lapses; never where there is none."""
         return min((one.ends[0][0] for one in self._accounts.values() if one.settle()), default=inf)

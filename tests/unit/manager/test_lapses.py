@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from weakref import ref
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +13,13 @@ from manager.lapses import SLACK, Lapses
 EVENTS = st.lists(
     st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.one_of(st.none(), st.integers(0, 9))), max_size=60
 )
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Thing:
+    """Equal to others of its name, and held as long as somebody holds this one."""
+
+    name: str
 
 
 @given(EVENTS, st.integers(0, 9))
@@ -37,11 +47,20 @@ def test_what_has_lapsed_is_what_looking_at_everything_would_find(
 
 
 def test_one_that_is_set_again_and_again_takes_the_room_of_one() -> None:
-    lapses = Lapses[str]()
+    lapses, made = Lapses[Thing](), list[ref[Thing]]()
+
+    def thing(name: str) -> Thing:
+        one = Thing(name)
+        made.append(ref(one))
+        return one
+
+    def held() -> int:
+        return sum(one() is not None for one in made)
+
     for at in range(10_000):
-        lapses.set("a", "x", at)
-    assert lapses.room <= 2 + SLACK
+        lapses.set("a", thing("x"), at)
+    assert held() <= 3 + SLACK
     for at in range(10_000):
-        lapses.set("b", str(at), at)
-        lapses.drop("b", str(at))
-    assert lapses.room <= 2 + SLACK
+        lapses.set("b", thing(str(at)), at)
+        lapses.drop("b", thing(str(at)))
+    assert held() <= 3 + SLACK
