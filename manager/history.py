@@ -48,6 +48,7 @@ class History:
         self._clock = clock
         self._endings = endings
         self._ended: list[tuple[Caller, Assignment, TaskDocument]] = []
+        self._writing: asyncio.TimerHandle | None = None
         self._begun: set[tuple[str, str]] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -91,16 +92,21 @@ class History:
         return writing
 
     async def _write_access(self, account: str, entry: Entry) -> None:
+        # What has ended meanwhile comes to the disk with it, in the same commit.
+        self.write_ended()
         await self._store.audit(account, [entry])
 
     def ended(self, caller: Caller, assignment: Assignment, document: TaskDocument) -> None:
         """How a task ended whose access is durable already; nobody waits for it, and a few are written at once."""
-        if not self._ended:
-            asyncio.get_running_loop().call_later(ENDED_SECONDS, self.write_ended)
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().call_later(ENDED_SECONDS, self.write_ended)
         self._ended.append((caller, assignment, document))
 
     def write_ended(self) -> None:
         """Hands those that have ended to the store now, so that whoever asks it next finds them."""
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
         ended, self._ended = self._ended, []
         for caller, assignment, document in ended:
             row, entry = self.row(caller, assignment, document), self.entry(caller, assignment, document)
