@@ -185,7 +185,12 @@ class Database:
             cursor.close()
 
         def began(connection: Connection) -> None:
-            connection.exec_driver_sql(begin)
+            # By the driver itself: to SQLAlchemy it is a statement like any other, which costs as much as several inserts.
+            driver: Any = connection.connection.dbapi_connection
+            try:
+                driver.execute(begin)
+            except driver.Error as why:
+                raise DBAPIError(begin, None, why) from None
 
         event.listen(engine, "connect", connected)
         event.listen(engine, "begin", began)
