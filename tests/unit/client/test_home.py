@@ -109,7 +109,7 @@ def test_the_first_two_writers_of_a_new_folder_do_not_both_enter(tmp_path: Path)
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         assert most == [1] * 18
 
 

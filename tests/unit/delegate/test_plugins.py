@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import secrets
 import sys
@@ -52,6 +53,8 @@ class Site:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 3.1\n")
         told = "".join(f"{name} = {package}:{what}\n" for name, what in (one.split("=") for one in kinds))
         (info / "entry_points.txt").write_text(f"[{GROUP}]\n{told}")
+        # A folder that was looked at in the same tick of the clock counts as unchanged.
+        importlib.invalidate_caches()
 
     def registry(self, policy: str = 'kinds = ["Local", "Shelf"]', load_seconds: float = 15.0) -> Registry:
         return Registry(installed_kinds(), self.surroundings(policy), load_seconds)
