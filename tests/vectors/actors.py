@@ -22,9 +22,11 @@ from shared.documents.connector import ConnectorDocument
 from shared.documents.fields import Payload
 from shared.documents.grant import DAY, GrantDocument, Principal
 from shared.documents.jws import header_bytes, kind_of
+from shared.documents.order import OrderDocument
 from shared.documents.scope import ScopeDocument
 from shared.documents.secret import SecretDocument
 from shared.documents.status import DEFAULT_SECONDS, StatusDocument
+from shared.documents.task import KnownStatus, Pin, Target
 from shared.documents.template import TemplateContent, TemplateDocument, TemplateUse, content_digest
 from shared.names import opaque_id
 from tests.fakes.issuers import ISSUER_KEYS
@@ -140,6 +142,31 @@ def connector(identifier: str = "local", **changes: Any) -> ConnectorDocument:
         name="Built-in secret manager",
         type="Local",
         keyring=KEYRING,
+    )
+    return structs.replace(plain, **changes)
+
+
+def order(pins: tuple[Pin, ...], status: KnownStatus, **changes: Any) -> OrderDocument:
+    """To test a connector every hour for a day, by the editor."""
+    plain = OrderDocument(
+        v=1,
+        acct=ACCOUNT,
+        id=opaque("order nightly"),
+        owner=EDITOR.kid,
+        name="nightly",
+        rev=1,
+        keyring=KEYRING,
+        gen=1,
+        op="check",
+        targets=(Target(connector=opaque("connector local")),),
+        pins=pins,
+        status=status,
+        reader=b64u(READER_KEY.public.raw),
+        jti=opaque("order"),
+        iat=NOW,
+        exp=NOW + DAY,
+        interval=3_600,
+        runs=24,
     )
     return structs.replace(plain, **changes)
 

@@ -54,27 +54,8 @@ def _task(**changes: Any) -> TaskDocument:
 
 
 def _order(**changes: Any) -> OrderDocument:
-    plain = OrderDocument(
-        v=1,
-        acct=a.ACCOUNT,
-        id=a.opaque("order nightly"),
-        owner=a.EDITOR.kid,
-        name="nightly 1.0-x_",
-        rev=1,
-        keyring=a.KEYRING,
-        gen=1,
-        op="check",
-        targets=(Target(connector=a.opaque("connector local")),),
-        pins=(Pin("account", "account", 1, _DIGESTS[1]),),
-        status=KnownStatus(1, _DIGESTS[2]),
-        reader=b64u(a.READER_KEY.public.raw),
-        jti=a.opaque("order"),
-        iat=a.NOW,
-        exp=a.NOW + 86_400,
-        interval=3_600,
-        runs=24,
-    )
-    return structs.replace(plain, **changes)
+    pins, status = (Pin("account", "account", 1, _DIGESTS[1]),), KnownStatus(1, _DIGESTS[2])
+    return a.order(pins, status, **{"name": "nightly 1.0-x_", **changes})
 
 
 def _second_account() -> Payload:

@@ -55,31 +55,6 @@ LIMITS: Mapping[str, Edit] = {
 """Edits that each cross one limit of an order."""
 
 
-def order(s: Stories, *pinned: str, **changes: Any) -> OrderDocument:
-    """To test a connector every hour for a day, by the editor."""
-    plain = OrderDocument(
-        v=1,
-        acct=a.ACCOUNT,
-        id=a.opaque("order nightly"),
-        owner=a.EDITOR.kid,
-        name="nightly",
-        rev=1,
-        keyring=a.KEYRING,
-        gen=1,
-        op="check",
-        targets=(Target(connector=a.opaque("connector below")),),
-        pins=s.pins(*pinned),
-        status=KnownStatus(1, s.digest("status")),
-        reader=b64u(a.READER_KEY.public.raw),
-        jti=a.opaque("order"),
-        iat=a.NOW,
-        exp=a.NOW + 24 * HOUR,
-        interval=HOUR,
-        runs=5,
-    )
-    return structs.replace(plain, **changes)
-
-
 def orders() -> dict[str, Any]:
     """Orders of an editor and of an administrator."""
     s = Stories()
@@ -92,7 +67,8 @@ def orders() -> dict[str, Any]:
     s.sign("editor", a.OWNER, a.grant("editor", a.EDITOR, ("edit", "use"), a.PROJECT, parent=parent))
     s.sign("connector", a.EDITOR, a.connector("below", scope=a.PROJECT, selectors=("linux",)))
     basis, pinned = [*s.compact], ("account", "keyring", "owner", "editor", "connector")
-    plain = order(s, *pinned)
+    below = (Target(connector=a.opaque("connector below")),)
+    plain = a.order(s.pins(*pinned), KnownStatus(1, s.digest("status")), targets=below, runs=5)
     s.sign("order", a.EDITOR, plain)
     second = a.after(plain, a.EDITOR, runs=4)
     s.sign("order 2", a.EDITOR, second)
