@@ -26,7 +26,7 @@ VALUE = Plaintext(b"value")
 
 @pytest_asyncio.fixture
 async def environment(tmp_path: Path) -> AsyncIterator[DevEnvironment]:
-    async with DevEnvironment(tmp_path / "dev", manager_options=["--silence", "2s", "--heartbeat", "500ms"]) as running:
+    async with DevEnvironment(tmp_path / "dev", manager_options=["--silence", "5s", "--heartbeat", "500ms"]) as running:
         async with running.client() as client:
             await client.store("account.token", VALUE)
         yield running

@@ -48,7 +48,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     folder = tmp_path_factory.mktemp("commands")
     policy = folder / "policy.toml"
     policy.write_text("exec = true\n")
-    options = ["--silence", "3s", "--heartbeat", "500ms"]
+    options = ["--silence", "6s", "--heartbeat", "500ms"]
     delegates = {"*": ["--policy-file", str(policy)]}
     async with DevEnvironment(folder / "dev", manager_options=options, delegate_options=delegates) as running:
         async with running.client() as client:

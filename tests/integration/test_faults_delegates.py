@@ -26,13 +26,15 @@ from tests.fakes.world import World
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATIENCE_SECONDS = 60.0
+PATIENT = ["--silence", "60s"]
+"""All delegates of a test are one process, which a busy machine may keep from beating; silence is none of their faults here."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ManagerProcess]:
     """One for all cases; each brings delegates of its own."""
     world = World(now=int(time.time()))
-    async with manager_process(tmp_path_factory.mktemp("manager"), world) as one:
+    async with manager_process(tmp_path_factory.mktemp("manager"), world, PATIENT) as one:
         yield one
 
 
@@ -165,7 +167,10 @@ async def test_one_that_floods_its_stream_delays_nobody_and_fills_no_memory(
 async def test_a_thousand_come_back_at_once_after_a_kill_and_no_task_is_lost(tmp_path: Path) -> None:
     world = World(now=int(time.time()))
     doomed = world.secret("doomed")
-    async with manager_process(tmp_path, world, ["--log-level", "warning"]) as running, AsyncExitStack() as stack:
+    async with (
+        manager_process(tmp_path, world, [*PATIENT, "--log-level", "warning"]) as running,
+        AsyncExitStack() as stack,
+    ):
         strays = [Stray(world, running.delegate_url, f"stray-{number}") for number in range(1_000)]
         for one in strays:
             await stack.enter_async_context(one)

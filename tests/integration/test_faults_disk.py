@@ -106,7 +106,7 @@ async def test_a_reveal_under_way_when_the_disk_fills_is_answered_only_when_it_w
         entries = await _entries(client)
         with full_disk(environment):
             (environment.gates.folder / "shut").unlink()
-            answered, _ = await asyncio.wait({asked}, timeout=15)
+            answered, _ = await asyncio.wait({asked}, timeout=45)
             (environment.gates.folder / "shut").touch()
         assert answered, "neither an answer nor an error"
         if asked.exception() is None:
@@ -149,7 +149,7 @@ async def test_nothing_that_was_acknowledged_is_lost_when_the_disk_fills_in_betw
             acknowledged[reference] = value
 
     storing = [asyncio.create_task(store_all(worker)) for worker in range(4)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while len(acknowledged) < 8:
             await asyncio.sleep(0.01)
     with full_disk(environment):
@@ -179,7 +179,7 @@ async def test_a_full_disk_shows_in_readiness_and_not_in_liveness(
                 assert (ready.status, alive.status) == (503, 200)
                 (fault,) = (await ready.json())["failing"]
                 assert (fault["part"], fault["code"]) == ("store", "store_unavailable")
-        await environment.manager.ready(10)
+        await environment.manager.ready(30)
         assert await client.reveal(token) == VALUE
 
 

@@ -40,7 +40,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     folder = tmp_path_factory.mktemp("faults")
     with pytest.MonkeyPatch.context() as monkeypatch:
         gates = install(folder, monkeypatch)
-        options = ["--silence", "3s", "--heartbeat", "500ms"]
+        options = ["--silence", "6s", "--heartbeat", "500ms"]
         running = Installation(folder / "dev", manager_options=options, delegate_options={"*": gates.options})
         running.gates = gates
         async with running:
