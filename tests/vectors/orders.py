@@ -15,42 +15,38 @@ from shared.orders import due, run_id
 from shared.trust.book import Book
 from shared.trust.warrant import standing
 from tests.vectors import actors as a
-from tests.vectors.limits import Edit
+from tests.vectors.limits import Edit, put
 from tests.vectors.stories import Step, Stories, admit
 
 HOUR = 3_600
 _DIGEST = b64u(a.fixed("digest of an order"))
 
 
-def _put(**members: Any) -> Edit:
-    return lambda payload: payload.update(members)
-
-
 LIMITS: Mapping[str, Edit] = {
-    "longer than 90 days": _put(exp=a.NOW + 90 * 86_400 + 1),
-    "an end at its beginning": _put(exp=a.NOW),
-    "an end before its beginning": _put(exp=a.NOW - 1),
-    "an interval of 59 seconds": _put(interval=59),
-    "an interval of a second": _put(interval=1),
-    "a negative interval": _put(interval=-1),
-    "an interval of more than 90 days": _put(interval=90 * 86_400 + 1),
-    "two runs without an interval": _put(interval=0, runs=2),
-    "no runs": _put(runs=0),
-    "more runs than 90 days have minutes": _put(runs=129_601),
-    "two inputs": _put(input=[_DIGEST, _DIGEST]),
-    "no time limit at all": _put(seconds=0),
-    "a time limit of more than a day": _put(seconds=86_401),
-    "a reveal": _put(op="reveal"),
-    "a store": _put(op="store"),
-    "a delete": _put(op="delete"),
-    "a repeat": _put(repeat="any"),
-    "one delegate": _put(to=_DIGEST),
-    "a condition in another form": _put(where="a  and b"),
-    "no targets": _put(targets=[]),
-    "no pins": _put(pins=[]),
-    "an owner that is a key of another length": _put(owner=_DIGEST[:-1]),
-    "a name that begins with a blank": _put(name=" nightly"),
-    "a pin of an order": _put(pins=[["order", a.opaque("order nightly"), 1, _DIGEST]]),
+    "longer than 90 days": put(exp=a.NOW + 90 * 86_400 + 1),
+    "an end at its beginning": put(exp=a.NOW),
+    "an end before its beginning": put(exp=a.NOW - 1),
+    "an interval of 59 seconds": put(interval=59),
+    "an interval of a second": put(interval=1),
+    "a negative interval": put(interval=-1),
+    "an interval of more than 90 days": put(interval=90 * 86_400 + 1),
+    "two runs without an interval": put(interval=0, runs=2),
+    "no runs": put(runs=0),
+    "more runs than 90 days have minutes": put(runs=129_601),
+    "two inputs": put(input=[_DIGEST, _DIGEST]),
+    "no time limit at all": put(seconds=0),
+    "a time limit of more than a day": put(seconds=86_401),
+    "a reveal": put(op="reveal"),
+    "a store": put(op="store"),
+    "a delete": put(op="delete"),
+    "a repeat": put(repeat="any"),
+    "one delegate": put(to=_DIGEST),
+    "a condition in another form": put(where="a  and b"),
+    "no targets": put(targets=[]),
+    "no pins": put(pins=[]),
+    "an owner that is a key of another length": put(owner=_DIGEST[:-1]),
+    "a name that begins with a blank": put(name=" nightly"),
+    "a pin of an order": put(pins=[["order", a.opaque("order nightly"), 1, _DIGEST]]),
 }
 """Edits that each cross one limit of an order."""
 

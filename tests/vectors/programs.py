@@ -16,7 +16,7 @@ from shared.documents.secret import SSH_KEY
 from shared.documents.template import TemplateInput, TemplateUse
 from tests.vectors import actors as a
 from tests.vectors.limits import LIMITS as PLAIN
-from tests.vectors.limits import Edit, nested
+from tests.vectors.limits import Edit, nested, put
 from tests.vectors.orders import LIMITS as ORDER
 
 _ID = a.opaque("some id")
@@ -74,10 +74,6 @@ def good() -> Mapping[str, tuple[Identity, Payload]]:
     }
 
 
-def _put(**members: Any) -> Edit:
-    return lambda payload: payload.update(members)
-
-
 def _content(**members: Any) -> Edit:
     return lambda payload: payload["content"].update(members)
 
@@ -87,11 +83,11 @@ def _shell(name: str) -> Edit:
 
 
 def _login(**members: Any) -> Edit:
-    return _put(type=SSH_KEY, **members)
+    return put(type=SSH_KEY, **members)
 
 
 def _custom(use: Any) -> Edit:
-    return _put(type=CUSTOM, template=use)
+    return put(type=CUSTOM, template=use)
 
 
 def _target(**members: Any) -> Edit:
@@ -146,11 +142,11 @@ _NEW: Mapping[str, Mapping[str, Edit]] = {
     "template": {
         # What a template has in common with other things that live in a scope.
         **PLAIN["scope"],
-        **{f"a label {name}": _put(version=label) for name, label in _LABELS.items()},
-        "a label that is a number": _put(version=1),
+        **{f"a label {name}": put(version=label) for name, label in _LABELS.items()},
+        "a label that is a number": put(version=1),
         "a content of another type": _content(type="Script"),
         "a content with more than that": _content(timeout=1),
-        "a content that is a text": _put(content="x"),
+        "a content that is a text": put(content="x"),
         "a shell in lower case": _shell("bash"),
         "an unknown shell": _shell("Zsh"),
         "a content without a script": lambda payload: payload["content"].pop("script"),
@@ -181,8 +177,8 @@ _NEW: Mapping[str, Mapping[str, Edit]] = {
         ),
     },
     "connector": {
-        "a template of the built-in kind": _put(template=_USE),
-        "a template of another kind": _put(type="Vault", template=_USE),
+        "a template of the built-in kind": put(template=_USE),
+        "a template of another kind": put(type="Vault", template=_USE),
         "a template that is null": _custom(None),
         "a template without a content": _custom({"id": _ID}),
         "a template without an id": _custom({"content": _DIGEST}),
@@ -192,10 +188,10 @@ _NEW: Mapping[str, Mapping[str, Edit]] = {
         "a template that is a text": _custom(_ID),
     },
     "secret": {
-        "an SSHKey in another case": _put(type="SshKey"),
-        "a text with a spec": _put(spec={"a": 1}),
-        "a text with secrets": _put(secrets=["a"]),
-        "a file with a spec": _put(type="SecretFile", spec={"a": 1}),
+        "an SSHKey in another case": put(type="SshKey"),
+        "a text with a spec": put(spec={"a": 1}),
+        "a text with secrets": put(secrets=["a"]),
+        "a file with a spec": put(type="SecretFile", spec={"a": 1}),
         "an SSHKey with a reference": _login(reference="a"),
         "an SSHKey with metadata": _login(metadata={"version": "1"}),
         "an SSHKey with a file name": _login(filename="id"),
@@ -207,7 +203,7 @@ _NEW: Mapping[str, Mapping[str, Edit]] = {
         "an SSHKey with a spec of seventeen levels": _login(spec=nested(17)),
         "an SSHKey with a fraction": _login(spec={"a": 1.5}),
     },
-    "grant": {f"a resource {name}": _put(resource=resource) for name, resource in _RESOURCES.items()},
+    "grant": {f"a resource {name}": put(resource=resource) for name, resource in _RESOURCES.items()},
     "task": {
         "a target with a reference spelt out as none": _target(reference=""),
         "a target with metadata spelt out as none": _target(metadata={}),
