@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-START_SECONDS = 30.0
-STOP_SECONDS = 10.0
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
 POLL_SECONDS = 0.02
 TRIES = 3
 """Between looking for a free port and listening on it, somebody else may take it."""
