@@ -16,6 +16,7 @@ from shared.crypto.plaintext import Plaintext
 from shared.errors import Denied, Malformed, NotFound
 from shared.names import Scope
 from tests.fakes.command_line import privyseal
+from tests.fakes.commanded import allowing
 from tests.fakes.refusal import refused
 from tests.servers.openbao import OpenBao
 
@@ -50,9 +51,7 @@ def bao() -> Iterator[OpenBao]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def environment(bao: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevEnvironment]:
-    policy = tmp_path_factory.mktemp("policy") / "policy.toml"
-    policy.write_text("exec = true\n")
-    options = {"*": ("--policy-file", str(policy))}
+    options = {"*": allowing(tmp_path_factory.mktemp("policy"))}
     async with DevEnvironment(delegates=1, delegate_options=options) as running:
         async with running.client() as client:
             await client.store("account.vtoken", bao.root.token.encode())

@@ -15,18 +15,18 @@ from client.manifest import parse
 from client.sdk import Client
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotFound, NotReady
+from tests.fakes.commanded import allowing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevEnvironment]:
-    policy = tmp_path_factory.mktemp("policy") / "policy.toml"
-    policy.write_text("exec = true\n")
+    commands = allowing(tmp_path_factory.mktemp("policy"))
     options = {
         "a": ["--tags", "region=eu,tier=test"],
-        "b": ["--tags", "region=eu", "--policy-file", str(policy)],
-        "c": ["--tags", "region=us", "--policy-file", str(policy), "--capacity", "1"],
+        "b": ["--tags", "region=eu", *commands],
+        "c": ["--tags", "region=us", *commands, "--capacity", "1"],
     }
     text = b"connector: {name: near, type: Local, spec: {delegateSelectors: [region=eu]}}"
     async with DevEnvironment(delegates=3, delegate_options=options) as running:

@@ -21,6 +21,7 @@ from client.dev import DevEnvironment
 from client.program import Program, clean_environment, command
 from client.sdk import Client
 from shared.crypto.plaintext import Plaintext
+from tests.fakes.commanded import commanded, whole
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -45,23 +46,13 @@ echo over
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevEnvironment]:
     """One for all cases; each finds it whole again."""
-    folder = tmp_path_factory.mktemp("commands")
-    policy = folder / "policy.toml"
-    policy.write_text("exec = true\n")
-    options = ["--silence", "6s", "--heartbeat", "500ms"]
-    delegates = {"*": ["--policy-file", str(policy)]}
-    async with DevEnvironment(folder / "dev", manager_options=options, delegate_options=delegates) as running:
-        async with running.client() as client:
-            await client.store("account.token", VALUE)
+    async with commanded(tmp_path_factory.mktemp("commands"), VALUE, silence="6s") as running:
         yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def environment(installation: DevEnvironment) -> DevEnvironment:
-    await installation.manager.start()
-    await asyncio.gather(*(one.start() for one in installation.delegates.values()))
-    await installation.ready()
-    return installation
+    return await whole(installation)
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
+from tests.fakes.commanded import allowing
 from tests.fakes.faulty_link import DOWN, UP, FaultyLink
 from tests.fakes.faulty_site import FaultySite, faulty_site
 from tests.fakes.traffic import Traffic
@@ -21,12 +22,8 @@ Fault = Callable[[FaultyLink], None]
 async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultySite]:
     """One for all cases; each finds it whole again."""
     folder = tmp_path_factory.mktemp("network")
-    policy = folder / "policy.toml"
-    policy.write_text("exec = true\n")
     options = ["--silence", "4s", "--heartbeat", "400ms"]
-    async with faulty_site(
-        folder / "dev", manager_options=options, delegate_options=["--policy-file", str(policy)]
-    ) as site:
+    async with faulty_site(folder / "dev", manager_options=options, delegate_options=allowing(folder)) as site:
         yield site
 
 

@@ -20,6 +20,7 @@ import pytest_asyncio
 
 from client.ports import HeldPorts
 from shared.errors import Unavailable
+from tests.fakes.commanded import allowing
 from tests.fakes.faulty_site import FaultySite, faulty_site
 from tests.fakes.traffic import Traffic
 
@@ -116,15 +117,10 @@ class Postgres:
         assert done.returncode == 0, (self._folder / "output").read_text()
 
 
-def policy(folder: Path) -> list[str]:
-    (folder / "policy.toml").write_text("exec = true\n")
-    return ["--policy-file", str(folder / "policy.toml")]
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultySite]:
     folder = tmp_path_factory.mktemp("sqlite")
-    async with faulty_site(folder / "dev", manager_options=OPTIONS, delegate_options=policy(folder)) as site:
+    async with faulty_site(folder / "dev", manager_options=OPTIONS, delegate_options=allowing(folder)) as site:
         yield site
 
 
@@ -145,7 +141,7 @@ async def on_postgresql(postgres: Postgres, tmp_path_factory: pytest.TempPathFac
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("PGPASSFILE", str(postgres.passwords))
         async with faulty_site(
-            folder / "dev", manager_options=OPTIONS, delegate_options=policy(folder), database=postgres.url
+            folder / "dev", manager_options=OPTIONS, delegate_options=allowing(folder), database=postgres.url
         ) as site:
             yield site
 

@@ -20,18 +20,18 @@ from client.sdk import Client
 from shared.crypto.identity import Identity
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotFound, NotReady
+from tests.fakes.commanded import allowing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevEnvironment]:
-    policy = tmp_path_factory.mktemp("policy") / "policy.toml"
-    policy.write_text("exec = true\n")
+    commands = allowing(tmp_path_factory.mktemp("policy"))
     options = {
-        "a": ["--group", "Builders", "--policy-file", str(policy)],
-        "b": ["--group", "builders", "--policy-file", str(policy)],
-        "c": ["--policy-file", str(policy)],
+        "a": ["--group", "Builders", *commands],
+        "b": ["--group", "builders", *commands],
+        "c": commands,
     }
     async with DevEnvironment(delegates=3, delegate_options=options) as running:
         async with running.client() as client:
@@ -244,9 +244,7 @@ async def test_a_task_that_waits_for_a_tag_that_nobody_has_runs_as_soon_as_a_gro
 async def test_a_task_that_waits_for_the_busy_one_with_a_tag_goes_to_whom_a_group_gives_it_and_waits_for_nobody_who_loses_it(
     tmp_path: Path,
 ) -> None:
-    policy = tmp_path / "policy.toml"
-    policy.write_text("exec = true\n")
-    options = {"a": ["--group", "small", "--capacity", "1", "--policy-file", str(policy)], "b": ["--group", "large"]}
+    options = {"a": ["--group", "small", "--capacity", "1", *allowing(tmp_path)], "b": ["--group", "large"]}
     async with (
         DevEnvironment(delegates=2, delegate_options=options) as alone,
         alone.client() as client,

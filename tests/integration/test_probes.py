@@ -136,6 +136,13 @@ async def is_passed_over(client: Client, reference: str, name: str) -> bool:
     return verdict == "fail"
 
 
+async def fails(client: Client, reference: str, keys: Keys, name: str) -> None:
+    """That delegate's credentials are no good, and it is passed over for that."""
+    keys.give(name, UNKNOWN)
+    assert await by(client, reference, name) != name
+    await until(lambda: is_passed_over(client, reference, name))
+
+
 async def test_one_with_wrong_credentials_is_passed_over_and_everybody_sees_why_and_for_how_long(
     environment: DevEnvironment, keys: Keys
 ) -> None:
@@ -174,11 +181,9 @@ async def test_one_with_wrong_credentials_is_passed_over_and_everybody_sees_why_
 async def test_the_last_one_left_is_tested_again_at_once_and_chosen_when_its_credentials_are_mended(
     environment: DevEnvironment, keys: Keys
 ) -> None:
-    keys.give("a", UNKNOWN)
     async with environment.client() as client:
         via = await made(client, "mended")
-        await by(client, via, "a")
-        await until(lambda: is_passed_over(client, via, "a"))
+        await fails(client, via, keys, "a")
         # While nothing is mended, a task gets the very reason, and soon; it isn't refused for what was.
         before = asyncio.get_running_loop().time()
         code = await by(client, via, "a")
@@ -195,11 +200,9 @@ async def test_the_last_one_left_is_tested_again_at_once_and_chosen_when_its_cre
 async def test_mended_credentials_are_noticed_where_one_other_is_left_without_any_task_for_it(
     environment: DevEnvironment, keys: Keys
 ) -> None:
-    keys.give("a", UNKNOWN)
     async with environment.client() as client:
         via = await made(client, "noticed")
-        await by(client, via, "a")
-        await until(lambda: is_passed_over(client, via, "a"))
+        await fails(client, via, keys, "a")
         keys.give("a", keys.good)
 
         async def is_chosen() -> bool:
@@ -212,11 +215,9 @@ async def test_mended_credentials_are_noticed_where_one_other_is_left_without_an
 async def test_a_new_revision_forgets_the_failures_and_is_tested_at_once_by_who_tested_the_older_one(
     environment: DevEnvironment, keys: Keys
 ) -> None:
-    keys.give("a", UNKNOWN)
     async with environment.client() as client:
         via = await made(client, "revised")
-        await by(client, via, "a")
-        await until(lambda: is_passed_over(client, via, "a"))
+        await fails(client, via, keys, "a")
         keys.give("a", keys.good)
         await settled(client, via)
         await made(client, "revised", "second")
@@ -237,8 +238,7 @@ async def test_when_all_have_failed_a_task_waits_for_new_tests_and_goes_to_one_t
         for name in ("a", "b"):
             keys.give(name, UNKNOWN)
         for name in ("a", "b"):
-            await by(client, via, name)
-            await until(lambda name=name: is_passed_over(client, via, name))  # type: ignore[misc]
+            await fails(client, via, keys, name)
         told = await client.explanations.choice(via, "check")
         assert told["winner"] is None and told["waits"]
         for name in ("a", "b"):
