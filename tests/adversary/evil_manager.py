@@ -52,7 +52,7 @@ from shared.wire import delegate_pb2, delegate_pb2_grpc
 from tests.adversary.exchange import Between, Exchange
 from tests.fakes.world import World
 
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 60.0
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
