@@ -26,6 +26,10 @@ import requests
 from tests.servers.process import Process
 
 CALL_SECONDS = 5.0
+"""For one look at whether it answers; there is another."""
+
+PATIENCE_SECONDS = 60.0
+"""For what is asked once."""
 REGION = "us-east-1"
 ROOT = ("test", "test")
 """The access key that may do everything."""
@@ -107,7 +111,7 @@ class Moto(Emulator):
 
     def reset(self) -> None:
         """It forgets everything that was made there."""
-        requests.post(f"{self.url}/moto-api/reset", timeout=CALL_SECONDS).raise_for_status()
+        requests.post(f"{self.url}/moto-api/reset", timeout=PATIENCE_SECONDS).raise_for_status()
 
     @contextmanager
     def enforcing(self) -> Iterator[None]:
@@ -119,7 +123,7 @@ class Moto(Emulator):
             self._let_pass("inf")
 
     def _let_pass(self, calls: str) -> None:
-        requests.post(f"{self.url}/moto-api/reset-auth", data=calls, timeout=CALL_SECONDS).raise_for_status()
+        requests.post(f"{self.url}/moto-api/reset-auth", data=calls, timeout=PATIENCE_SECONDS).raise_for_status()
 
 
 class MiniStack(Emulator):
