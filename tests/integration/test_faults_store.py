@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 import pytest
@@ -124,26 +125,42 @@ async def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[F
         yield site
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
+S = TypeVar("S", bound=Postgres)
+
+
+@contextmanager
+def begun(server: Callable[[Path], S]) -> Iterator[S]:
+    """That server, in a folder of its own and running."""
     # Not below pytest's folder, which others may not enter.
     with tempfile.TemporaryDirectory(prefix="privyseal-faults-", dir="/tmp") as folder:
-        server = Postgres(Path(folder))
+        one = server(Path(folder))
         try:
-            yield server
+            yield one
         finally:
-            server.stop("fast")
+            one.stop("fast")
+
+
+@asynccontextmanager
+async def site_over(server: Postgres, folder: Path) -> AsyncIterator[FaultySite]:
+    """Programs whose manager has its store in that server."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PGPASSFILE", str(server.passwords))
+        async with faulty_site(
+            folder / "dev", manager_options=OPTIONS, delegate_options=allowing(folder), database=server.url
+        ) as site:
+            yield site
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with begun(Postgres) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def on_postgresql(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultySite]:
-    folder = tmp_path_factory.mktemp("postgresql")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("PGPASSFILE", str(postgres.passwords))
-        async with faulty_site(
-            folder / "dev", manager_options=OPTIONS, delegate_options=allowing(folder), database=postgres.url
-        ) as site:
-            yield site
+    async with site_over(postgres, tmp_path_factory.mktemp("postgresql")) as site:
+        yield site
 
 
 async def refusals(traffic: Traffic, code: str, times: int = 1) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -17,9 +16,9 @@ import pytest
 import pytest_asyncio
 
 from shared.errors import Unavailable
-from tests.fakes.faulty_site import FaultySite, faulty_site, said
+from tests.fakes.faulty_site import FaultySite, said
 from tests.fakes.traffic import Traffic
-from tests.integration.test_faults_store import OPTIONS, Postgres, policy, streams
+from tests.integration.test_faults_store import Postgres, begun, site_over, streams
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,24 +58,14 @@ class Hanging(Postgres):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Hanging]:
-    # Not below pytest's folder, which others may not enter.
-    with tempfile.TemporaryDirectory(prefix="privyseal-silent-", dir="/tmp") as folder:
-        one = Hanging(Path(folder))
-        try:
-            yield one
-        finally:
-            one.stop("fast")
+    with begun(Hanging) as one:
+        yield one
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(server: Hanging, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FaultySite]:
-    folder = tmp_path_factory.mktemp("silent")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("PGPASSFILE", str(server.passwords))
-        async with faulty_site(
-            folder / "dev", manager_options=OPTIONS, delegate_options=policy(folder), database=server.url
-        ) as running:
-            yield running
+    async with site_over(server, tmp_path_factory.mktemp("silent")) as running:
+        yield running
 
 
 class Asked:
