@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shared.documents.connector import ConnectorDocument
+from shared.documents.jws import Verified
 from shared.messages import NewCertificate
 from tests.fakes.running import Manager, found
 from tests.fakes.running import manager as running_manager
-from tests.fakes.wire_delegate import wire_delegate
+from tests.fakes.wire_delegate import WireDelegate, wire_delegate
 from tests.fakes.world import World
 from tests.integration.test_manager_adversary import answer_of, delegate_url, publish, submit, taken
 
@@ -36,10 +40,11 @@ async def waits(running: Manager) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("changes", [{"tags": ("delegate",)}, {"tags": ("delegate", "zone:x"), "scopes": ("org/o",)}])
-async def test_a_certificate_without_what_a_waiting_task_needs_has_it_refused_and_not_wait_until_its_end(
-    running: Manager, changes: dict[str, tuple[str, ...]]
-) -> None:
+@asynccontextmanager
+async def waiting(
+    running: Manager,
+) -> AsyncIterator[tuple[Verified[ConnectorDocument], WireDelegate, asyncio.Task[tuple[int, Any]]]]:
+    """A connector for delegates with a tag, the busy one that has it, and what a task for it came to."""
     world = running.world
     far = world.connector_with("far", (), type="Local", selectors=("zone:x",))
     await publish(running, far)
@@ -47,6 +52,15 @@ async def test_a_certificate_without_what_a_waiting_task_needs_has_it_refused_an
         await delegate.greet(world.certificate(tags=("delegate", "zone:x")).compact)
         submitting = asyncio.create_task(submit(running, world.check(far), wait=60))
         await waits(running)
+        yield far, delegate, submitting
+
+
+@pytest.mark.parametrize("changes", [{"tags": ("delegate",)}, {"tags": ("delegate", "zone:x"), "scopes": ("org/o",)}])
+async def test_a_certificate_without_what_a_waiting_task_needs_has_it_refused_and_not_wait_until_its_end(
+    running: Manager, changes: dict[str, tuple[str, ...]]
+) -> None:
+    world = running.world
+    async with waiting(running) as (far, delegate, submitting):
         await delegate.say(NewCertificate(world.certificate(**changes).compact))
         async with asyncio.timeout(PATIENCE_SECONDS):
             status, problem = await submitting
@@ -61,12 +75,7 @@ async def test_a_certificate_without_what_a_waiting_task_needs_has_it_refused_an
 
 async def test_one_that_gets_it_back_in_time_is_served(running: Manager) -> None:
     world = running.world
-    far = world.connector_with("far", (), type="Local", selectors=("zone:x",))
-    await publish(running, far)
-    async with wire_delegate(world, delegate_url(running), greet=False) as delegate:
-        await delegate.greet(world.certificate(tags=("delegate", "zone:x")).compact)
-        submitting = asyncio.create_task(submit(running, world.check(far), wait=60))
-        await waits(running)
+    async with waiting(running) as (_, delegate, submitting):
         for tags in (("delegate",), ("delegate", "zone:x")):
             await delegate.say(NewCertificate(world.certificate(tags=tags).compact))
         await delegate.say(answer_of(world, await taken(delegate)))

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -26,7 +27,7 @@ from shared.task import Life
 from tests.fakes.world import World
 
 
-def assigned(world: World, task: Verified[TaskDocument]) -> Assignment:
+def assigned(world: World, task: Verified[TaskDocument], repeat: Literal["any", "never"] = "never") -> Assignment:
     return Assignment(
         account=world.id,
         id=task.digest,
@@ -37,7 +38,7 @@ def assigned(world: World, task: Verified[TaskDocument]) -> Assignment:
         inputs=(),
         stored=(),
         documents=[],
-        life=Life("never"),
+        life=Life(repeat),
         principal=task.kid,
     )
 

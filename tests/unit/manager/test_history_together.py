@@ -13,30 +13,16 @@ from manager.clock import Clock
 from manager.endings import Endings
 from manager.history import History
 from manager.metrics import ManagerMetrics
-from manager.routing import Wanted
 from manager.store import Store
 from shared.documents.jws import Verified
 from shared.documents.task import TaskDocument
-from shared.task import Life
 from tests.fakes.world import World
+from tests.unit.manager.test_history import assigned
 
 
 def given(world: World, name: str) -> tuple[Caller, Assignment, TaskDocument]:
     task: Verified[TaskDocument] = world.delete(world.secret(name))
-    assignment = Assignment(
-        account=world.id,
-        id=task.digest,
-        compact=task.compact,
-        op="delete",
-        wanted=Wanted("main", 1, frozenset(), frozenset()),
-        exp=task.document.exp,
-        inputs=(),
-        stored=(),
-        documents=[],
-        life=Life("any"),
-        principal=task.kid,
-    )
-    return Caller(world.id, task.kid), assignment, task.document
+    return Caller(world.id, task.kid), assigned(world, task, "any"), task.document
 
 
 async def test_what_has_ended_is_durable_before_the_next_access_is(tmp_path: Path) -> None:
