@@ -23,6 +23,7 @@ from manager.dispatch import Dispatcher
 from manager.fleet import Delegate, Fleet
 from manager.metrics import ManagerMetrics
 from manager.peer import NOTHING, Cut, Peer
+from manager.regrouping import Regrouping
 from shared.documents.certificate import CertificateDocument
 from shared.documents.jws import Verified, VerifyingKey, parse_as, peek_kind, thumbprint
 from shared.documents.order import OrderDocument
@@ -97,6 +98,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         self._numbers = 0
         self._beaten: dict[Delegate, asyncio.Task[None] | None] = {}
         self._telling: set[asyncio.Task[None]] = set()
+        self._regrouping = Regrouping(fleet, dispatcher.offer, dispatcher.prospects.narrowed)
 
     async def Connect(  # noqa: N802 (the name is gRPC's)
         self, request_iterator: AsyncIterator[delegate_pb2.FromDelegate], context: Any
@@ -247,8 +249,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 case Output():
                     self._dispatcher.wrote(delegate, message)
                 case Checked():
-                    if told := await self._checks.take(delegate, message):
-                        self._dispatcher.probes.told(delegate, told[0], told[1].revision, told[1].code)
+                    self._checks.hear(delegate, message, self._dispatcher.probes.told)
                 case NewCertificate():
                     await self._renew(delegate, message.certificate)
                 case Heartbeat():
@@ -330,7 +331,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
     async def push(self, account: str, compacts: Collection[str]) -> None:
         """New account, status, keyring, group and order documents for every connected delegate; cuts those that they exclude.
 
-        Groups count for the choice of a delegate at once, and no task that was given by them arrives before what it is owed here.
+        Groups count for the choice of a delegate when it returns, and no task that was given by them arrives before what it is owed here.
 
         What it tells of is durable already, so it never raises; and a delegate that doesn't read keeps nobody waiting.
         """
@@ -340,7 +341,6 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             _log.error("push.failed", account=account, code=why.code)
             return
         renewers = self._renewers(book, compacts)
-        regrouped = self._fleet.regroup(account, book.groups)
         telling = []
         for delegate in self._fleet.online(account):
             try:
@@ -353,12 +353,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
             if mine:
                 delegate.owed += [*renewers, *mine]
                 telling.append(asyncio.create_task(delegate.tell(NOTHING)))
-        for delegate in regrouped:
-            self._dispatcher.offer(delegate)
-            # Where many wait, each takes a while.
-            await asyncio.sleep(0)
-        if regrouped:
-            self._dispatcher.prospects.narrowed(account)
+        # Each is owed what it must know by now, which goes before any task.
+        await self._regrouping.run(account, book.groups)
         if telling:
             self._telling.update(telling)
             for task in telling:
