@@ -183,16 +183,19 @@ class Fleet:
 
     def regroup(self, account: str, groups: Groups) -> list[Delegate]:
         """The account's groups are these now; the connected delegates whose tags that changes, who are chosen by them at once."""
-        changed = []
-        for delegate in self._online.get(account, {}).values():
-            if not delegate.group:
-                continue
-            tags = tags_of(delegate.certificate.document, groups)
-            if tags != delegate.tags:
-                delegate.tags = tags
-                self._selections[account].put(delegate.candidate(delegate.last_seen))
-                changed.append(delegate)
-        return changed
+        return [one for one in self.online(account) if self.regroup_one(one, groups)]
+
+    def regroup_one(self, delegate: Delegate, groups: Groups) -> bool:
+        """The same for one of them; whether that changes its tags."""
+        if not delegate.group:
+            return False
+        tags = tags_of(delegate.certificate.document, groups)
+        if tags == delegate.tags:
+            return False
+        delegate.tags = tags
+        if self.find(delegate.account, delegate.kid) is delegate:
+            self._selections[delegate.account].put(delegate.candidate(delegate.last_seen))
+        return True
 
     def choose(self, account: str, wanted: Wanted, task: str) -> Delegate | None:
         """The one that gets it: the least loaded, the one that waited longest among equals."""
