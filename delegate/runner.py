@@ -160,7 +160,9 @@ class Runner:
         began = self._clock.monotonic()
         self._metrics.started()
         timed_out = False
-        course = Course(self.tracer.begin("delegate.task", execution.message.traceparent, task=execution.message.id))
+        course = Course(
+            self.tracer.begin("delegate.task", execution.message.traceparent, task=execution.message.id[:64])
+        )
         try:
             try:
                 async with asyncio.timeout(self._timeout_seconds) as execution.limit:

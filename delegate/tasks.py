@@ -157,7 +157,7 @@ class Tasks:
             verifying.end(why.code)
             outcome = Outcome((why,))
         except Exception as error:  # noqa: BLE001 (a bug is answered as `internal`)
-            _log.error("task.crashed", task=message.id, exc_info=error)
+            _log.error("task.crashed", task=message.id[:64], exc_info=error)
             outcome = Outcome((internal(),))
         with course.span.child("delegate.answer"):
             return await self._answered(message, task, outcome, course.began_at)
