@@ -16,6 +16,7 @@ from client.dev import DevEnvironment
 from client.sdk import Client
 from shared.crypto.plaintext import Plaintext
 from shared.errors import Malformed, NotFound, NotReady, Unavailable
+from tests.fakes.commanded import whole
 from tests.fakes.gated import Gates, install
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,10 +52,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def environment(installation: Installation) -> AsyncIterator[Installation]:
-    await installation.manager.start()
-    await asyncio.gather(*(one.start() for one in installation.delegates.values()))
-    await installation.ready()
-    yield installation
+    yield await whole(installation)
     installation.gates.clear()
 
 
