@@ -14,7 +14,9 @@ import msgspec
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from manager.books import row_of
+from manager.metrics import ManagerMetrics
 from manager.rows import OrderRow, RunRow, TaskRow
+from manager.runs import REFUSED
 from manager.store import Store, Transaction
 from manager.tables import documents, orders, runs
 from shared.documents.jws import Verified
@@ -44,8 +46,10 @@ _LISTED = [runs.c[name] for name in RunRow.__struct_fields__ if name not in {"ou
 class Ledger:
     """All accounts'."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, metrics: ManagerMetrics | None = None) -> None:
+        """`metrics` count what is written of runs."""
         self._store = store
+        self._metrics = metrics
 
     async def publish(
         self, account: str, order: Verified[OrderDocument], sealed: bytes | None, now: int, audit: Sequence[Entry]
@@ -121,6 +125,20 @@ class Ledger:
             _make_room(transaction, account, run.order)
 
         await self._store.write(write, account=account, audit=audit, size=run.size)
+        if self._metrics is not None:
+            self._count(self._metrics, run, instead)
+
+    @staticmethod
+    def _count(metrics: ManagerMetrics, run: RunRow, instead: tuple[int, int] | None) -> None:
+        if run.finished_at is None:
+            metrics.runs_begun.inc()
+        elif run.state == REFUSED:
+            metrics.runs_refused.labels(metrics.bounded(run.code)).inc()
+        else:
+            metrics.runs_ended.labels(run.state).inc()
+            return
+        # Of the refusals that one row has together, only those since the last one.
+        metrics.runs_skipped.inc(run.skipped if instead is None else run.n - instead[1] - 1)
 
     async def runs(self, account: str, order: str) -> list[RunRow]:
         """The runs of an order that are kept, the newest first, without what came of them."""
@@ -155,7 +173,10 @@ class Ledger:
             statement = update(runs).where(runs.c.finished_at.is_(None)).values(lost)
             return int(transaction.connection.execute(statement).rowcount)
 
-        return await self._store.write(write, account="")
+        count = await self._store.write(write, account="")
+        if self._metrics is not None and count:
+            self._metrics.runs_ended.labels("unknown").inc(count)
+        return count
 
     async def prune(self, before: int) -> int:
         """Removes some orders that ended before that second, with their runs; how many."""

@@ -72,6 +72,22 @@ class ManagerMetrics(Figures):
         self.probes = self.counter(
             "probes_asked_total", "times that a delegate was asked to test connectors at once", "reason"
         )
+        self.runs_begun = self.counter("order_runs_begun_total", "runs of orders that were begun")
+        self.runs_ended = self.counter(
+            "order_runs_ended_total", "runs of orders that ended, by how", "state", alarm="a rate of failed or unknown"
+        )
+        self.runs_refused = self.counter(
+            "order_runs_refused_total",
+            "runs of orders that the manager refused before any delegate saw them",
+            "code",
+            alarm="any increase: look, then privyseal order renew",
+        )
+        self.runs_skipped = self.counter(
+            "order_runs_skipped_total",
+            "runs of orders whose time passed with nobody to begin them, counted with the next one",
+            alarm="any increase",
+        )
+        self.asked("order_runs_overdue", "gauge", "those of them that no later run has counted yet", alarm="above 0")
         self.tasks = self.histogram("task_seconds", "from a task's arrival to its end", "op")
         self.requests = self.histogram("request_seconds", "how long an HTTP request took", "route", "status")
         self.asked(

@@ -75,11 +75,12 @@ class Orders:
         self._dispatcher = dispatcher
         self._streams = streams
         self._clock = clock
-        self.ledger = Ledger(store)
+        self.ledger = Ledger(store, metrics)
         self._records = Records(store)
         self._endings = Endings(clock, metrics)
         self._history = History(store, clock, self._endings)
         self._store = store
+        metrics.answer("order_runs_overdue", lambda: sum(self.overdue(*name) for name in list(self._standing)))
         self._standing: dict[tuple[str, str], Standing] = {}
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self.is_draining = False

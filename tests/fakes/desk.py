@@ -55,7 +55,8 @@ class Desk:
 
     def __init__(self, world: World, store: Store) -> None:
         self.world, self.store = world, store
-        self.clock, metrics = WorldClock(world), ManagerMetrics("0")
+        self.clock, self.metrics = WorldClock(world), ManagerMetrics("0")
+        metrics = self.metrics
         self.fleet = Fleet()
         self.dispatcher = Dispatcher(self.fleet, self.clock, metrics, grace_seconds=0.01)
         self.books = Books(store, self.clock)

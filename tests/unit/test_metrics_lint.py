@@ -51,6 +51,8 @@ def used() -> Iterator[Figures]:
     managers.requests.labels("/v1", "200").observe(0.1)
     managers.over_limit.labels("cpu").set(1)
     managers.probes.labels("scarce").inc()
+    managers.runs_ended.labels("done").inc()
+    managers.runs_refused.labels("pin_stale").inc()
     delegates.started()
     delegates.finished("reveal", "completed", 0.1)
     delegates.called("Local", "fetch", 0.1, "tampered")
