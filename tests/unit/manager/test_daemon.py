@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -12,6 +12,7 @@ import manager.daemon
 from manager.clock import Clock
 from manager.services import Services
 from shared.errors import Unavailable
+from tests.fakes.manager import until
 
 
 @dataclass
@@ -69,12 +70,6 @@ class Failing:
     async def beat(self) -> None:
         self.asked.append("beat")
         raise RuntimeError("a bug")
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_full_disk_does_not_end_the_manager_and_all_that_is_old_goes(monkeypatch: pytest.MonkeyPatch) -> None:
