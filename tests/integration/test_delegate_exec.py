@@ -363,7 +363,7 @@ async def test_a_command_waits_for_a_manager_that_does_not_read(world: World, ve
         async with running(world, f"http://127.0.0.1:{port}", policy=POLICY, variables=VARIABLES) as daemon:
             await until(lambda: far() >= 4)
             still, before = 0, -1
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(45):
                 while still < 5:
                     await asyncio.sleep(0.05)
                     still, before = (still + 1, before) if far() == before else (0, far())
@@ -401,7 +401,7 @@ async def test_the_program_runs_commands_where_its_policy_file_says_so(tmp_path:
         await link.say(Cancel(id, 1))
         assert finished(await answer_of(world, link, slow))["reason"] == "cancelled"
         started.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(45):
             out, _ = await started.communicate()
     assert started.returncode == 0 and SECRET not in out
 

@@ -45,7 +45,7 @@ async def running(tmp_path: Path, authority: Authority, world: World) -> AsyncIt
 
 
 async def until_ready(daemon: Daemon) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while not daemon.ready()[0]:
             await asyncio.sleep(0.01)
 
