@@ -204,6 +204,9 @@ class Orders:
                 one.last, one.is_set_back = n - 1, True
             if n is None or n <= one.last or now < one.again or self.is_draining:
                 continue
+            if one.is_unserved(n, self._fleet.could_wait):
+                one.again = now + RETRY_SECONDS
+                continue
             course = one.course = Course()
             course.task = asyncio.create_task(self._guarded(one, n, course), name=f"order {one.order.document.id} {n}")
             begun.append(course.task)
@@ -214,12 +217,9 @@ class Orders:
         self.is_draining = True
         courses = [one.course for one in self._standing.values() if one.course is not None and not one.course.is_over]
         waiting = {one.task for one in courses if one.task is not None}
-        seats = [
-            one.assignment.seat for one in courses if one.assignment is not None and not one.assignment.life.attempt
-        ]
-        for seat in seats:
-            if seat is not None and not seat.done():
-                seat.set_exception(NotReady(PUT_BACK, "the manager stops while nobody has the run"))
+        for one in (course.assignment for course in courses):
+            if one and one.seat and not one.life.attempt and not one.seat.done():
+                one.seat.set_exception(NotReady(PUT_BACK, "the manager stops while nobody has the run"))
         try:
             if waiting:
                 await asyncio.wait(waiting)
@@ -263,8 +263,7 @@ class Orders:
                 await self._refuse(one, n, why)
                 return
         if not self._fleet.could_wait(one.account, assignment.wanted):
-            # While nobody is there its time goes by, and the row of the next run tells.
-            one.again = self._clock.now() + RETRY_SECONDS
+            one.unserved, one.again = (n, assignment.wanted), self._clock.now() + RETRY_SECONDS
             return
         if course.is_cancelled:
             return

@@ -6,9 +6,11 @@ Promises nothing by itself: `manager.orders` moves it. Memory only; all of it fo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from manager.assignment import Assignment
+from manager.routing import Wanted
 from manager.rows import RunRow
 from shared.documents.jws import Verified
 from shared.documents.order import OrderDocument
@@ -42,9 +44,16 @@ class Standing:
     is_set_back: bool = False
     """Whether the last run was found to be in the future."""
 
+    unserved: tuple[int, Wanted] | None = None
+    """The run that was looked at while nobody was there for it, and what it wants: its time goes by, and the row of the next tells."""
+
     course: Course | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether a run of it is under way."""
         return self.course is not None and not self.course.is_over
+
+    def is_unserved(self, n: int, could_wait: Callable[[str, Wanted], bool]) -> bool:
+        """Whether still nobody is there for run `n`, which needn't be verified again to know that."""
+        return self.unserved is not None and self.unserved[0] == n and not could_wait(self.account, self.unserved[1])

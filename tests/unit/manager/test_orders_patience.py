@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from manager import orders
 from manager.waiting import Waiting
 from shared.documents.jws import Verified
 from shared.documents.order import OrderDocument
+from shared.trust.warrant import standing
 from tests.fakes.desk import CAPACITY, Desk, checking, ended
 from tests.fakes.manager import until
 from tests.fakes.simulated import Simulated
@@ -152,3 +154,27 @@ async def test_a_run_that_nobody_is_there_for_is_begun_by_the_next_manager_too(d
     await until(other.tasks)
     await _all(other, running)
     assert [(one.n, one.state) for one in await again.rows(order)] == [(0, "done")]
+
+
+async def test_a_run_that_nobody_is_there_for_is_verified_once_and_not_each_time_it_is_looked_at(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, verified = checking(desk), 0
+    await desk.give(order)
+
+    def counted(*told: Any) -> Any:
+        nonlocal verified
+        verified += 1
+        return standing(*told)
+
+    monkeypatch.setattr("manager.orders.standing", counted)
+    for _ in range(20):
+        await ended(desk.orders.look())
+        desk.world.now += 6
+    assert verified == 1
+    delegate = desk.delegate("alpha")
+    running = desk.orders.look()
+    await until(delegate.tasks)
+    delegate.answer()
+    await ended(running)
+    assert [(one.n, one.state) for one in await desk.rows(order)] == [(0, "done")]
