@@ -22,6 +22,7 @@ from shared.canonical import b64u, sha256
 from shared.documents.fields import Revisioned
 from shared.documents.grant import GrantDocument
 from shared.documents.jws import Verified, parse, peek_kind
+from shared.documents.order import OrderDocument
 from shared.documents.status import StatusDocument
 from shared.documents.task import Pin
 from shared.documents.template import TemplateDocument
@@ -242,7 +243,8 @@ def row_of(document: Verified[Revisioned]) -> StoredDocument:
         rev=payload.rev,
         digest=document.digest,
         prev=payload.prev or "",
-        scope=str(getattr(payload, "scope", "")),
+        # An order's id is its owner's for good, as a secret's is its scope's.
+        scope=payload.owner if isinstance(payload, OrderDocument) else str(getattr(payload, "scope", "")),
         identifier=payload.place_name
         if isinstance(payload, TemplateDocument)
         else str(getattr(payload, "identifier", "")),

@@ -232,3 +232,19 @@ class LedgerContract:
         # What isn't kept any more is still nobody else's, and goes on from where it was.
         with refused(Conflict, "document_changed"):
             await ledger.publish(A, order("cancelled 0", runs=7), None, NOW, [])
+
+    async def test_an_order_that_is_forgotten_is_taken_over_by_nobody_else(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ledgers, "MOST_ORDERS", 2)
+        ended = []
+        for number in range(3):
+            given = order(f"over {number}")
+            await ledger.publish(A, given, None, NOW + number, [])
+            ended.append(WORLD.next(given, deleted=True))
+            await ledger.publish(A, ended[-1], None, NOW + number, [])
+        assert await ledger.order(A, ended[0].document.id) is None
+        other = WORLD.identity("other")
+        for last in (ended[0], ended[2]):
+            with refused(Conflict, "field_immutable"):
+                await ledger.publish(A, WORLD.next(last, other, owner=other.kid, deleted=False), None, NOW + 9, [])
