@@ -320,12 +320,13 @@ class Directory:
         known = self._known.get(reference)
         if known is None:
             raise self._unknown(reference)
-        now = replace(known, secret=self.newest_revision(known.secret), connector=self.newest_revision(known.connector))
-        if now.secret.document.deleted:
+        secret, connector = self.newest_revision(known.secret), self.newest_revision(known.connector)
+        if secret.document.deleted:
             self.forget([reference])
             raise self._unknown(reference)
-        self._known[reference] = now
-        return now
+        if secret is not known.secret or connector is not known.connector:
+            known = self._known[reference] = replace(known, secret=secret, connector=connector)
+        return known
 
     def newest_revision(self, one: Verified[D]) -> Verified[D]:
         """The newest one of it in the book."""
