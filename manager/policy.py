@@ -18,7 +18,13 @@ _ANY: tuple[Permission, ...] = ("view", "use", "reveal", "edit", "delete", "exec
 def may_see(authority: Authority, kid: str, scope: str, resource: str | None, now: int) -> bool:
     """Whether `kid` holds any permission over a thing at `scope`: whoever may use it may see that it is there."""
     place = Scope.parse(scope)
+    if authority.is_administrator(kid):
+        return True
+    # To be refused takes longer than to be told yes, and lists ask for each thing.
+    named = authority.named(kid)
     for permission in _ANY:
+        if permission not in named:
+            continue
         try:
             authority.chain(kid, permission, place, resource, now, "any")
         except Denied:

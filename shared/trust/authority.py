@@ -61,6 +61,10 @@ class Authority:
         """Whether that key is an administrator's and not revoked."""
         return kid in self._administrators and kid not in self._revoked_keys
 
+    def named(self, kid: str) -> frozenset[Permission]:
+        """What the grants of `kid` name, whether they count or not: who is no administrator holds nothing else."""
+        return frozenset(one for grant in self._by_holder.get(kid, ()) for one in grant.document.permissions)
+
     def chain(
         self,
         kid: str,
