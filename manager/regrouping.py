@@ -21,17 +21,20 @@ LOOKED_AT_ONCE = 256
 
 
 class Regrouping:
-    """All accounts'. `offer` gives what waits to a delegate that may have it now, `narrowed` is told that fewer may."""
+    """All accounts'."""
 
-    def __init__(self, fleet: Fleet, offer: Callable[[Delegate], None], narrowed: Callable[[str], None]) -> None:
+    def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._offer = offer
-        self._narrowed = narrowed
         self._newest: dict[str, asyncio.Event] = {}
         """What is under way, by account; set when it is over."""
 
-    async def run(self, account: str, groups: Groups) -> None:
-        """`groups` are the account's now. They count from here on, for one delegate after the other."""
+    async def run(
+        self, account: str, groups: Groups, offer: Callable[[Delegate], None], narrowed: Callable[[str], None]
+    ) -> None:
+        """`groups` are the account's now. They count from here on, for one delegate after the other.
+
+        `offer` gives what waits to a delegate that may have it now, `narrowed` is told that fewer may.
+        """
         over, changed = asyncio.Event(), 0
         groups = dict(groups)
         self._newest[account] = over
@@ -43,7 +46,7 @@ class Regrouping:
                     return
                 if delegate.online and self._fleet.regroup_one(delegate, groups):
                     changed += 1
-                    self._offer(delegate)
+                    offer(delegate)
                     if changed % AT_ONCE == 0:
                         await asyncio.sleep(0)
                 elif at % LOOKED_AT_ONCE == 0:
@@ -53,4 +56,4 @@ class Regrouping:
             if self._newest.get(account) is over:
                 del self._newest[account]
             if changed:
-                self._narrowed(account)
+                narrowed(account)

@@ -98,7 +98,7 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
         self._numbers = 0
         self._beaten: dict[Delegate, asyncio.Task[None] | None] = {}
         self._telling: set[asyncio.Task[None]] = set()
-        self._regrouping = Regrouping(fleet, dispatcher.offer, dispatcher.prospects.narrowed)
+        self._regrouping = Regrouping(fleet)
 
     async def Connect(  # noqa: N802 (the name is gRPC's)
         self, request_iterator: AsyncIterator[delegate_pb2.FromDelegate], context: Any
@@ -354,7 +354,8 @@ class Streams(delegate_pb2_grpc.DelegatesServicer):
                 delegate.owed += [*renewers, *mine]
                 telling.append(asyncio.create_task(delegate.tell(NOTHING)))
         # Each is owed what it must know by now, which goes before any task.
-        await self._regrouping.run(account, book.groups)
+        dispatcher = self._dispatcher
+        await self._regrouping.run(account, book.groups, dispatcher.offer, dispatcher.prospects.narrowed)
         if telling:
             self._telling.update(telling)
             for task in telling:

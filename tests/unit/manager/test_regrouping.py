@@ -36,12 +36,15 @@ class Ground:
         self.fleet: Fleet = self.desk.fleet
         self.offered: list[Delegate] = []
         self.narrowed: list[str] = []
-        self.regrouping = Regrouping(self.fleet, self.offered.append, self.narrowed.append)
+        self.regrouping = Regrouping(self.fleet)
         for number in range(40):
             one = Simulated(self.desk, f"d{number}").row
             identity = WORLD.identity(one.name)
             certificate = WORLD.certificate(key=identity.key, name=one.name, tags=(one.name,), group="builders")
             self.fleet.renew(one, certificate, group(OLD))
+
+    async def run(self, groups: Groups) -> None:
+        await self.regrouping.run(WORLD.id, groups, self.offered.append, self.narrowed.append)
 
     @property
     def rows(self) -> list[Delegate]:
@@ -61,7 +64,7 @@ class Ground:
 
 async def test_others_have_their_turn_between_and_nobody_is_half_changed() -> None:
     ground = Ground()
-    running, seen = asyncio.create_task(ground.regrouping.run(WORLD.id, group(NEW))), []
+    running, seen = asyncio.create_task(ground.run(group(NEW))), []
     while not running.done():
         await asyncio.sleep(0)
         old, new = ground.having(OLD), ground.having(NEW)
@@ -74,41 +77,41 @@ async def test_others_have_their_turn_between_and_nobody_is_half_changed() -> No
 
 async def test_where_they_change_again_meanwhile_the_newest_win_and_both_are_told_when_it_is_over() -> None:
     ground = Ground()
-    first = asyncio.create_task(ground.regrouping.run(WORLD.id, group(NEW)))
+    first = asyncio.create_task(ground.run(group(NEW)))
     await asyncio.sleep(0)
-    second = asyncio.create_task(ground.regrouping.run(WORLD.id, group(NEWEST)))
+    second = asyncio.create_task(ground.run(group(NEWEST)))
     await first
     assert ground.having(NEWEST) == 40
     await second
     assert ground.having(NEWEST) == 40
     # Each of them has taken something from somebody.
     assert ground.narrowed == [WORLD.id] * 2
-    await ground.regrouping.run(WORLD.id, group(NEWEST))
+    await ground.run(group(NEWEST))
     assert len(ground.narrowed) == 2
 
 
 async def test_who_goes_meanwhile_is_left_alone_and_who_gives_up_leaves_nothing() -> None:
     ground = Ground()
     rows = ground.rows
-    running = asyncio.create_task(ground.regrouping.run(WORLD.id, group(NEW)))
+    running = asyncio.create_task(ground.run(group(NEW)))
     await asyncio.sleep(0)
     ground.fleet.leave(rows[-1], 0)
     await running
     assert ground.having(NEW) == 39 and "new:1" not in rows[-1].tags
-    running = asyncio.create_task(ground.regrouping.run(WORLD.id, group(OLD)))
+    running = asyncio.create_task(ground.run(group(OLD)))
     await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert 0 < ground.having(OLD) < 39
-    await ground.regrouping.run(WORLD.id, group(OLD))
+    await ground.run(group(OLD))
     assert ground.having(OLD) == 39
 
 
 async def test_looking_through_those_that_stay_as_they_are_gives_turns_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manager.regrouping, "LOOKED_AT_ONCE", 10)
     ground = Ground()
-    running, turns = asyncio.create_task(ground.regrouping.run(WORLD.id, group(OLD))), 0
+    running, turns = asyncio.create_task(ground.run(group(OLD))), 0
     while not running.done():
         await asyncio.sleep(0)
         turns += 1
