@@ -42,6 +42,13 @@ echo over
 """
 """It says when it runs, and has a child that ends when it is told to and one that doesn't."""
 
+AS_AT_A_TERMINAL = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""A shell's background job, as which these tests may have been started, ignores Ctrl-C with all that it starts."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevEnvironment]:
@@ -115,6 +122,7 @@ async def running(environment: DevEnvironment, client: Client, seconds: int = 12
     ran = environment.folder / f"ran-{secrets.token_hex(6)}"
     before = frozenset(str(one["task"]) for one in await client.views.tasks())
     process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", AS_AT_A_TERMINAL),
         *command("privyseal", "client.cli.main"),
         *("exec", "--secret", "TOKEN=account.token", "--env", f"RAN={ran}", "--timeout", str(seconds)),
         *("--", "sh", "-c", SCRIPT),
