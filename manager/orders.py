@@ -54,6 +54,8 @@ END_SECONDS = 2.0
 MOST_AT_ONCE = 64
 """Runs that are verified and loaded side by side."""
 
+_STALE = "the order pins documents of which there are newer revisions"
+
 _log = structlog.get_logger()
 
 
@@ -104,11 +106,11 @@ class Orders:
         """Keeps an order, or its cancellation, once its warrant was checked. Raises what is wrong with it; nothing is kept then."""
         unverified = parse_as(OrderDocument, compact)
         book, now = await self._books.book(caller.account), self._clock.now()
+        name = caller.account, unverified.document.id
         try:
             if unverified.kid != caller.kid:
                 raise Denied("order_of_another", "the order is signed by another key than the request", "send your own")
-            kept = self._standing.get((caller.account, unverified.document.id))
-            if kept is not None and kept.order.compact == compact:
+            if (kept := self._standing.get(name)) is not None and kept.order.compact == compact:
                 # Who didn't hear that it is kept asks again; what has begun since isn't begun once more.
                 return kept.order
             stale = [] if unverified.document.deleted else await self._books.complete(book, unverified.document.pins)
@@ -117,13 +119,15 @@ class Orders:
             order = Verified(published.kind, published.kid, published.document, published.compact, published.digest)
             self._check(draft, order, tuple(inputs), stale, now)
         except PrivySealError as why:
-            told = {"op": "document.refused", "principal": caller.kid, "code": why.code}
-            await self._store.audit(caller.account, [{"at": now, **told}])
+            told = {"at": now, "op": "document.refused", "principal": caller.kid, "code": why.code}
+            await self._store.audit(caller.account, [told])
             raise
-        sealed = inputs[0] if inputs else None
-        await self.ledger.publish(caller.account, order, sealed, now, [publishing(order, caller.kid, now)])
+        entry = publishing(order, caller.kid, now)
+        await self.ledger.publish(caller.account, order, inputs[0] if inputs else None, now, [entry])
+        if (kept := self._standing.get(name)) is not None and kept.order.compact == compact:
+            return kept.order  # It was asked again while this was kept.
         self._books.take(caller.account, [order])
-        before = self._standing.pop((caller.account, order.document.id), None)
+        before = self._standing.pop(name, None)
         if order.document.deleted:
             if before is not None and before.course is not None:
                 before.course.is_cancelled = True
@@ -146,8 +150,7 @@ class Orders:
                 raise Conflict("order_unknown", "there is no order that this could cancel", "see privyseal order list")
             return
         if stale:
-            detail = "the order pins documents of which there are newer revisions"
-            raise Conflict("pin_stale", detail, "sync and sign again", stale=stale)
+            raise Conflict("pin_stale", _STALE, "sync and sign again", stale=stale)
         try:
             task = standing(book, order, None, now).task.document
         except NotReady as why:
@@ -358,9 +361,8 @@ class Orders:
         if book.find(order.digest) is None:
             book.recall(order.compact)
         document = task_of(order, n).document
-        stale = await self._books.complete(book, document.pins)
-        if stale:
-            raise Conflict("pin_stale", "the order pins documents of which there are newer revisions", stale=stale)
+        if stale := await self._books.complete(book, document.pins):
+            raise Conflict("pin_stale", _STALE, stale=stale)
         allowed = standing(book, order, n, self._clock.now())
         kept = await self.ledger.order(one.account, order.document.id)
         inputs = (kept.input,) if kept is not None and kept.input is not None else ()
@@ -392,8 +394,7 @@ class Orders:
         entry = {**what, "at": now, "principal": one.order.kid, "outcome": REFUSED, "code": why.code}
         # The audit hears of the first: an order whose pins are stale would fill it once a minute for three months.
         audit = [] if before is not None else [entry]
-        instead = (before.rev, before.n) if before is not None else None
-        await self.ledger.put_run(one.account, row, None, audit, instead)
+        await self.ledger.put_run(one.account, row, None, audit, (before.rev, before.n) if before is not None else None)
         one.last, one.refusal = n, row
         if before is None:
             _log.warning("order.refused", account=one.account, id=order.id, code=why.code)

@@ -36,6 +36,31 @@ async def test_an_order_that_is_sent_again_begins_no_run_again(desk: Desk) -> No
     await ended(running)
 
 
+async def test_an_order_that_is_given_twice_at_once_begins_no_run_twice(desk: Desk) -> None:
+    delegate, order = desk.delegate("alpha"), checking(desk)
+    publish, is_over = desk.orders.ledger.publish, asyncio.Event()
+    calls = 0
+
+    async def slowly(*given: Any) -> None:
+        nonlocal calls
+        calls += 1
+        is_second = calls == 2
+        await publish(*given)
+        if is_second:
+            await is_over.wait()
+
+    desk.orders.ledger.publish = slowly  # type: ignore[method-assign, assignment]
+    first, second = (asyncio.create_task(desk.give(order)) for _ in range(2))
+    await first
+    running = desk.orders.look()
+    await until(delegate.tasks)
+    delegate.answer()
+    await ended(running)
+    is_over.set()
+    await second
+    assert calls == 2 and desk.orders.look() == [] and len(delegate.tasks()) == 1
+
+
 async def test_what_is_cancelled_while_a_run_is_written_down_is_sent_to_nobody(desk: Desk) -> None:
     delegate, order = desk.delegate("alpha"), checking(desk)
     await desk.give(order)
