@@ -28,7 +28,7 @@ from manager.records import Records, check_inputs
 from manager.rows import RunRow, TaskRow
 from manager.runs import PUT_BACK, REFUSED, RUNNING, ended, kept_output
 from manager.standing import Course, Standing
-from manager.store import Store
+from manager.store import AuditEntry, Store
 from manager.stream import Streams
 from manager.trail import Trail
 from shared.canonical import digest
@@ -119,7 +119,7 @@ class Orders:
             order = Verified(published.kind, published.kid, published.document, published.compact, published.digest)
             self._check(draft, order, tuple(inputs), stale, now)
         except PrivySealError as why:
-            told = {"at": now, "op": "document.refused", "principal": caller.kid, "code": why.code}
+            told: AuditEntry = {"at": now, "op": "document.refused", "principal": caller.kid, "code": why.code}
             await self._store.audit(caller.account, [told])
             raise
         entry = publishing(order, caller.kid, now)
