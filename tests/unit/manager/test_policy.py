@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 import manager.policy
-from manager.policy import connector_sight, may_see, may_use, must_administer, must_see, must_stand, sight
+from manager.books import row_of
+from manager.policy import connector_sight, may_see, may_see_row, may_use, must_administer, must_see, must_stand, sight
 from manager.rows import Sight
 from shared.errors import Denied, Malformed, NotFound
 from shared.names import Scope
+from tests.fakes.standing import checking
 from tests.fakes.world import World
 
 
@@ -141,3 +143,22 @@ def test_a_key_stands_while_one_of_its_grants_lives(world: World) -> None:
         with pytest.raises(Denied) as why:
             must_stand(authority, kid, at)
         assert why.value.code == code
+
+
+def test_a_document_is_shown_to_whom_its_scope_is_for(world: World) -> None:
+    reader, elsewhere = world.identity("reader"), world.identity("elsewhere")
+    grant = world.grant(reader, ["view"], "org/acme")
+    world.grant(elsewhere, ["view"], "org/other")
+    secret = world.secret("mine", "org/acme")
+    lent, own = (world.publish(world.connector_document("one", scope)) for scope in ("account", "org/acme"))
+    order, authority = checking(world), world.book().authority
+    for document, to_reader, to_others in (
+        (secret, True, False),
+        (own, True, False),
+        (lent, True, True),
+        (grant, True, True),
+        (order, False, False),
+    ):
+        row = row_of(document)
+        assert may_see_row(authority, reader.kid, row, world.now) is to_reader
+        assert may_see_row(authority, elsewhere.kid, row, world.now) is to_others
