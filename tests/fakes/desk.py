@@ -128,5 +128,5 @@ def checking(desk: Desk, **changes: Any) -> Verified[OrderDocument]:
 
 async def ended(running: list[asyncio.Task[None]]) -> None:
     """They all have. Raises TimeoutError."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*running)

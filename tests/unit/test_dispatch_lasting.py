@@ -23,7 +23,7 @@ from tests.fakes.lasting_stage import ORDER_SECONDS, LastingStage  # noqa: E402
 from tests.fakes.machines import LONG, how_long  # noqa: E402
 
 # Some fifteen seconds of a processor; on a machine that has other things to do that may be long. A long run has no end of its own.
-pytestmark = pytest.mark.timeout(0 if LONG else 300)
+pytestmark = pytest.mark.timeout(0 if LONG else 900)
 
 WHICH = st.integers(0, 3)
 NAMES = st.sampled_from(["alpha", "beta"])

@@ -26,7 +26,7 @@ from tests.fakes.machines import LONG, how_long  # noqa: E402
 from tests.fakes.rogue import Rogue  # noqa: E402
 
 # Twenty seconds of a processor; on a machine that has other things to do that may be long. A long run has no end of its own.
-pytestmark = pytest.mark.timeout(0 if LONG else 300)
+pytestmark = pytest.mark.timeout(0 if LONG else 900)
 
 WHICH = st.integers(0, 5)
 NAMES = st.sampled_from(["alpha", "beta"])

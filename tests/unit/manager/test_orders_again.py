@@ -78,7 +78,7 @@ async def test_what_is_cancelled_while_a_run_is_written_down_is_sent_to_nobody(d
 
     desk.orders.ledger.put_run = slowly  # type: ignore[method-assign, assignment]
     running += desk.orders.look()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await desk.rows(again):
             await asyncio.sleep(0.001)
     await desk.give(desk.world.next(again, deleted=True))

@@ -65,7 +65,7 @@ async def test_a_run_for_which_the_line_is_full_is_tried_again(desk: Desk, monke
     with monkeypatch.context() as full:
         full.setattr(Waiting, "is_full_for", lambda _waiting, _assignment: True)
         running = desk.orders.look()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not await desk.rows(order):
                 await asyncio.sleep(0.001)
         for at in range(CAPACITY):
@@ -93,7 +93,7 @@ async def test_a_run_whose_time_runs_out_while_nobody_is_there_has_expired_and_t
 
 async def _all(delegate: Simulated, running: Running) -> None:
     answered = 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not all(one.done() for one in running):
             for at in range(answered, len(delegate.tasks())):
                 delegate.answer(at=at)
