@@ -62,6 +62,7 @@ run: $(READY) ## Start a manager and two delegates here, set up an account, and 
 NODE_MODULES := tests/node/node_modules/.package-lock.json
 
 # What the coverage gate counts: tests that are the same in each run, of code that is pure. Counting takes as long as testing, so the others go without.
+# Those wait for processes and networks, so that there is one more of them than CI has cores.
 COUNTED := tests/unit/shared tests/vectors $(sort $(wildcard tests/adversary/test_core_*.py)) tests/unit/manager/test_policy.py \
 	tests/unit/manager/test_manager_metrics.py tests/unit/test_traces_settings.py tests/integration/test_otlp.py
 
@@ -72,7 +73,7 @@ ifdef T
 else
 	@$(BIN)/python -m pytest --numprocesses=2 --cov --cov-report= $(COUNTED)
 	@$(BIN)/coverage report --include='shared/*,manager/policy.py' --fail-under=100
-	@$(BIN)/python -m pytest --numprocesses=2 $(addprefix --ignore=,$(COUNTED))
+	@$(BIN)/python -m pytest --numprocesses=3 $(addprefix --ignore=,$(COUNTED))
 	@node tests/node/verify.mjs
 endif
 
