@@ -265,3 +265,13 @@ class Lasting(RuleBasedStateMachine):
 
 Lasting.TestCase.settings = how_long(examples=20, steps=30, long_steps=40)
 TestLasting = Lasting.TestCase
+
+
+def test_a_run_that_loses_its_delegate_and_is_renewed_meanwhile_has_its_time_and_an_end() -> None:
+    story = Lasting()
+    story.begin(is_there=False, shut=False, waits=["", ""], runs=1)
+    story.a_line_breaks(at=0, delegate_hears=False, manager_hears=False)
+    story.all_that_holds_always()
+    story.an_order_is_renewed_while_it_runs(ends=False)
+    story.all_that_holds_always()
+    story.teardown()
